@@ -1,0 +1,162 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""MMAction2's data sets, with bad lists and clips refused by name."""
+import os.path as osp
+from typing import Any, List
+
+from mmaction.datasets import RawframeDataset, VideoDataset
+from mmaction.registry import DATASETS
+
+
+class ClipError(RuntimeError):
+    """A clip that cannot be used; the message names it."""
+
+
+class _Checked:
+    """Mixin for a data set of MMAction2.
+
+    When the list is read, every line must have a label in
+    ``[0, num_classes)`` and every clip must be there and not be empty; a
+    clip that fails in the pipeline later, or is shorter than the pipeline
+    samples from, is named.
+
+    Args:
+        num_classes (int): Number of classes.
+        classes (list[str] | str): Names of the classes, or a file with a
+            name a line. Defaults to none: labels stay numbers.
+        check_files (bool): Whether to look for every clip of the list before
+            training starts. Defaults to True.
+        open_files (bool): Whether to open each as well and compare its
+            length with the pipeline's; for small sets. Defaults to False.
+
+    Raises:
+        FileNotFoundError: If the list is missing; says what is expected.
+        ClipError: If a line or a clip is bad.
+    """
+    prefix_key = 'video'
+    clip_key = 'filename'
+
+    def __init__(self,
+                 *args,
+                 num_classes: int,
+                 classes: Any = (),
+                 check_files: bool = True,
+                 open_files: bool = False,
+                 **kwargs) -> None:
+        self.check_files = check_files
+        self.open_files = open_files
+        if isinstance(classes, str):
+            classes = _read_lines(classes) if osp.exists(classes) else ()
+        if classes and len(classes) != num_classes:
+            raise ValueError(f'{len(classes)} class names for '
+                             f'num_classes={num_classes}')
+        metainfo = dict(classes=tuple(classes)) if classes else None
+        super().__init__(
+            *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
+        if open_files:
+            self._open_all()
+
+    def load_data_list(self) -> List[dict]:
+        """Read the list and check its lines and files."""
+        ann_file, prefix = self.ann_file, self.data_prefix[self.prefix_key]
+        if not osp.exists(ann_file):
+            raise FileNotFoundError(
+                f'no annotation list {ann_file}; expected are that list, '
+                f'lines of "{self.line_format}" with labels in '
+                f'[0, {self.num_classes}), and the clips in {prefix}; the '
+                "README's section on data says how to prepare them")
+        lines = _read_lines(ann_file)
+        if not lines:
+            raise ClipError(f'the annotation list {ann_file} is empty')
+        for number, line in enumerate(lines, 1):
+            self._check_line(line, f'{ann_file}, line {number}')
+        clips = super().load_data_list()
+        if self.check_files:
+            for number, clip in enumerate(clips, 1):
+                self._check_file(clip[self.clip_key],
+                                 f'{ann_file}, line {number}')
+        return clips
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline on a clip; its path is in every error."""
+        clip = self.get_data_info(idx)
+        path = clip[self.clip_key]
+        try:
+            for transform in self.pipeline.transforms:
+                clip = transform(clip)
+                self._check_length(clip)
+        except ClipError as error:
+            raise ClipError(f'{path}: {error}') from error
+        except Exception as error:
+            raise ClipError(
+                f'{path}: {type(error).__name__} in '
+                f'{type(transform).__name__}: {error}') from error
+        return clip
+
+    def _check_line(self, line: str, where: str) -> None:
+        fields = line.split(getattr(self, 'delimiter', None))
+        if len(fields) != len(self.line_format.split()):
+            raise ClipError(f'{where}: expected "{self.line_format}", got '
+                            f'{line!r}')
+        for name, value in zip(self.line_format.split()[1:], fields[1:]):
+            if not value.lstrip('-').isdigit():
+                raise ClipError(f'{where}: {name} must be a whole number, '
+                                f'got {value!r}')
+        if not 0 <= int(fields[-1]) < self.num_classes:
+            raise ClipError(f'{where}: the label must be in '
+                            f'[0, {self.num_classes}), got {fields[-1]}')
+
+    @staticmethod
+    def _check_file(path: str, where: str) -> None:
+        if not osp.exists(path):
+            raise ClipError(f'{where}: there is no {path}')
+        if osp.isfile(path) and not osp.getsize(path):
+            raise ClipError(f'{where}: {path} is empty')
+
+    @staticmethod
+    def _check_length(clip: dict) -> None:
+        """Refuse a clip that the sampling just done had to stretch."""
+        if 'frame_inds' not in clip or 'imgs' in clip:
+            return
+        interval = clip['frame_interval']
+        if interval is None:  # uniform sampling
+            interval = 1
+        needed = (clip['clip_len'] - 1) * interval + 1
+        if clip['total_frames'] < needed:
+            raise ClipError(
+                f'has {clip["total_frames"]} frames, and {clip["clip_len"]} '
+                f'frames with an interval of {interval} need {needed}')
+
+    def _open_all(self) -> None:
+        """Run every clip through the pipeline up to decoding."""
+        from mmengine.utils import track_iter_progress
+        self.full_init()
+        for idx in track_iter_progress(range(len(self))):
+            self.prepare_data(idx)
+        print()
+
+
+@DATASETS.register_module()
+class CheckedVideoDataset(_Checked, VideoDataset):
+    """:class:`mmaction.datasets.VideoDataset` that names what is bad.
+
+    Lines are ``path label``. Arguments are those of ``VideoDataset`` and of
+    :class:`_Checked`.
+    """
+    line_format = 'path label'
+
+
+@DATASETS.register_module()
+class CheckedRawframeDataset(_Checked, RawframeDataset):
+    """:class:`mmaction.datasets.RawframeDataset` that names what is bad.
+
+    Lines are ``folder frames label``. Arguments are those of
+    ``RawframeDataset`` and of :class:`_Checked`.
+    """
+    prefix_key = 'img'
+    clip_key = 'frame_dir'
+    line_format = 'folder frames label'
+
+
+def _read_lines(path: str) -> List[str]:
+    with open(path) as file:
+        return [line.strip() for line in file if line.strip()]

@@ -1,0 +1,70 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From pixels to patch tokens, eq. (1), and to the edge prompt, eq. (2)."""
+import math
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class PatchStem(BaseModule):
+    """The paper's stem: one convolution, kernel = stride = patch size.
+
+    Args:
+        in_channels (int): Channels of a frame.
+        embed_dims (int): Width ``D``.
+        patch_size (int): Side of a patch in pixels.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int,
+                 patch_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Conv2d(
+            in_channels, embed_dims, patch_size, stride=patch_size)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``."""
+        return self.projection(frames)
+
+
+class ConvStem(BaseModule):
+    """A stem for training from scratch: 3x3 convolutions of stride 2.
+
+    Each is followed by a group norm, which sees one frame at a time, and
+    GELU.
+
+    Args:
+        in_channels (int): Channels of a frame.
+        embed_dims (int): Width ``D``, doubled up to by each convolution.
+        patch_size (int): Side of a patch in pixels, a power of two.
+    """
+
+    def __init__(self, in_channels: int, embed_dims: int,
+                 patch_size: int) -> None:
+        super().__init__()
+        depth = int(math.log2(patch_size))
+        if depth < 1 or 2**depth != patch_size:
+            raise ValueError("the 'conv' stem needs a patch size that is a "
+                             f'power of two, got {patch_size}')
+        layers, width = [], in_channels
+        for halvings in range(depth - 1, -1, -1):
+            next_width = max(embed_dims >> halvings, 8)
+            layers += [
+                nn.Conv2d(width, next_width, 3, stride=2, padding=1),
+                nn.GroupNorm(math.gcd(next_width, 4), next_width),
+                nn.GELU()
+            ]
+            width = next_width
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``."""
+        return self.layers(frames)
+
+
+def build_stem(kind: str, in_channels: int, embed_dims: int,
+               patch_size: int) -> BaseModule:
+    """The stem by its name in the config, ``'patch'`` or ``'conv'``."""
+    stems = {'patch': PatchStem, 'conv': ConvStem}
+    if kind not in stems:
+        raise ValueError(f"stem must be 'patch' or 'conv', got {kind!r}")
+    return stems[kind](in_channels, embed_dims, patch_size)

@@ -1,0 +1,7 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The registered models."""
+from .lcr import LCR, LCRState
+from .lcr_head import LCRHead
+from .lcr_recognizer import LCRRecognizer
+
+__all__ = ['LCR', 'LCRHead', 'LCRRecognizer', 'LCRState']

@@ -1,0 +1,249 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
+from typing import Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from mmaction.registry import MODELS
+from mmlcr.layers import (CrossRWKVLayer, LayerState, Rotation, TokenLayout,
+                          TokenShift, build_stem, layout_from_mask,
+                          rotary_tables)
+
+LCRState = Tuple[LayerState, ...]
+
+
+@MODELS.register_module()
+class LCR(BaseModule):
+    """LSTM CrossRWKV: reads a video frame by frame with a memory.
+
+    Of every frame, ``L`` tokens (patches, then CLS) pass ``num_layers``
+    layers of :class:`mmlcr.layers.CrossRWKVLayer`. A clip is computed layer
+    by layer, a stream frame by frame: the same function of the same weights.
+
+    Args:
+        embed_dims (int): Width ``D``. Defaults to 192.
+        num_heads (int): Heads ``H``; ``K = D / H`` must be a multiple of 4.
+            Defaults to 3.
+        num_layers (int): Layers. Defaults to 8.
+        patch_size (int): Side of a patch in pixels. Defaults to 16.
+        hidden_rate (float): Inner width of the channel mix over ``D``. The
+            paper's form has 4. Defaults to 2.5.
+        stem (str): ``'patch'``, the paper's, or ``'conv'``, for training
+            from scratch on little data. Defaults to ``'patch'``.
+        temporal_shift (bool): Whether differences to the previous frame join
+            eqs. (4) and (5). The paper's form has none. Defaults to True.
+        edge_prompt (bool): Whether the edge map joins the prompt, eq. (2);
+            without it ``e_t = x_t``. Defaults to True.
+        cell (str): ``'paper'``, eq. (9), or ``'coupled'``, bounded by one.
+            Defaults to ``'paper'``.
+        cell_clip (float, optional): Range of the paper's cell. Defaults to
+            None: only kept finite.
+        layer_input (str): What the next layer reads: ``'h'``, the paper's,
+            or ``'residual'``, ``A + h``. Defaults to ``'h'``.
+        rotary (bool): Whether rotary position turns receptance and key.
+            Defaults to True.
+        position_grid (tuple[int, int], optional): Rows and columns of a
+            learned position embedding, resized to the input's grid. Defaults
+            to None: there is none.
+        readout (str): The token that is read after the last frame:
+            ``'cls'``, eq. (11), or ``'mean'`` of the patches. Defaults to
+            ``'cls'``.
+        init_cfg (dict, optional): MMEngine's. Defaults to None.
+
+    Raises:
+        ValueError: If an option has an unknown value, or the heads do not
+            divide the width into multiples of 4.
+    """
+
+    def __init__(self,
+                 *,
+                 embed_dims: int = 192,
+                 num_heads: int = 3,
+                 num_layers: int = 8,
+                 patch_size: int = 16,
+                 hidden_rate: float = 2.5,
+                 stem: str = 'patch',
+                 temporal_shift: bool = True,
+                 edge_prompt: bool = True,
+                 cell: str = 'paper',
+                 cell_clip: Optional[float] = None,
+                 layer_input: str = 'h',
+                 rotary: bool = True,
+                 position_grid: Optional[Tuple[int, int]] = None,
+                 readout: str = 'cls',
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if embed_dims % num_heads or embed_dims // num_heads % 4:
+            raise ValueError(
+                'embed_dims must be num_heads times a multiple of 4, got '
+                f'embed_dims={embed_dims} and num_heads={num_heads}')
+        if num_layers < 1:
+            raise ValueError(f'num_layers must be positive, got {num_layers}')
+        if layer_input not in ('h', 'residual'):
+            raise ValueError(
+                f"layer_input must be 'h' or 'residual', got {layer_input!r}")
+        if readout not in ('cls', 'mean'):
+            raise ValueError(
+                f"readout must be 'cls' or 'mean', got {readout!r}")
+        self.embed_dims = embed_dims
+        self.num_heads = num_heads
+        self.patch_size = patch_size
+        self.rotary = rotary
+        self.readout = readout
+
+        self.stem = build_stem(stem, 3, embed_dims, patch_size)
+        self.edge_stem = self.zero_conv = None
+        if edge_prompt:
+            self.edge_stem = build_stem(stem, 1, embed_dims, patch_size)
+            self.zero_conv = nn.Conv2d(embed_dims, embed_dims, 1)
+            nn.init.zeros_(self.zero_conv.weight)
+            nn.init.zeros_(self.zero_conv.bias)
+        self.cls_token = nn.Parameter(torch.zeros(embed_dims))
+        self.position = None
+        if position_grid is not None:
+            self.position = nn.Parameter(
+                torch.zeros(1, embed_dims, *position_grid))
+        self.layers = ModuleList([
+            CrossRWKVLayer(embed_dims, num_heads, hidden_rate, temporal_shift,
+                           cell, cell_clip, layer_input == 'residual')
+            for _ in range(num_layers)
+        ])
+
+    def init_weights(self) -> None:
+        """Initialise for training from scratch, unless pretrained."""
+        super().init_weights()
+        if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+            return
+        nn.init.trunc_normal_(self.cls_token, std=0.02)
+        if self.position is not None:
+            nn.init.trunc_normal_(self.position, std=0.02)
+
+    def forward(self,
+                clip: Tensor,
+                tube_mask: Optional[Tensor] = None) -> Tensor:
+        """The feature of a clip.
+
+        Args:
+            clip (Tensor): RGB and edge map, shape
+                ``(B, 4, T, height, width)``. Without edge prompt, the fourth
+                channel may be missing and is ignored.
+            tube_mask (Tensor, optional): Bool, shape ``(B, rows, cols)``,
+                True where a patch is dropped in every frame.
+
+        Returns:
+            Tensor: ``[o_T; c_T]`` of the token read, shape ``(B, 2D)``.
+
+        Raises:
+            ValueError: If channels, image size or mask do not fit.
+        """
+        feature, _ = self.forward_frames(clip, tube_mask=tube_mask)
+        return feature
+
+    def forward_step(
+            self,
+            frame: Tensor,
+            state: Optional[LCRState] = None) -> Tuple[Tensor, LCRState]:
+        """The feature of a stream after one more frame.
+
+        Args:
+            frame (Tensor): RGB and edge map, shape ``(B, 4, height, width)``.
+            state (tuple[LayerState], optional): What the step before
+                returned. Defaults to None: start afresh.
+
+        Returns:
+            tuple[Tensor, tuple[LayerState]]: Feature, shape ``(B, 2D)``, as
+            of the clip up to this frame, and the state for the next step.
+
+        Raises:
+            ValueError: If channels, image size or state do not fit.
+        """
+        return self.forward_frames(frame[:, :, None], state)
+
+    def forward_frames(
+            self,
+            clip: Tensor,
+            state: Optional[LCRState] = None,
+            tube_mask: Optional[Tensor] = None) -> Tuple[Tensor, LCRState]:
+        """The feature after some more frames; arguments as above."""
+        self._check_clip(clip)
+        T, height, width = clip.shape[2:]
+        layout = layout_from_mask(height // self.patch_size,
+                                  width // self.patch_size, tube_mask)
+        x, e = self._embed(clip, layout)
+        self._check_state(x, state)
+        shift = TokenShift(layout, self.num_heads)
+        rotation = self._rotation(layout, x)
+
+        states = []
+        for i, layer in enumerate(self.layers):
+            x, layer_state = layer(x, e, state[i] if state else None, shift,
+                                   rotation)
+            states.append(layer_state)
+        tokens = torch.cat([x[-1], states[-1].c.to(x.dtype)], dim=-1)
+        if self.readout == 'cls':
+            return tokens[:, -1], tuple(states)  # eq. (11)
+        return tokens[:, :-1].mean(1), tuple(states)
+
+    def _embed(self, clip: Tensor,
+               layout: TokenLayout) -> Tuple[Tensor, Tensor]:
+        """Frame tokens and edge prompt, eqs. (1) and (2), (T, B, L, D)."""
+        T = clip.shape[2]
+        frames = rearrange(clip, 'b c t h w -> (t b) c h w')
+        x = self.stem(frames[:, :3])
+        if self.position is not None:
+            position = self.position
+            if position.shape[-2:] != x.shape[-2:]:
+                position = F.interpolate(
+                    position,
+                    x.shape[-2:],
+                    mode='bicubic',
+                    align_corners=False)
+            x = x + position
+        e = x
+        if self.edge_stem is not None:
+            e = x + self.zero_conv(self.edge_stem(frames[:, 3:]))
+        return self._tokens(x, T, layout), self._tokens(e, T, layout)
+
+    def _tokens(self, features: Tensor, T: int,
+                layout: TokenLayout) -> Tensor:
+        patches = layout.drop(
+            rearrange(features, '(t b) d r c -> t b (r c) d', t=T))
+        cls = self.cls_token.to(patches.dtype).expand(*patches.shape[:2], 1,
+                                                      -1)
+        return torch.cat([patches, cls], dim=2)
+
+    def _rotation(self, layout: TokenLayout, x: Tensor) -> Rotation:
+        if not self.rotary:
+            return None
+        return rotary_tables(layout, self.embed_dims // self.num_heads,
+                             x.device,
+                             torch.promote_types(x.dtype, torch.float32))
+
+    def _check_clip(self, clip: Tensor) -> None:
+        channels = (4, ) if self.edge_stem is not None else (3, 4)
+        if clip.ndim != 5 or clip.shape[1] not in channels:
+            raise ValueError(
+                'LCR reads clips of shape (B, 4, T, height, width), RGB and '
+                f'the edge map that EdgeMap adds, got {tuple(clip.shape)}; '
+                'to_rgb=True of the data preprocessor drops the edge map')
+        if not clip.shape[2]:
+            raise ValueError(f'a clip of no frames: {tuple(clip.shape)}')
+        height, width = clip.shape[3:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(f'the patch size {self.patch_size} does not '
+                             f'divide frames of {height}x{width}')
+
+    def _check_state(self, x: Tensor, state: Optional[LCRState]) -> None:
+        if state is None:
+            return
+        if len(state) != len(self.layers):
+            raise ValueError(f'a state of {len(state)} layers for a model of '
+                             f'{len(self.layers)}')
+        if state[0].h.shape != x.shape[1:]:
+            raise ValueError(
+                'a state of other streams or frames: it holds (B, L, D) = '
+                f'{tuple(state[0].h.shape)}, the frame {tuple(x.shape[1:])}')

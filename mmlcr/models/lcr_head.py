@@ -1,0 +1,55 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Class scores, eq. (11)."""
+from typing import Optional
+
+from torch import Tensor, nn
+
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+
+
+@MODELS.register_module()
+class LCRHead(BaseHead):
+    """Class scores ``W LN([o_T; c_T])``, eq. (11).
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Width of the feature: twice the backbone's.
+        dropout_ratio (float): Dropout after the norm. Defaults to 0.
+        average_clips (str, optional): How the views of a video are averaged
+            in testing, ``'prob'`` or ``'score'``. Defaults to ``'prob'``.
+        init_cfg (dict, optional): MMEngine's. Defaults to a normal
+            distribution of 0.02 for the linear layer.
+        kwargs (dict): Those of :class:`mmaction.models.BaseHead`: loss,
+            label smoothing, top-k.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: int,
+                 dropout_ratio: float = 0.,
+                 average_clips: Optional[str] = 'prob',
+                 init_cfg: Optional[dict] = dict(
+                     type='TruncNormal', layer='Linear', std=0.02),
+                 **kwargs) -> None:
+        super().__init__(
+            num_classes,
+            in_channels,
+            average_clips=average_clips,
+            init_cfg=init_cfg,
+            **kwargs)
+        self.norm = nn.LayerNorm(in_channels)
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc_cls = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor, **kwargs) -> Tensor:
+        """Class scores of features.
+
+        Args:
+            x (Tensor): Feature of the backbone, shape ``(N, in_channels)``.
+            kwargs (dict): What recognizers pass along (``loss_aux``); unused.
+
+        Returns:
+            Tensor: Scores before softmax, shape ``(N, num_classes)``.
+        """
+        return self.fc_cls(self.dropout(self.norm(x)))

@@ -1,0 +1,68 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A 3D recognizer that hands the tube mask to its backbone."""
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from mmaction.models.recognizers import Recognizer3D
+from mmaction.registry import MODELS
+from mmaction.utils import OptSampleList
+
+
+@MODELS.register_module()
+class LCRRecognizer(Recognizer3D):
+    """:class:`mmaction.models.Recognizer3D` with tube masks in training.
+
+    In training the masks that :class:`mmlcr.transforms.TubeMask` left in the
+    data samples go to the backbone; without them, and in testing, it is
+    ``Recognizer3D``. Arguments are those of ``Recognizer3D``.
+
+    Raises:
+        ValueError: If the data preprocessor has ``to_rgb=True``, which would
+            drop the edge map.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if getattr(self.data_preprocessor, 'to_rgb', False):
+            raise ValueError(
+                'to_rgb=True of the data preprocessor drops the edge map, '
+                'the fourth channel: decode to RGB and set to_rgb=False')
+
+    def extract_feat(self,
+                     inputs: Tensor,
+                     stage: str = 'neck',
+                     data_samples: OptSampleList = None,
+                     test_mode: bool = False) -> tuple:
+        """Extract features; arguments as in ``Recognizer3D``.
+
+        Args:
+            inputs (Tensor): Clips, shape ``(N, clips, 4, T, height, width)``.
+
+        Returns:
+            tuple[Tensor, dict]: Feature, ``(N * clips, 2D)``, and what the
+            head is to be told besides.
+        """
+        tube_mask = None if test_mode else _tube_masks(data_samples,
+                                                       inputs.shape[1])
+        if tube_mask is None:
+            return super().extract_feat(inputs, stage, data_samples, test_mode)
+        feature = self.backbone(inputs.flatten(0, 1), tube_mask=tube_mask)
+        if stage == 'backbone':
+            return feature, {}
+        loss_aux: dict = {}
+        if self.with_neck:
+            feature, loss_aux = self.neck(feature, data_samples=data_samples)
+        return feature, dict(loss_aux=loss_aux)
+
+
+def _tube_masks(data_samples: OptSampleList, clips: int) -> Optional[Tensor]:
+    """Masks of shape ``(N * clips, rows, cols)``; None without masks."""
+    masks = [s.tube_mask for s in data_samples or [] if 'tube_mask' in s]
+    if not masks:
+        return None
+    if len(masks) != len(data_samples):
+        raise ValueError(f'{len(masks)} of {len(data_samples)} samples of a '
+                         'batch have a tube mask: all or none must have one')
+    return torch.stack(masks).repeat_interleave(clips, dim=0)

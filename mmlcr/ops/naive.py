@@ -1,0 +1,40 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Bi-WKV token by token: eq. (6) as it is written, and slow.
+
+This is the definition that every faster form is tested against.
+"""
+import torch
+from torch import Tensor
+
+
+def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
+                 u: Tensor) -> Tensor:
+    """Bidirectional WKV over the tokens of a frame, eq. (6).
+
+    ``y_l = r_l (diag(u) k_l^T v_l
+    + sum_{i != l} diag(exp((|l - i| - 1) w)) k_i^T v_i)``
+
+    Args:
+        r (Tensor): Receptance, shape ``(B, L, H, K)``.
+        k (Tensor): Key, shape ``(B, L, H, K)``.
+        v (Tensor): Value, shape ``(B, L, H, V)``.
+        w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``.
+        u (Tensor): Bonus of the token itself, shape ``(H, K)``.
+
+    Returns:
+        Tensor: Output, shape ``(B, L, H, V)``, in the dtype of ``v``. Sums
+        are taken in float32, or in float64 where ``v`` is.
+    """
+    dtype = torch.promote_types(v.dtype, torch.float32)
+    r, k, values, w, u = (t.to(dtype) for t in (r, k, v, w, u))
+    L = r.shape[1]
+    position = torch.arange(L, device=r.device)
+    outputs = []
+    for l in range(L):  # noqa: E741
+        distance = (position - l).abs()
+        # the clamp keeps exp() finite at i = l, where u stands in its place
+        decay = torch.exp((distance - 1).clamp(min=0)[:, None, None] * w)
+        weight = torch.where((distance == 0)[:, None, None], u, decay)
+        score = torch.einsum('bhk,ihk,bihk->bih', r[:, l], weight, k)
+        outputs.append(torch.einsum('bih,bihv->bhv', score, values))
+    return torch.stack(outputs, dim=1).to(v.dtype)
