@@ -54,12 +54,17 @@ MOTIONS: Dict[str, Pose] = {
     'still': lambda t, speed: (0., 0., 0.),
 }
 SPEED = (1.5, 3.)  # pixels a frame in a picture of 64
+BACKGROUND, SURFACE = (50, 130), (130, 210)  # grey levels, of 255
 
 
-def texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Coloured noise in three octaves that tiles, uint8 ``(size, size, 3)``."""
+def texture(rng: np.random.Generator, size: int,
+            centre: Tuple[float, float]) -> np.ndarray:
+    """Coloured noise in two octaves that tiles, uint8 ``(size, size, 3)``.
+
+    Every channel varies about a level drawn from the range ``centre``.
+    """
     noise = np.zeros((size, size, 3), np.float32)
-    for cells, weight in ((4, 1.), (8, .7), (16, .5)):
+    for cells, weight in ((4, 1.), (8, .7)):
         grid = rng.standard_normal((cells, cells, 3)).astype(np.float32)
         grid = np.pad(grid, ((2, 2), (2, 2), (0, 0)), mode='wrap')
         scale = size / cells
@@ -67,8 +72,8 @@ def texture(rng: np.random.Generator, size: int) -> np.ndarray:
             grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         edge = int(2 * scale)
         noise += weight * octave[edge:edge + size, edge:edge + size]
-    centre = rng.uniform(80, 175, size=3)
-    return np.clip(centre + 40 * noise, 0, 255).astype(np.uint8)
+    level = rng.uniform(*centre, size=3)
+    return np.clip(level + 30 * noise, 0, 255).astype(np.uint8)
 
 
 def shape(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -76,7 +81,7 @@ def shape(rng: np.random.Generator, size: int) -> np.ndarray:
     corners = rng.integers(3, 7)
     angle = (np.arange(corners) + rng.uniform(-.25, .25, corners))
     angle = 2 * np.pi * (angle / corners + rng.uniform())
-    radius = size * rng.uniform(.16, .3, corners)
+    radius = size * rng.uniform(.2, .34, corners)
     points = size / 2 + radius[:, None] * np.stack(
         [np.cos(angle), np.sin(angle)], axis=1)
     mask = np.zeros((size, size), np.uint8)
@@ -88,7 +93,8 @@ def shape(rng: np.random.Generator, size: int) -> np.ndarray:
 def render(motion: str, rng: np.random.Generator, size: int,
            num_frames: int) -> np.ndarray:
     """A clip, uint8 BGR ``(num_frames, size, size, 3)``."""
-    background, surface = texture(rng, size), texture(rng, size)
+    background = texture(rng, size, BACKGROUND)
+    surface = texture(rng, size, SURFACE)
     mask = shape(rng, size)
     layer = np.dstack([surface * mask[..., None], mask]).astype(np.float32)
     place, phase = rng.uniform(0, size, 2), rng.uniform(0, 1000)
