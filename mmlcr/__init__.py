@@ -13,6 +13,6 @@ require_mmcv()
 repair_localizers()
 allow_mmengine_checkpoints()
 
-from . import datasets, models, transforms  # noqa: E402,F401  registration
+from . import datasets, engine, models, transforms  # noqa: E402,F401
 
 __all__ = ['__version__']

@@ -1,11 +1,86 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-import argparse, os
+"""Train a recognizer; the arguments are those of MMAction2's own tool."""
+import argparse
+
 import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
-p=argparse.ArgumentParser(); p.add_argument('config'); p.add_argument('--work-dir'); p.add_argument('--seed',type=int); p.add_argument('--cfg-options',nargs='+',action=DictAction)
-a=p.parse_args()
-cfg=Config.fromfile(a.config); cfg.work_dir=a.work_dir
-if a.cfg_options: cfg.merge_from_dict(a.cfg_options)
-if a.seed is not None: cfg.randomness=dict(seed=a.seed)
-Runner.from_cfg(cfg).train()
+from mmengine.config import Config
+
+import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmlcr.apis import (add_common_arguments, build_runner, load_config,
+                        set_work_dir)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a recognizer')
+    parser.add_argument(
+        'config', help='config file; those of the package by their name')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from this checkpoint, or without a value from the '
+        'latest in the work dir')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on a GPU, bfloat16 on a CPU')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='do not evaluate checkpoints during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size over the config\'s')
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--diff-rank-seed',
+        action='store_true',
+        help='another seed for every process')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='deterministic algorithms of CUDA')
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def merge_args(config: Config, args: argparse.Namespace) -> None:
+    """Write the arguments of training into the config."""
+    set_work_dir(config, args)
+    if args.no_validate:
+        config.val_cfg = None
+        config.val_dataloader = None
+        config.val_evaluator = None
+        # the best checkpoint is chosen by validation
+        config.default_hooks.checkpoint.pop('save_best', None)
+    if args.amp:
+        kind = config.optim_wrapper.get('type', 'OptimWrapper')
+        if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(f'--amp does not go with the optimizer wrapper '
+                             f'{kind}')
+        config.optim_wrapper.type = 'CPUAmpOptimWrapper'
+        if torch.cuda.is_available():
+            config.optim_wrapper.type = 'AmpOptimWrapper'
+            config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.resume is not None:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        config.auto_scale_lr.enable = True
+    if config.get('randomness') is None or args.seed is not None:
+        config.randomness = dict(
+            seed=args.seed,
+            diff_rank_seed=args.diff_rank_seed,
+            deterministic=args.deterministic)
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args)
+    merge_args(config, args)
+    build_runner(config, args).train()
+
+
+if __name__ == '__main__':
+    main()

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 # there only so that an endless stream stays finite.
 FINITE_BOUND = 1e15
 
+FORGET_BIAS = 2.  # sigmoid(2) = 0.88: a memory of some eight frames at first
+
 
 class PaperCell(BaseModule):
     """The paper's cell, eq. (9): the edge prompt is the forget gate.
@@ -61,6 +63,7 @@ class CoupledCell(BaseModule):
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
         self.forget = nn.Linear(embed_dims, embed_dims)
+        nn.init.constant_(self.forget.bias, FORGET_BIAS)
 
     def gate(self, e: Tensor) -> Tensor:
         """The forget gate of the edge prompt ``e``, same shape."""

@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
-from typing import Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,11 @@ from mmlcr.layers import (CrossRWKVLayer, LayerState, Rotation, TokenLayout,
                           TokenShift, build_stem, layout_from_mask,
                           rotary_tables)
 
-LCRState = Tuple[LayerState, ...]
+
+class LCRState(NamedTuple):
+    """What LCR carries from a frame to the next."""
+    layers: Tuple[LayerState, ...]
+    frame: Optional[Tensor]  # (B, 4, height, width), for its difference
 
 
 @MODELS.register_module()
@@ -36,6 +40,9 @@ class LCR(BaseModule):
             from scratch on little data. Defaults to ``'patch'``.
         temporal_shift (bool): Whether differences to the previous frame join
             eqs. (4) and (5). The paper's form has none. Defaults to True.
+        frame_difference (bool): Whether the stems read, beside the frame and
+            its edge map, their differences to the previous frame's. The
+            paper's form has none. Defaults to False.
         edge_prompt (bool): Whether the edge map joins the prompt, eq. (2);
             without it ``e_t = x_t``. Defaults to True.
         cell (str): ``'paper'``, eq. (9), or ``'coupled'``, bounded by one.
@@ -68,6 +75,7 @@ class LCR(BaseModule):
                  hidden_rate: float = 2.5,
                  stem: str = 'patch',
                  temporal_shift: bool = True,
+                 frame_difference: bool = False,
                  edge_prompt: bool = True,
                  cell: str = 'paper',
                  cell_clip: Optional[float] = None,
@@ -92,13 +100,15 @@ class LCR(BaseModule):
         self.embed_dims = embed_dims
         self.num_heads = num_heads
         self.patch_size = patch_size
+        self.frame_difference = frame_difference
         self.rotary = rotary
         self.readout = readout
 
-        self.stem = build_stem(stem, 3, embed_dims, patch_size)
+        inputs = 2 if frame_difference else 1
+        self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
         self.edge_stem = self.zero_conv = None
         if edge_prompt:
-            self.edge_stem = build_stem(stem, 1, embed_dims, patch_size)
+            self.edge_stem = build_stem(stem, inputs, embed_dims, patch_size)
             self.zero_conv = nn.Conv2d(embed_dims, embed_dims, 1)
             nn.init.zeros_(self.zero_conv.weight)
             nn.init.zeros_(self.zero_conv.bias)
@@ -151,11 +161,11 @@ class LCR(BaseModule):
 
         Args:
             frame (Tensor): RGB and edge map, shape ``(B, 4, height, width)``.
-            state (tuple[LayerState], optional): What the step before
+            state (LCRState, optional): What the step before
                 returned. Defaults to None: start afresh.
 
         Returns:
-            tuple[Tensor, tuple[LayerState]]: Feature, shape ``(B, 2D)``, as
+            tuple[Tensor, LCRState]: Feature, shape ``(B, 2D)``, as
             of the clip up to this frame, and the state for the next step.
 
         Raises:
@@ -173,27 +183,34 @@ class LCR(BaseModule):
         T, height, width = clip.shape[2:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
-        x, e = self._embed(clip, layout)
-        self._check_state(x, state)
+        self._check_state(clip, state)
+        x, e = self._embed(clip, layout, state.frame if state else None)
         shift = TokenShift(layout, self.num_heads)
         rotation = self._rotation(layout, x)
 
         states = []
         for i, layer in enumerate(self.layers):
-            x, layer_state = layer(x, e, state[i] if state else None, shift,
-                                   rotation)
+            x, layer_state = layer(x, e, state.layers[i] if state else None,
+                                   shift, rotation)
             states.append(layer_state)
+        last_frame = clip[:, :, -1] if self.frame_difference else None
         tokens = torch.cat([x[-1], states[-1].c.to(x.dtype)], dim=-1)
-        if self.readout == 'cls':
-            return tokens[:, -1], tuple(states)  # eq. (11)
-        return tokens[:, :-1].mean(1), tuple(states)
+        feature = (
+            tokens[:, -1] if self.readout == 'cls'  # eq. (11)
+            else tokens[:, :-1].mean(1))
+        return feature, LCRState(tuple(states), last_frame)
 
-    def _embed(self, clip: Tensor,
-               layout: TokenLayout) -> Tuple[Tensor, Tensor]:
+    def _embed(self, clip: Tensor, layout: TokenLayout,
+               previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Frame tokens and edge prompt, eqs. (1) and (2), (T, B, L, D)."""
         T = clip.shape[2]
-        frames = rearrange(clip, 'b c t h w -> (t b) c h w')
-        x = self.stem(frames[:, :3])
+        rgb, edges = clip[:, :3], clip[:, 3:]
+        if self.frame_difference:
+            before = clip[:, :, 0] if previous is None else previous
+            difference = torch.diff(clip, dim=2, prepend=before[:, :, None])
+            rgb = torch.cat([rgb, difference[:, :3]], dim=1)
+            edges = torch.cat([edges, difference[:, 3:]], dim=1)
+        x = self.stem(rearrange(rgb, 'b c t h w -> (t b) c h w'))
         if self.position is not None:
             position = self.position
             if position.shape[-2:] != x.shape[-2:]:
@@ -205,7 +222,8 @@ class LCR(BaseModule):
             x = x + position
         e = x
         if self.edge_stem is not None:
-            e = x + self.zero_conv(self.edge_stem(frames[:, 3:]))
+            edges = rearrange(edges, 'b c t h w -> (t b) c h w')
+            e = x + self.zero_conv(self.edge_stem(edges))
         return self._tokens(x, T, layout), self._tokens(e, T, layout)
 
     def _tokens(self, features: Tensor, T: int,
@@ -237,13 +255,17 @@ class LCR(BaseModule):
             raise ValueError(f'the patch size {self.patch_size} does not '
                              f'divide frames of {height}x{width}')
 
-    def _check_state(self, x: Tensor, state: Optional[LCRState]) -> None:
+    def _check_state(self, clip: Tensor, state: Optional[LCRState]) -> None:
         if state is None:
             return
-        if len(state) != len(self.layers):
-            raise ValueError(f'a state of {len(state)} layers for a model of '
-                             f'{len(self.layers)}')
-        if state[0].h.shape != x.shape[1:]:
-            raise ValueError(
-                'a state of other streams or frames: it holds (B, L, D) = '
-                f'{tuple(state[0].h.shape)}, the frame {tuple(x.shape[1:])}')
+        if len(state.layers) != len(self.layers):
+            raise ValueError(f'a state of {len(state.layers)} layers for a '
+                             f'model of {len(self.layers)}')
+        B, _, _, height, width = clip.shape
+        patches = (height // self.patch_size) * (width // self.patch_size)
+        expected = (B, patches + 1, self.embed_dims)
+        found = tuple(state.layers[0].h.shape)
+        if found != expected:
+            raise ValueError('a state of other streams or frames: it holds '
+                             f'(B, L, D) = {found}, these frames are '
+                             f'{expected}')

@@ -1,0 +1,102 @@
+_base_ = ['_base_/runtime.py', '_base_/lcr_small.py']
+
+# ten actions of nine people; lists by tools/prepare_lists.py, three folds
+data_root = '{{$LCR_DATA_ROOT:data/weizmann}}'
+fold = '{{$LCR_FOLD:0}}'
+num_classes = 10
+clip_len, frame_interval = 12, 2
+size = (80, 64)  # width, height: the whole frame
+max_epochs = 250
+
+model = dict(cls_head=dict(num_classes=num_classes))
+
+train_pipeline = [
+    dict(type='DecordInit'),
+    dict(
+        type='SampleFrames', clip_len=clip_len, frame_interval=frame_interval),
+    dict(type='DecordDecode'),
+    dict(
+        type='RandomResizedCrop',
+        area_range=(0.6, 1.0),
+        aspect_ratio_range=(1.0, 1.5)),
+    dict(type='Resize', scale=size, keep_ratio=False),
+    dict(type='Flip', flip_ratio=0.5),
+    dict(
+        type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3,
+        hue=0.),
+    dict(type='EdgeMap'),
+    dict(type='TubeMask', ratio=0.5, patch_size=8),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
+]
+test_pipeline = [
+    dict(type='DecordInit'),
+    dict(
+        type='SampleFrames',
+        clip_len=clip_len,
+        frame_interval=frame_interval,
+        num_clips=5,
+        test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=size, keep_ratio=False),
+    dict(type='EdgeMap'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]
+val_pipeline = test_pipeline
+
+dataset = dict(
+    type='CheckedVideoDataset',
+    num_classes=num_classes,
+    classes=f'{data_root}/classes.txt',
+    data_prefix=dict(video=f'{data_root}/videos'))
+train_dataloader = dict(
+    batch_size=15,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        **dataset,
+        ann_file=f'{data_root}/fold{fold}_train.txt',
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=6,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        **dataset,
+        ann_file=f'{data_root}/fold{fold}_test.txt',
+        pipeline=val_pipeline,
+        test_mode=True))
+test_dataloader = val_dataloader
+val_evaluator = dict(type='AccMetric', metric_options=dict(
+    top_k_accuracy=dict(topk=(1, ))))
+test_evaluator = val_evaluator
+
+# the last checkpoint counts: no epoch is chosen on the test fold
+train_cfg = dict(
+    type='EpochBasedTrainLoop',
+    max_epochs=max_epochs,
+    val_interval=max_epochs)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
+    clip_grad=dict(max_norm=1., norm_type=2))
+param_scheduler = [
+    dict(
+        type='OneCycleLR',
+        eta_max=2e-3,
+        total_steps=max_epochs,
+        pct_start=0.15,
+        by_epoch=True,
+        convert_to_iter_based=True)
+]
+auto_scale_lr = dict(enable=False, base_batch_size=15)
+default_hooks = dict(
+    logger=dict(interval=4),
+    checkpoint=dict(interval=50, max_keep_ckpts=1))

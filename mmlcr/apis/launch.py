@@ -1,0 +1,100 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From command-line arguments to a runner, for training and testing."""
+import argparse
+import os
+import os.path as osp
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+import mmlcr
+from mmaction.registry import RUNNERS
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what changes a config as it is read."""
+    parser.add_argument(
+        '--data-root',
+        help='folder of the lists and clips, in place of the config\'s; like '
+        'the environment variable LCR_DATA_ROOT')
+    parser.add_argument(
+        '--fold',
+        type=int,
+        help='fold of a config with folds; like the environment variable '
+        'LCR_FOLD')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config by key=value, nested keys as '
+        'in optim_wrapper.optimizer.lr=1e-3, lists as in key="[a,b]", quoted '
+        'and without spaces')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing share."""
+    add_config_arguments(parser)
+    parser.add_argument(
+        '--work-dir', help='folder for logs, checkpoints and metrics')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config that the arguments name, with their overrides.
+
+    ``--data-root`` and ``--fold`` are set before the config is read, so that
+    everything derived from them follows. A config that is not there is looked
+    for among those that come with the package.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    for variable, value in (('LCR_DATA_ROOT', args.data_root), ('LCR_FOLD',
+                                                                args.fold)):
+        if value is not None:
+            os.environ[variable] = str(value)
+    config = Config.fromfile(find_config(args.config))
+    if args.cfg_options is not None:
+        config.merge_from_dict(args.cfg_options)
+    return config
+
+
+def find_config(path: str) -> str:
+    """The path itself, or that of the config that came with the package."""
+    package = osp.dirname(mmlcr.__file__)
+    name = osp.normpath(path)
+    for root in ('', osp.dirname(package), osp.join(package, '.mim')):
+        candidate = osp.join(root, name)
+        if osp.isfile(candidate):
+            return candidate
+    raise FileNotFoundError(f'there is no config {path}')
+
+
+def set_work_dir(config: Config, args: argparse.Namespace) -> None:
+    """By the arguments, else the config, else ``work_dirs/CONFIG_NAME``."""
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        name = osp.splitext(osp.basename(args.config))[0]
+        config.work_dir = osp.join('work_dirs', name)
+
+
+def build_runner(config: Config, args: argparse.Namespace) -> Runner:
+    """Build the runner, and join the other processes of a launch.
+
+    MMEngine's launcher calls CUDA even where there is none; there, gloo is
+    started here first, and MMEngine finds it running.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    config.launcher = args.launcher
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+    if 'runner_type' in config:
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)

@@ -1,0 +1,116 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Fixtures that every test may use: seeds, videos, real clips, weights."""
+import os
+import random
+from pathlib import Path
+from typing import Callable
+
+# before cv2, torch and decord start threads of their own
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test starts from the same random numbers."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real clips beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f'no real clips: there is no {SHARED_DATA}')
+    return SHARED_DATA
+
+
+@pytest.fixture
+def make_frames() -> Callable[..., np.ndarray]:
+    """Frames of a bright textured square that moves over a dark texture."""
+
+    def make(num_frames: int = 12,
+             height: int = 40,
+             width: int = 48,
+             step: int = 2) -> np.ndarray:
+        """RGB frames, uint8, ``(num_frames, height, width, 3)``."""
+        ground = np.random.randint(0, 60, (height, width, 3))
+        square = np.random.randint(150, 256, (height // 3, width // 3, 3))
+        frames = np.stack([ground] * num_frames).astype(np.uint8)
+        top = height // 3
+        for t, frame in enumerate(frames):
+            left = (t * step) % (width - width // 3)
+            frame[top:top + height // 3, left:left + width // 3] = square
+        return frames
+
+    return make
+
+
+@pytest.fixture
+def make_video(tmp_path: Path, make_frames: Callable) -> Callable[..., Path]:
+    """Write a small video file, mp4v, into the test's folder."""
+
+    def make(name: str = 'clip.mp4', fps: float = 25., **kwargs) -> Path:
+        """The path of a new video; arguments as in ``make_frames``."""
+        frames = make_frames(**kwargs)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        height, width = frames.shape[1:3]
+        writer = cv2.VideoWriter(
+            str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, (width, height))
+        assert writer.isOpened()
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        writer.release()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def relative_error() -> Callable[[Tensor, Tensor], float]:
+    """``|a - b| / |b|`` in norm, taken in float64."""
+
+    def error(a: Tensor, b: Tensor) -> float:
+        assert a.shape == b.shape, (a.shape, b.shape)
+        a, b = a.detach().double(), b.detach().double()
+        return ((a - b).norm() / b.norm()).item()
+
+    return error
+
+
+@pytest.fixture
+def redraw() -> Callable[[nn.Module], nn.Module]:
+    """Draw all weights anew, so that every path of a module counts.
+
+    As initialised, the edge prompt is zero and so are the biases: a fault
+    there would not show.
+    """
+
+    def draw(module: nn.Module) -> nn.Module:
+        with torch.no_grad():
+            for name, weight in module.named_parameters():
+                leaf = name.rsplit('.', 1)[-1]
+                if leaf.startswith('mu'):
+                    weight.uniform_(0, 1)
+                elif leaf == 'decay':
+                    weight.uniform_(-4, 1)
+                elif 'norm' in name and leaf == 'weight':
+                    weight.normal_(1, 0.1)
+                elif leaf == 'weight' and weight.ndim > 1:
+                    weight.normal_(0, weight[0].numel()**-0.5)
+                else:
+                    weight.normal_(0, 0.5)
+        return module
+
+    return draw

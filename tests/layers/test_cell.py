@@ -1,0 +1,96 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The cells against their formulas, and that they stay finite."""
+import math
+from typing import Optional
+
+import pytest
+import torch
+
+from mmlcr.layers import FINITE_BOUND, build_cell
+from mmlcr.layers.cell import hidden_state
+
+# one rounding of float64 an operation
+TOLERANCE = 1e-14
+# float32: |c| <= 1 holds up to the rounding of the interpolation
+ROUNDING = 1e-6
+CELLS = [('paper', None), ('paper', 10.), ('coupled', None)]
+CELL_IDS = ['paper', 'paper-clip10', 'coupled']
+
+
+def test_paper_cell_is_eq_9() -> None:
+    A, e, c = torch.randn(3, 2, 5, 8, dtype=torch.float64)
+    cell = build_cell('paper', 8, None)
+    new = cell(A, cell.gate(e), c)
+    for index in range(A.numel()):
+        a_, e_, c_ = (t.flatten()[index].item() for t in (A, e, c))
+        expected = e_ * (math.tanh(a_) + c_) + c_
+        assert abs(new.flatten()[index].item() - expected) < TOLERANCE
+
+
+def test_coupled_cell_is_an_lstms() -> None:
+    cell = build_cell('coupled', 8, None).double()
+    A, e, c = torch.randn(3, 2, 5, 8, dtype=torch.float64)
+    new = cell(A, cell.gate(e), c)
+    forget = 1 / (1 + torch.exp(-(e @ cell.forget.weight.T +
+                                  cell.forget.bias)))
+    expected = forget * c + (1 - forget) * torch.tanh(A)
+    assert (new - expected).abs().max() < TOLERANCE
+
+
+def test_hidden_state_is_eq_10() -> None:
+    A, c = torch.randn(2, 2, 5, 8, dtype=torch.float64)
+    expected = torch.tanh(c) / (1 + torch.exp(-A))
+    assert (hidden_state(A, c) - expected).abs().max() < TOLERANCE
+
+
+@pytest.mark.parametrize('size', [1., 1e3, 1e20], ids=['1', '1e3', '1e20'])
+@pytest.mark.parametrize('kind, clip', CELLS, ids=CELL_IDS)
+def test_endless_stream_stays_finite(kind: str, clip: Optional[float],
+                                     size: float) -> None:
+    """5,000 steps; the literal eq. (9) overflows after a few dozen."""
+    cell = build_cell(kind, 8, clip)
+    bound = {None: FINITE_BOUND, 10.: 10.}[clip]
+    if kind == 'coupled':
+        bound = 1 + ROUNDING
+    c = literal = torch.zeros(1, 4, 8)
+    with torch.no_grad():
+        for _ in range(5000):
+            A, e = size * torch.randn(2, 1, 4, 8)
+            c = cell(A, cell.gate(e), c)
+            literal = e * (torch.tanh(A) + literal) + literal
+    h = hidden_state(A, c)
+    assert c.isfinite().all() and h.isfinite().all()
+    assert c.abs().max() <= bound
+    assert h.abs().max() <= 1
+    assert not literal.isfinite().all()  # the inputs are such a stream
+
+
+@pytest.mark.parametrize('kind, clip', CELLS, ids=CELL_IDS)
+def test_gradients_stay_finite(kind: str, clip: Optional[float]) -> None:
+    cell = build_cell(kind, 8, clip)
+    A, e = (1e3 * torch.randn(2, 300, 4, 8)).requires_grad_()
+    c = torch.zeros(4, 8)
+    for A_t, e_t in zip(A, cell.gate(e)):
+        c = cell(A_t, e_t, c)
+    gradients = torch.autograd.grad(hidden_state(A[-1], c).sum(), (A, e))
+    for gradient in gradients:
+        assert gradient.isfinite().all()
+    assert gradients[0].any()
+
+
+def test_clip_clamps_the_paper_cell() -> None:
+    A = torch.full((1, 1, 2), 50.)
+    e = torch.tensor([[[100., -100.]]])
+    c = build_cell('paper', 2, 3.)(A, e, torch.ones(1, 1, 2))
+    assert c.tolist() == [[[3., -3.]]]
+
+
+@pytest.mark.parametrize('clip', [0., -1., math.nan])
+def test_clip_must_be_positive(clip: float) -> None:
+    with pytest.raises(ValueError, match=f'cell_clip.*{clip}'):
+        build_cell('paper', 8, clip)
+
+
+def test_unknown_cell_is_named() -> None:
+    with pytest.raises(ValueError, match="'lstm'"):
+        build_cell('lstm', 8, None)

@@ -1,0 +1,41 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Test a checkpoint; the arguments are those of MMAction2's own tool."""
+import argparse
+
+import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmlcr.apis import (add_common_arguments, build_runner, load_config,
+                        set_work_dir)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a recognizer')
+    parser.add_argument(
+        'config', help='config file; those of the package by their name')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--dump', help='write the predictions to this pickle file')
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    if args.dump and not args.dump.endswith(('.pkl', '.pickle')):
+        parser.error(f'--dump must end in .pkl or .pickle, got {args.dump}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    config = load_config(args)
+    set_work_dir(config, args)
+    config.load_from = args.checkpoint
+    if args.dump:
+        evaluators = config.test_evaluator
+        if not isinstance(evaluators, (list, tuple)):
+            evaluators = [evaluators]
+        config.test_evaluator = [
+            *evaluators,
+            dict(type='DumpResults', out_file_path=args.dump)
+        ]
+    build_runner(config, args).test()
+
+
+if __name__ == '__main__':
+    main()
