@@ -5,8 +5,7 @@ Importing this package repairs the published stack where it is broken (see
 :mod:`mmlcr.compat`) and registers the model, the transforms and the data sets
 with MMAction2.
 """
-from .compat import (allow_mmengine_checkpoints, repair_localizers,
-                     require_mmcv)
+from .compat import allow_mmengine_checkpoints, repair_localizers, require_mmcv
 from .version import __version__
 
 require_mmcv()

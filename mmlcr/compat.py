@@ -44,7 +44,7 @@ def repair_localizers() -> bool:
     if 'mmaction.models' in sys.modules or _drn_is_there():
         return False
     package, module = types.ModuleType(_DRN), types.ModuleType(f'{_DRN}.drn')
-    package.__path__ = []  # type: ignore[attr-defined]
+    package.__path__ = []
     for stand_in in (package, module):
         stand_in.__spec__ = importlib.machinery.ModuleSpec(
             stand_in.__name__, None)

@@ -3,8 +3,12 @@
 import argparse
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (add_common_arguments, build_runner, load_config,
-                        set_work_dir)
+from mmlcr.apis import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    set_work_dir,
+)
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,8 +6,12 @@ import torch
 from mmengine.config import Config
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (add_common_arguments, build_runner, load_config,
-                        set_work_dir)
+from mmlcr.apis import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    set_work_dir,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate by the batch size over the config\'s')
+        help="scale the learning rate by the batch size over the config's")
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument(
         '--diff-rank-seed',

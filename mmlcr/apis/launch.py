@@ -16,7 +16,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what changes a config as it is read."""
     parser.add_argument(
         '--data-root',
-        help='folder of the lists and clips, in place of the config\'s; like '
+        help="folder of the lists and clips, in place of the config's; like "
         'the environment variable LCR_DATA_ROOT')
     parser.add_argument(
         '--fold',

@@ -11,7 +11,10 @@ class ClipError(RuntimeError):
     """A clip that cannot be used; the message names it."""
 
 
-class _Checked:
+_Base: Any = object  # for the type checker: a data set follows the mixin
+
+
+class _Checked(_Base):
     """Mixin for a data set of MMAction2.
 
     When the list is read, every line must have a label in
@@ -32,16 +35,17 @@ class _Checked:
         FileNotFoundError: If the list is missing; says what is expected.
         ClipError: If a line or a clip is bad.
     """
+    line_format: str
     prefix_key = 'video'
     clip_key = 'filename'
 
     def __init__(self,
-                 *args,
+                 *args: Any,
                  num_classes: int,
                  classes: Any = (),
                  check_files: bool = True,
                  open_files: bool = False,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         self.check_files = check_files
         self.open_files = open_files
         if isinstance(classes, str):

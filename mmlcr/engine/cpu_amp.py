@@ -11,7 +11,7 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
-    """bfloat16 autocast on the CPU, where ``AmpOptimWrapper`` refuses to run.
+    """Autocast to bfloat16 on CPUs, where ``AmpOptimWrapper`` refuses to run.
 
     bfloat16 has the range of float32, so that losses are not scaled.
     Arguments are those of :class:`mmengine.optim.OptimWrapper`.

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The memory that LCR carries from frame to frame, eqs. (9) and (10)."""
+"""The memory that LCR carries from frame to frame, equations (9), (10)."""
 from typing import Optional
 
 import torch
@@ -76,7 +76,7 @@ class CoupledCell(BaseModule):
 
 
 def hidden_state(candidate: Tensor, c: Tensor) -> Tensor:
-    """``h_t = tanh(c_t) * sigmoid(A_t)``, eq. (10)."""
+    """``h_t = tanh(c_t) * sigmoid(A_t)``, equation (10)."""
     return torch.tanh(c) * torch.sigmoid(candidate)
 
 

@@ -129,7 +129,7 @@ class SpatialMix(BaseModule):
 
     def _shift(self, x: Tensor, previous: Optional[Tensor], mu: Tensor,
                shift: TokenShift) -> Tensor:
-        """Eq. (3): ``x~``, and the temporal difference beside it."""
+        """Equation (3): ``x~``, and the temporal difference beside it."""
         shifted = torch.lerp(x, shift(x), mu.to(x.dtype))
         if not self.temporal_shift:
             return shifted

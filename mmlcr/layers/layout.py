@@ -87,14 +87,16 @@ class TokenShift:
     def __init__(self, layout: TokenLayout, num_heads: int) -> None:
         self.layout = layout
         self.num_heads = num_heads
-        self.neighbours = (None if layout.kept is None else
-                           _neighbour_rows(layout, num_heads))
+        self.neighbours = None
+        if layout.kept is not None:
+            self.neighbours = _neighbour_rows(layout.rows, layout.cols,
+                                              layout.kept, num_heads)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Shift tokens of shape ``(..., B, L, D)``, CLS last."""
         if self.neighbours is None:
             return self._shift_grid(x)
-        return self._shift_kept(x)
+        return self._shift_kept(x, self.neighbours)
 
     def _shift_grid(self, x: Tensor) -> Tensor:
         rows, cols, H = self.layout.rows, self.layout.cols, self.num_heads
@@ -110,23 +112,23 @@ class TokenShift:
         shifted = rearrange(shifted, '... r c h q k -> ... (r c) (h q k)')
         return torch.cat([shifted, cls], dim=-2)
 
-    def _shift_kept(self, x: Tensor) -> Tensor:
+    def _shift_kept(self, x: Tensor, neighbours: Tensor) -> Tensor:
         x_zero = F.pad(x, (0, 0, 0, 1))  # a token of zeros, after CLS
         pieces = x_zero.view(-1, x.shape[-1] // (4 * self.num_heads))
         frames = x.shape[:-3].numel()
         step = len(pieces) // frames
         first = torch.arange(frames, device=x.device)[:, None] * step
-        index = (first + self.neighbours).flatten()
+        index = (first + neighbours).flatten()
         return pieces.index_select(0, index).view_as(x)
 
 
-def _neighbour_rows(layout: TokenLayout, num_heads: int) -> Tensor:
+def _neighbour_rows(rows: int, cols: int, kept: Tensor,
+                    num_heads: int) -> Tensor:
     """Index of each quarter's source among rows of ``K / 4`` channels.
 
     The rows are those of ``(B, L + 1, H, 4, K / 4)``, where token ``L`` is
     zero; the index is flat, of length ``B * L * H * 4``.
     """
-    rows, cols, kept = layout
     B, P = kept.shape
     cls, zero = P, P + 1
     # token at each patch of a grid with a border, zero where there is none

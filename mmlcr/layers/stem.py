@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From pixels to patch tokens, eq. (1), and to the edge prompt, eq. (2)."""
+"""From pixels to tokens and edge prompt, equations (1) and (2)."""
 import math
 
 from mmengine.model import BaseModule

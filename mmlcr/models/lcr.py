@@ -9,9 +9,16 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmaction.registry import MODELS
-from mmlcr.layers import (CrossRWKVLayer, LayerState, Rotation, TokenLayout,
-                          TokenShift, build_stem, layout_from_mask,
-                          rotary_tables)
+from mmlcr.layers import (
+    CrossRWKVLayer,
+    LayerState,
+    Rotation,
+    TokenLayout,
+    TokenShift,
+    build_stem,
+    layout_from_mask,
+    rotary_tables,
+)
 
 
 class LCRState(NamedTuple):
@@ -110,8 +117,8 @@ class LCR(BaseModule):
         if edge_prompt:
             self.edge_stem = build_stem(stem, inputs, embed_dims, patch_size)
             self.zero_conv = nn.Conv2d(embed_dims, embed_dims, 1)
-            nn.init.zeros_(self.zero_conv.weight)
-            nn.init.zeros_(self.zero_conv.bias)
+            for parameter in self.zero_conv.parameters():
+                nn.init.zeros_(parameter)
         self.cls_token = nn.Parameter(torch.zeros(embed_dims))
         self.position = None
         if position_grid is not None:
@@ -202,7 +209,7 @@ class LCR(BaseModule):
 
     def _embed(self, clip: Tensor, layout: TokenLayout,
                previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
-        """Frame tokens and edge prompt, eqs. (1) and (2), (T, B, L, D)."""
+        """Frame tokens and edge prompt, equations (1) and (2)."""
         T = clip.shape[2]
         rgb, edges = clip[:, :3], clip[:, 3:]
         if self.frame_difference:
@@ -212,7 +219,7 @@ class LCR(BaseModule):
             edges = torch.cat([edges, difference[:, 3:]], dim=1)
         x = self.stem(rearrange(rgb, 'b c t h w -> (t b) c h w'))
         if self.position is not None:
-            position = self.position
+            position: Tensor = self.position
             if position.shape[-2:] != x.shape[-2:]:
                 position = F.interpolate(
                     position,
@@ -221,7 +228,7 @@ class LCR(BaseModule):
                     align_corners=False)
             x = x + position
         e = x
-        if self.edge_stem is not None:
+        if self.edge_stem is not None and self.zero_conv is not None:
             edges = rearrange(edges, 'b c t h w -> (t b) c h w')
             e = x + self.zero_conv(self.edge_stem(edges))
         return self._tokens(x, T, layout), self._tokens(e, T, layout)

@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Class scores, eq. (11)."""
-from typing import Optional
+"""Class scores, equation (11)."""
+from typing import Any, Optional
 
 from torch import Tensor, nn
 
@@ -31,7 +31,7 @@ class LCRHead(BaseHead):
                  average_clips: Optional[str] = 'prob',
                  init_cfg: Optional[dict] = dict(
                      type='TruncNormal', layer='Linear', std=0.02),
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         super().__init__(
             num_classes,
             in_channels,
@@ -42,7 +42,7 @@ class LCRHead(BaseHead):
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_cls = nn.Linear(in_channels, num_classes)
 
-    def forward(self, x: Tensor, **kwargs) -> Tensor:
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Class scores of features.
 
         Args:

@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A 3D recognizer that hands the tube mask to its backbone."""
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class LCRRecognizer(Recognizer3D):
             drop the edge map.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if getattr(self.data_preprocessor, 'to_rgb', False):
             raise ValueError(
@@ -37,8 +37,7 @@ class LCRRecognizer(Recognizer3D):
                      test_mode: bool = False) -> tuple:
         """Extract features; arguments as in ``Recognizer3D``.
 
-        Args:
-            inputs (Tensor): Clips, shape ``(N, clips, 4, T, height, width)``.
+        The inputs are clips of shape ``(N, clips, 4, T, height, width)``.
 
         Returns:
             tuple[Tensor, dict]: Feature, ``(N * clips, 2D)``, and what the

@@ -1,7 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The bidirectional WKV operator, pure functions on tensors."""
-from .bi_wkv import (BiWKVMemory, bi_wkv, bi_wkv_chunked, bi_wkv_memory,
-                     bi_wkv_read)
+from .bi_wkv import (
+                     BiWKVMemory,
+                     bi_wkv,
+                     bi_wkv_chunked,
+                     bi_wkv_memory,
+                     bi_wkv_read,
+)
 from .naive import bi_wkv_naive
 
 __all__ = [
