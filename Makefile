@@ -31,7 +31,7 @@ motion: | setup ## render the motion set in data/motion, once
 	$(BIN)/python tools/make_motion.py
 
 $(TRAINED): | motion
-	$(BIN)/python tools/train.py $(CONFIG)
+	$(BIN)/python tools/train.py $(CONFIG) --seed 0 --resume
 	touch $@
 
 demo: $(TRAINED) ## train on the motion set, once; test; draw a held-out clip

@@ -49,6 +49,7 @@ dataset = dict(
     type='CheckedVideoDataset',
     num_classes=num_classes,
     classes=f'{data_root}/classes.txt',
+    open_files=True,
     data_prefix=dict(video=f'{data_root}/videos'))
 train_dataloader = dict(
     batch_size=15,

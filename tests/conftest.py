@@ -12,11 +12,18 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+
+
+@pytest.fixture(autouse=True, scope='session')
+def default_scope() -> None:
+    """MMEngine builds MMAction2's parts, as in every config."""
+    init_default_scope('mmaction')
 
 
 @pytest.fixture(autouse=True)

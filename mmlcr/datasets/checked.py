@@ -3,6 +3,8 @@
 import os.path as osp
 from typing import Any, List
 
+from mmengine.logging import print_log
+
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
 
@@ -80,7 +82,7 @@ class _Checked(_Base):
                                  f'{ann_file}, line {number}')
         return clips
 
-    def prepare_data(self, idx: int) -> Any:
+    def prepare_data(self, idx: int, decode_only: bool = False) -> Any:
         """Run the pipeline on a clip; its path is in every error."""
         clip = self.get_data_info(idx)
         path = clip[self.clip_key]
@@ -88,6 +90,8 @@ class _Checked(_Base):
             for transform in self.pipeline.transforms:
                 clip = transform(clip)
                 self._check_length(clip)
+                if decode_only and 'imgs' in clip:
+                    break
         except ClipError as error:
             raise ClipError(f'{path}: {error}') from error
         except Exception as error:
@@ -131,12 +135,11 @@ class _Checked(_Base):
                 f'frames with an interval of {interval} need {needed}')
 
     def _open_all(self) -> None:
-        """Run every clip through the pipeline up to decoding."""
-        from mmengine.utils import track_iter_progress
-        self.full_init()
-        for idx in track_iter_progress(range(len(self))):
-            self.prepare_data(idx)
-        print()
+        """Sample and decode from every clip, so that bad ones come first."""
+        print_log(f'opening the {len(self)} clips of {self.ann_file}',
+                  'current')
+        for idx in range(len(self)):
+            self.prepare_data(idx, decode_only=True)
 
 
 @DATASETS.register_module()

@@ -1,0 +1,100 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The head: eq. (11), its losses and its views."""
+from typing import Any, Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmaction.models.heads import BaseHead
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
+from mmlcr.models import LCRHead
+
+# float32 sums over 32 channels
+TOLERANCE = 1e-5
+
+
+def build(**options: Any) -> BaseHead:
+    """A head for 32 channels and 5 classes."""
+    config = dict(type='LCRHead', num_classes=5, in_channels=32, topk=(1, ))
+    return MODELS.build({**config, **options}).eval()
+
+
+def samples(*labels: int) -> list:
+    return [ActionDataSample().set_gt_label(label) for label in labels]
+
+
+def test_scores_are_eq_11(redraw: Callable) -> None:
+    head = redraw(build())
+    assert type(head) is LCRHead
+    x = torch.randn(3, 32)
+    mean, variance = x.mean(1, True), x.var(1, correction=0, keepdim=True)
+    normed = (x - mean) / (variance + 1e-5).sqrt()
+    normed = normed * head.norm.weight + head.norm.bias
+    expected = normed @ head.fc_cls.weight.T + head.fc_cls.bias
+    assert (head(x) - expected).abs().max() < TOLERANCE
+    # recognizers pass this along
+    assert torch.equal(head(x, loss_aux={}), head(x))
+
+
+@pytest.mark.parametrize('smoothing', [0., 0.1], ids=['hard', 'smooth'])
+def test_loss_is_cross_entropy(smoothing: float, redraw: Callable) -> None:
+    head = redraw(build(label_smooth_eps=smoothing))
+    x = torch.randn(3, 32)
+    log_p = F.log_softmax(head(x), dim=1)
+    target = torch.full((3, 5), smoothing / 5)
+    target[range(3), [4, 0, 2]] += 1 - smoothing
+    expected = -(target * log_p).sum(1).mean()
+    losses = head.loss(x, samples(4, 0, 2))
+    assert abs(losses['loss_cls'] - expected) < TOLERANCE
+    right = (head(x).argmax(1) == torch.tensor([4, 0, 2])).double().mean()
+    assert losses['top1_acc'] == right
+
+
+@pytest.mark.parametrize('average', ['prob', 'score'])
+def test_views_are_averaged(average: str, redraw: Callable) -> None:
+    head = redraw(build(average_clips=average))
+    x = torch.randn(6, 32)
+    scores = head(x).view(2, 3, 5)  # two samples of three views
+    if average == 'prob':
+        scores = scores.softmax(-1)
+    for predicted, expected in zip(
+            head.predict(x, samples(0, 0)), scores.mean(1)):
+        assert (predicted.pred_score - expected).abs().max() < TOLERANCE
+        assert predicted.pred_label == expected.argmax()
+
+
+def test_probabilities_are_the_default() -> None:
+    head = build()
+    predicted, = head.predict(torch.randn(2, 32), samples(0))
+    assert predicted.pred_score.sum().item() == pytest.approx(1)
+
+
+def test_dropout_acts_in_training_alone(redraw: Callable) -> None:
+    head = redraw(build(dropout_ratio=0.5))
+    x = torch.randn(4, 32)
+    assert torch.equal(head(x), head(x))
+    head.train()
+    assert not torch.equal(head(x), head(x))
+    dropped = []
+    head.fc_cls.register_forward_hook(
+        lambda layer, inputs, output: dropped.append((inputs[0] == 0)))
+    head(torch.randn(200, 32))
+    # 6,400 draws: five deviations of the frequency are 0.03
+    assert dropped[0].float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_no_dropout_by_default(redraw: Callable) -> None:
+    head = redraw(build()).train()
+    x = torch.randn(4, 32)
+    assert torch.equal(head(x), head(x))
+
+
+def test_initial_scores_are_small() -> None:
+    head = build(num_classes=200)
+    head.init_weights()
+    weight = head.fc_cls.weight
+    # 6,400 draws: the deviation is known to one part in a hundred
+    assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert not head.fc_cls.bias.any()
