@@ -4,7 +4,7 @@ _base_ = ['_base_/runtime.py', '_base_/lcr_small.py']
 data_root = '{{$LCR_DATA_ROOT:data/weizmann}}'
 fold = '{{$LCR_FOLD:0}}'
 num_classes = 10
-clip_len, frame_interval = 12, 2
+clip_len, frame_interval = 8, 3
 size = (80, 64)  # width, height: the whole frame
 max_epochs = 250
 
@@ -35,7 +35,7 @@ test_pipeline = [
         type='SampleFrames',
         clip_len=clip_len,
         frame_interval=frame_interval,
-        num_clips=5,
+        num_clips=10,
         test_mode=True),
     dict(type='DecordDecode'),
     dict(type='Resize', scale=size, keep_ratio=False),
@@ -61,7 +61,7 @@ train_dataloader = dict(
         ann_file=f'{data_root}/fold{fold}_train.txt',
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=6,
+    batch_size=3,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),

@@ -2,6 +2,7 @@
 """From pixels to tokens and edge prompt, equations (1) and (2)."""
 import math
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -58,6 +59,8 @@ class ConvStem(BaseModule):
 
     def forward(self, frames: Tensor) -> Tensor:
         """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``."""
+        # channels last is the faster layout for few channels
+        frames = frames.contiguous(memory_format=torch.channels_last)
         return self.layers(frames)
 
 
