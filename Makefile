@@ -40,7 +40,7 @@ demo: $(TRAINED) ## train on the motion set, once; test; draw a held-out clip
 		--out $(WORK_DIR)/demo.png
 
 test: | setup ## run the tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: | setup ## run the checkers; none changes a file
 	$(BIN)/ruff check .

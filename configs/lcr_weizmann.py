@@ -6,7 +6,7 @@ fold = '{{$LCR_FOLD:0}}'
 num_classes = 10
 clip_len, frame_interval = 8, 3
 size = (80, 64)  # width, height: the whole frame
-max_epochs = 250
+max_epochs = 200
 
 model = dict(cls_head=dict(num_classes=num_classes))
 

@@ -18,8 +18,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--dump', help='write the predictions to this pickle file')
+    for name in ('--show', '--show-dir', '--interval', '--wait-time'):
+        parser.add_argument(name, nargs='?', const=True, help=argparse.SUPPRESS)
     add_common_arguments(parser)
     args = parser.parse_args()
+    if args.show or args.show_dir:
+        parser.error("MMAction2's VisualizationHook cannot draw clips of "
+                     'this shape: draw a video with tools/demo.py')
     if args.dump and not args.dump.endswith(('.pkl', '.pickle')):
         parser.error(f'--dump must end in .pkl or .pickle, got {args.dump}')
     return args
