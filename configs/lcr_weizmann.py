@@ -3,7 +3,7 @@ _base_ = ['_base_/runtime.py', '_base_/lcr_small.py']
 # ten actions of nine people; lists by tools/prepare_lists.py, three folds
 data_root = '{{$LCR_DATA_ROOT:data/weizmann}}'
 fold = '{{$LCR_FOLD:0}}'
-num_classes = 10
+num_classes = {{'$LCR_NUM_CLASSES:10'}}
 clip_len, frame_interval = 8, 3
 size = (80, 64)  # width, height: the whole frame
 max_epochs = 200

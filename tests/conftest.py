@@ -68,16 +68,19 @@ def make_frames() -> Callable[..., np.ndarray]:
 
 @pytest.fixture
 def make_video(tmp_path: Path, make_frames: Callable) -> Callable[..., Path]:
-    """Write a small video file, mp4v, into the test's folder."""
+    """Write a small video file into the test's folder."""
 
-    def make(name: str = 'clip.mp4', fps: float = 25., **kwargs) -> Path:
+    def make(name: str = 'clip.mp4',
+             fps: float = 25.,
+             codec: str = 'mp4v',
+             **kwargs) -> Path:
         """The path of a new video; arguments as in ``make_frames``."""
         frames = make_frames(**kwargs)
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         height, width = frames.shape[1:3]
         writer = cv2.VideoWriter(
-            str(path), cv2.VideoWriter_fourcc(*'mp4v'), fps, (width, height))
+            str(path), cv2.VideoWriter_fourcc(*codec), fps, (width, height))
         assert writer.isOpened()
         for frame in frames:
             writer.write(np.ascontiguousarray(frame[..., ::-1]))

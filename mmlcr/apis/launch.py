@@ -24,6 +24,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help='fold of a config with folds; like the environment variable '
         'LCR_FOLD')
     parser.add_argument(
+        '--num-classes',
+        type=int,
+        help='classes, for a config that leaves them open; like the '
+        'environment variable LCR_NUM_CLASSES')
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -48,17 +53,16 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the arguments name, with their overrides.
 
-    ``--data-root`` and ``--fold`` are set before the config is read, so that
-    everything derived from them follows. A config that is not there is looked
-    for among those that come with the package.
+    ``--data-root``, ``--fold`` and ``--num-classes`` are set before the config
+    is read, so that everything derived from them follows. A config that is
+    not there is looked for among those that come with the package.
 
     Raises:
         FileNotFoundError: If there is no such config.
     """
-    for variable, value in (('LCR_DATA_ROOT', args.data_root), ('LCR_FOLD',
-                                                                args.fold)):
-        if value is not None:
-            os.environ[variable] = str(value)
+    for name in ('data_root', 'fold', 'num_classes'):
+        if getattr(args, name) is not None:
+            os.environ[f'LCR_{name.upper()}'] = str(getattr(args, name))
     config = Config.fromfile(find_config(args.config))
     if args.cfg_options is not None:
         config.merge_from_dict(args.cfg_options)

@@ -1,0 +1,170 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Every config parses and builds; the large ones run on real clips."""
+from pathlib import Path
+from typing import Callable, Dict
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+
+from mmaction.registry import DATASETS, MODELS
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
+LARGE = {
+    'lcr_k400': ('kinetics400', 'kinetics400_{}_list_videos.txt',
+                 'videos_{}'),
+    'lcr_ssv2': ('sthv2', 'sthv2_{}_list_videos.txt', 'videos'),
+    'lcr_jester': ('jester', 'jester_{}_list_rawframes.txt', 'rawframes'),
+}
+# what mirroring a picture turns into something else, by name
+MIRRORED = {'left': 'right', 'clockwise': 'counterclockwise'}
+
+
+def read(name: str) -> Config:
+    return Config.fromfile(CONFIGS / f'{name}.py')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_config_builds(name: str) -> None:
+    config = read(name)
+    model = MODELS.build(config.model)
+    assert model.cls_head.num_classes == config.num_classes
+    for key in ('train', 'val', 'test'):
+        pipeline = config[f'{key}_pipeline']
+        dataloader = config[f'{key}_dataloader']
+        assert dataloader.dataset.pipeline == pipeline
+        assert any(step.type == 'EdgeMap' for step in pipeline)
+    masks = [s for s in config.train_pipeline if s.type == 'TubeMask']
+    assert masks[0].patch_size == config.model.backbone.patch_size
+    assert 'base_batch_size' in config.auto_scale_lr
+    assert config.custom_imports.imports == ['mmlcr']
+    assert config.optim_wrapper.clip_grad is not None
+
+
+@pytest.mark.parametrize('name', LARGE)
+def test_large_config_without_data_says_what_it_expects(
+        name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
+    config = read(name)
+    with pytest.raises(FileNotFoundError, match=r'expected are that list'):
+        DATASETS.build(config.train_dataloader.dataset)
+
+
+@pytest.mark.parametrize('name', ['lcr_jester', 'lcr_motion'])
+def test_flip_swaps_mirrored_names(name: str) -> None:
+    config = read(name)
+    if name == 'lcr_motion':
+        import sys
+        sys.path.insert(0, str(CONFIGS.parent / 'tools'))
+        from make_motion import MOTIONS
+        classes = list(MOTIONS)
+    else:
+        classes = config.classes
+    assert len(classes) == config.num_classes
+    lower = [c.lower() for c in classes]
+    expected: Dict[int, int] = {}
+    for a, b in MIRRORED.items():
+        for index, label in enumerate(lower):
+            words = label.replace('_', ' ').split()
+            if a not in words:
+                continue
+            partner = label.replace(a, b)
+            other = lower.index(partner)
+            expected.update({index: other, other: index})
+    assert config.flip_label_map == expected
+
+
+def lay_out(name: str, root: Path, clips: Path) -> None:
+    """Real clips in MMAction2's layout of a data set."""
+    _, lists, folder = LARGE[name]
+    for split in ('train', 'val'):
+        lines = []
+        videos = root / folder.format(split)
+        videos.mkdir(exist_ok=True)
+        sources = sorted(p for p in clips.iterdir() if p.suffix != '.md')
+        for label, path in enumerate(sources):
+            target = videos / path.name
+            if name == 'lcr_jester':
+                frames = write_frames(path, videos / path.stem)
+                lines.append(f'{path.stem} {frames} {label}\n')
+                continue
+            if not target.exists():
+                target.symlink_to(path)
+            lines.append(f'{path.name} {label}\n')
+        (root / lists.format(split)).write_text(''.join(lines))
+
+
+def write_frames(video: Path, folder: Path, most: int = 40) -> int:
+    """The first frames of a video as Jester has them; their number."""
+    folder.mkdir(exist_ok=True)
+    capture = cv2.VideoCapture(str(video))
+    count = 0
+    while count < most:
+        there, frame = capture.read()
+        if not there:
+            break
+        count += 1
+        cv2.imwrite(str(folder / f'{count:05d}.jpg'), frame)
+    return count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', LARGE)
+def test_large_config_trains_and_tests_a_step_on_real_clips(
+        name: str, shared_data: Path, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(name, tmp_path, shared_data / 'clips')
+    monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
+    config = read(name)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    assert sum(p.numel() for p in model.parameters()) < 5.5e6
+
+    train = DATASETS.build(config.train_dataloader.dataset)
+    batch = pseudo_collate([train[i] for i in range(2)])
+    assert batch['inputs'][0].shape == (1, 4, 16, 224, 224)
+    assert batch['data_samples'][0].tube_mask.sum() == 98
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    before = {k: v.clone() for k, v in model.named_parameters()}
+    losses = model.train_step(batch, wrapper)
+    assert np.isfinite(losses['loss'].item())
+    changed = [
+        k for k, v in model.named_parameters() if not torch.equal(before[k], v)
+    ]
+    assert len(changed) > 0.9 * len(before)
+
+    model.eval()
+    test = DATASETS.build(config.test_dataloader.dataset)
+    views = dict(lcr_k400=30, lcr_ssv2=6, lcr_jester=6)[name]
+    sample = test[1]
+    assert sample['inputs'].shape == (views, 4, 16, 224, 224)
+    sample['inputs'] = sample['inputs'][:6]  # K400 has thirty views
+    with torch.no_grad():
+        result, = model.test_step(pseudo_collate([sample]))
+    assert result.pred_score.shape == (config.num_classes, )
+    assert result.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
+    assert result.gt_label.item() == 1
+
+
+def test_single_frame_baseline_repeats_one_frame(
+        make_video: Callable, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video('videos/a.mp4', num_frames=20)
+    for split in ('train', 'val', 'test'):
+        (tmp_path / f'{split}.txt').write_text('a.mp4 3\n')
+    monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
+    config = read('lcr_motion_single_frame')
+    for key in ('train', 'val', 'test'):
+        dataset = DATASETS.build(config[f'{key}_dataloader'].dataset)
+        clip = dataset[0]['inputs'][0]  # (4, T, height, width)
+        assert (clip == clip[:, :1]).all()
+    # the same everything else
+    whole = read('lcr_motion')
+    assert config.model == whole.model
+    assert config.optim_wrapper == whole.optim_wrapper
+    assert config.train_cfg == whole.train_cfg

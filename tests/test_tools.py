@@ -1,0 +1,323 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The command-line tools, run as their users run them, on tiny data."""
+import csv
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, List
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+# one worker of xdist runs what shares a trained checkpoint
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('tools')]
+
+
+def run(*command: object, cwd: Path, ok: bool = True) -> str:
+    """Run a tool in a folder of its own; what it printed."""
+    result = subprocess.run(
+        [sys.executable, ROOT / 'tools' / str(command[0]), *command[1:]],
+        cwd=cwd,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    assert (result.returncode == 0) == ok, result.stdout
+    return result.stdout
+
+
+def weights(path: Path) -> dict:
+    return torch.load(path, map_location='cpu')['state_dict']
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside of the clone with a tiny motion set and a training."""
+    folder = tmp_path_factory.mktemp('place')
+    run('make_motion.py', '--clips', 2, 1, 1, cwd=folder)
+    run('train.py', 'configs/lcr_motion.py', '--seed', 0, '--work-dir', 'work',
+        '--cfg-options', 'train_cfg.max_epochs=2', cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def best(place: Path) -> Path:
+    return next((place / 'work').glob('best_acc_top1_epoch_*.pth'))
+
+
+def test_motion_set_is_disjoint_seeded_and_not_rendered_twice(
+        place: Path, tmp_path: Path) -> None:
+    lists = {
+        split: (place / f'data/motion/{split}.txt').read_text().split('\n')
+        for split in ('train', 'val', 'test')
+    }
+    classes = (place / 'data/motion/classes.txt').read_text().split()
+    assert len(classes) == 12
+    assert [len(v) - 1 for v in lists.values()] == [24, 12, 12]
+    first = place / 'data/motion/videos'
+    stamps = {p: p.stat().st_mtime_ns for p in first.rglob('*.mp4')}
+    assert 'rendered already' in run(
+        'make_motion.py', '--clips', 2, 1, 1, cwd=place)
+    assert stamps == {p: p.stat().st_mtime_ns for p in first.rglob('*.mp4')}
+    run('make_motion.py', '--clips', 1, 1, 1, '--out', 'again', cwd=tmp_path)
+    name = 'val/left_0000.mp4'
+    again = (tmp_path / 'again/videos' / name).read_bytes()
+    assert again == (first / name).read_bytes()
+    pictures = {frame_of(path).tobytes() for path in first.rglob('*.mp4')}
+    assert len(pictures) == 48  # no two clips look alike
+
+
+def frame_of(path: Path) -> np.ndarray:
+    there, frame = cv2.VideoCapture(str(path)).read()
+    assert there
+    return frame
+
+
+def test_motions_move_as_they_are_called() -> None:
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import make_motion
+    for motion, (dx, dy) in dict(
+            left=(-1, 0), right=(1, 0), up=(0, -1), down_right=(1, 1),
+            still=(0, 0)).items():
+        frames = make_motion.render(motion, np.random.default_rng(3), 64, 3)
+        moving = (frames.max(0).astype(int) - frames.min(0)).max(-1) > 60
+        assert moving.any() == (motion != 'still')
+        # the light shape's mass moves with the name; a torus has no centre,
+        # so take the phase of its first harmonic
+        light = frames.astype(float).sum(-1)
+        for axis, sign in ((2, dx), (1, dy)):
+            profile = light.sum(axis=3 - axis)
+            phase = np.unwrap(np.angle(np.fft.fft(profile, axis=1)[:, 1]))
+            moved = np.sign(round(phase[0] - phase[-1], 2))
+            assert moved == sign, (motion, axis)
+
+
+def test_train_writes_what_the_config_says(place: Path, best: Path) -> None:
+    config = Config.fromfile(place / 'work/lcr_motion.py')
+    assert config.train_cfg.max_epochs == 2
+    assert config.randomness.seed == 0
+    checkpoint = torch.load(best, map_location='cpu')  # weights_only
+    assert len(checkpoint['meta']['dataset_meta']['classes']) == 12
+    assert all(w.isfinite().all() for w in checkpoint['state_dict'].values())
+
+
+def test_same_seed_same_weights(place: Path) -> None:
+    for name in ('a', 'b'):
+        run('train.py', 'configs/lcr_motion.py', '--seed', 5, '--work-dir',
+            name, '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1',
+            'default_hooks.checkpoint.interval=1', cwd=place)
+    first, second = (weights(place / f'{n}/epoch_1.pth') for n in 'ab')
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_resume_goes_on(place: Path) -> None:
+    output = run(
+        'train.py', 'configs/lcr_motion.py', '--seed', 0, '--work-dir',
+        'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=4',
+        cwd=place)
+    assert 'resumed epoch: 2' in output
+    assert (place / 'work/epoch_4.pth').exists()
+
+
+def test_amp_and_auto_scale_lr(place: Path) -> None:
+    output = run(
+        'train.py', 'configs/lcr_motion.py', '--amp', '--auto-scale-lr',
+        '--no-validate', '--work-dir', 'amp', '--cfg-options',
+        'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8',
+        cwd=place)
+    assert 'CPUAmpOptimWrapper' in output
+    assert 'LR has been automatically scaled from 0.002 to 0.001' in output
+    assert 'nan' not in output
+
+
+def test_test_reports_and_dumps(place: Path, best: Path) -> None:
+    output = run(
+        'test.py', 'configs/lcr_motion.py', best, '--work-dir', 'test',
+        '--dump', 'out.pkl', cwd=place)
+    assert 'acc/top1' in output
+    with open(place / 'out.pkl', 'rb') as file:
+        predictions = pickle.load(file)
+    assert len(predictions) == 12
+    right = [
+        p['pred_score'].argmax().item() == p['gt_label'].item()
+        for p in predictions
+    ]
+    report = next((place / 'test').rglob('[0-9]*.json'))
+    top1 = json.loads(report.read_text())['acc/top1']
+    assert top1 == pytest.approx(np.mean(right))
+
+
+def test_two_processes_by_gloo(place: Path) -> None:
+    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    result = subprocess.run(
+        [
+            sys.executable, '-m', 'torch.distributed.run', '--standalone',
+            '--nproc_per_node', '2', ROOT / 'tools/train.py',
+            'configs/lcr_motion.py', '--launcher', 'pytorch', '--work-dir',
+            'gloo', '--cfg-options', 'train_cfg.max_epochs=2',
+            'train_dataloader.batch_size=8'
+        ],
+        cwd=place,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment)
+    assert result.returncode == 0, result.stdout
+    assert (place / 'gloo/epoch_2.pth').exists()
+
+
+def test_demo_draws(place: Path, best: Path) -> None:
+    video = 'data/motion/videos/test/left_0000.mp4'
+    output = run(
+        'demo.py', 'configs/lcr_motion.py', best, video, '--out', 'a/b.png',
+        cwd=place)
+    lines = [line for line in output.split('\n') if line[:2] in ('0.', '1.')]
+    scores = [float(line.split()[0]) for line in lines]
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+    assert lines[0].split()[1] in (place / 'data/motion/classes.txt'
+                                   ).read_text()
+    picture = cv2.imread(str(place / 'a/b.png'))
+    assert picture.std() > 10
+    refused = run('demo.py', 'configs/lcr_motion.py', best, 'no.mp4',
+                  cwd=place, ok=False)
+    assert 'there is no video no.mp4' in refused
+
+
+def test_show_is_refused_with_the_way_out(place: Path, best: Path) -> None:
+    output = run('test.py', 'configs/lcr_motion.py', best, '--show-dir', 'x',
+                 cwd=place, ok=False)
+    assert 'tools/demo.py' in output
+
+
+def test_get_flops_of_jester(tmp_path: Path) -> None:
+    output = run('get_flops.py', 'configs/lcr_jester.py', cwd=tmp_path)
+    numbers = [line.split() for line in output.strip().split('\n')[-2:]]
+    assert float(numbers[0][1]) <= 5.4  # M parameters
+    assert float(numbers[1][1]) <= 22  # G multiply-adds
+
+
+@pytest.fixture
+def people(tmp_path: Path, make_video: Callable) -> Path:
+    """A folder with labels.csv: ten actions of four people."""
+    rows = [['path', 'label', 'subject']]
+    for person in ('dan', 'ann', 'cem', 'bea'):
+        for action in range(10):
+            path = f'act{action}/{person}.mp4'
+            make_video(f'source/{path}', num_frames=26, step=action)
+            rows.append([path, f'act{action}', person])
+    with open(tmp_path / 'source/labels.csv', 'w', newline='') as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path
+
+
+def test_prepare_lists_then_train_a_fold(people: Path) -> None:
+    run('prepare_lists.py', 'source', '--out', 'lists', '--folds', 2,
+        cwd=people)
+    train = (people / 'lists/fold1_train.txt').read_text().split('\n')[:-1]
+    test = (people / 'lists/fold1_test.txt').read_text().split('\n')[:-1]
+    assert subjects(train) == {'ann', 'bea'}
+    assert subjects(test) == {'cem', 'dan'}
+    assert 'act3/cem.mp4 3' in test
+    inner = [(people / f'lists/fold1_inner_{part}.txt').read_text()
+             for part in ('train', 'val')]
+    assert sorted(''.join(inner).split('\n')[2:]) == sorted(train)
+    output = run(
+        'train.py', 'configs/lcr_weizmann.py', '--data-root', 'lists',
+        '--fold', 1, '--work-dir', 'work', '--cfg-options',
+        'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+        'default_hooks.checkpoint.interval=1', cwd=people)
+    assert 'fold1_test.txt' in output and 'acc/top1' in output
+    assert (people / 'work/epoch_1.pth').exists()
+
+
+def subjects(lines: List[str]) -> set:
+    return {Path(line.split()[0]).stem for line in lines}
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (lambda s: (s / 'labels.csv').unlink(), 'there is no'),
+    (lambda s: (s / 'labels.csv').write_text('path,label,subject\n'),
+     'has no rows'),
+    (lambda s: (s / 'labels.csv').write_text('path,label\na.mp4,b\n'),
+     'line 2: no subject'),
+    (lambda s: (s / 'labels.csv').write_text(
+        'path,label,subject\na b.mp4,b,c\n'), 'a space in the path'),
+    (lambda s: (s / 'act3/cem.mp4').unlink(), 'cem.mp4 is missing or empty'),
+], ids=['missing', 'empty', 'column', 'space', 'clip'])
+def test_prepare_lists_names_what_is_bad(people: Path, spoil: Callable,
+                                         message: str) -> None:
+    spoil(people / 'source')
+    output = run('prepare_lists.py', 'source', '--out', 'lists', cwd=people,
+                 ok=False)
+    assert message in output and 'Traceback' not in output
+
+
+def test_sweep_tabulates_and_repeats_nothing(place: Path) -> None:
+    (place / 'plan.yml').write_text(
+        'default:\nnone: [model.backbone.temporal_shift=False]\n')
+    command = ('sweep.py', 'configs/lcr_motion.py', '--plan', 'plan.yml',
+               '--work-dir', 'sweep', '--cfg-options',
+               'train_cfg.max_epochs=1')
+    output = run(*command, cwd=place)
+    assert '| none |' in output and '| default |' in output
+    stamp = (place / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
+    assert run(*command, cwd=place).split('|')[1:] == output.split('|')[1:]
+    again = (place / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
+    assert again == stamp
+
+
+def test_unknown_config_is_named(tmp_path: Path) -> None:
+    output = run('train.py', 'configs/none.py', cwd=tmp_path, ok=False)
+    assert 'there is no config configs/none.py' in output
+
+
+def test_bad_clip_in_mid_training_names_its_path(place: Path,
+                                                 tmp_path: Path) -> None:
+    broken = place / 'broken'
+    (broken / 'videos').mkdir(parents=True)
+    source = place / 'data/motion'
+    for path in (source / 'videos/train').glob('*.mp4'):
+        data = path.read_bytes()
+        if path.name == 'up_0001.mp4':
+            data = data[:len(data) // 2]
+        (broken / 'videos' / path.name).write_bytes(data)
+    lines = (source / 'train.txt').read_text().replace('train/', '')
+    for split in ('train', 'val', 'test'):
+        (broken / f'{split}.txt').write_text(lines)
+    output = run(
+        'train.py', 'configs/lcr_motion.py', '--data-root', 'broken',
+        '--work-dir', 'never', '--cfg-options',
+        'train_dataloader.dataset.open_files=False', 'train_cfg.max_epochs=1',
+        cwd=place, ok=False)
+    assert 'up_0001.mp4' in output
+    before = run(  # and before it starts, where the clips are opened
+        'train.py', 'configs/lcr_motion.py', '--data-root', 'broken',
+        '--work-dir', 'never', cwd=place, ok=False)
+    assert 'up_0001.mp4' in before and 'Epoch(train)' not in before
+
+
+def test_inference_apis_on_real_clips(best: Path, shared_data: Path) -> None:
+    from mmaction.apis import (
+        MMAction2Inferencer, inference_recognizer, init_recognizer)
+    config = str(ROOT / 'configs/lcr_motion.py')
+    model = init_recognizer(config, str(best), device='cpu')
+    inferencer = MMAction2Inferencer(config, str(best), device='cpu')
+    clips = [p for p in (shared_data / 'clips').iterdir() if p.suffix != '.md']
+    assert len(clips) == 4
+    scores = []
+    for clip in sorted(clips):
+        result = inference_recognizer(model, str(clip))
+        assert result.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
+        answer = inferencer(str(clip))['predictions'][0]
+        same = torch.tensor(answer['rec_scores'][0])
+        assert torch.allclose(same, result.pred_score, atol=1e-5)
+        scores.append(same)
+    distinct = torch.cdist(torch.stack(scores), torch.stack(scores))
+    assert (distinct[~torch.eye(4, dtype=torch.bool)] > 0).all()
