@@ -4,7 +4,7 @@ _base_ = ['_base_/runtime.py', '_base_/lcr_small.py']
 data_root = '{{$LCR_DATA_ROOT:data/motion}}'
 num_classes = 12
 clip_len, frame_interval, size = 8, 2, 48
-max_epochs = 20
+max_epochs = 10
 
 model = dict(cls_head=dict(num_classes=num_classes))
 
@@ -88,11 +88,19 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1., norm_type=2))
 param_scheduler = [
     dict(
-        type='OneCycleLR',
-        eta_max=2e-3,
-        total_steps=max_epochs,
-        pct_start=0.15,
+        type='LinearLR',
+        start_factor=0.04,
         by_epoch=True,
+        begin=0,
+        end=2,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=2,
+        end=max_epochs,
+        T_max=max_epochs - 2,
+        eta_min=0.,
         convert_to_iter_based=True)
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=16)

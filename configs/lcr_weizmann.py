@@ -88,6 +88,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.),
     clip_grad=dict(max_norm=1., norm_type=2))
+# the schedule sets the rate itself: --auto-scale-lr does not change it
 param_scheduler = [
     dict(
         type='OneCycleLR',

@@ -70,40 +70,49 @@ def _drn_is_there() -> bool:
     locations = [f'{path}/models/localizers'
                  for path in spec.submodule_search_locations]
     return importlib.machinery.PathFinder.find_spec(
-        _DRN, locations) is not None
+        'drn', locations) is not None
 
 
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
 
-    Allowed are MMEngine's log buffers and the numpy arrays in them. Their
-    pickles also look up methods of the buffer by ``getattr``; a stand-in
-    answers that for the four methods of statistics and refuses the rest.
+    Allowed are MMEngine's log buffers, the numpy arrays in them, and its
+    one-cycle schedule. Their pickles also look up methods by ``getattr``; a
+    stand-in answers that for the four statistics of a buffer and the two
+    curves of the schedule, and refuses the rest.
     """
     if not hasattr(torch.serialization, 'add_safe_globals'):
         return  # torch < 2.4 has no such gate
     from mmengine.logging import HistoryBuffer
+    from mmengine.optim.scheduler.param_scheduler import \
+        OneCycleParamScheduler
 
-    def history_buffer_method(owner: type, name: str) -> Callable:
-        """``getattr`` for ``HistoryBuffer``'s statistics alone."""
-        if owner is HistoryBuffer and name in _STATISTICS:
-            return getattr(HistoryBuffer, name)
+    methods = {
+        HistoryBuffer: ('min', 'max', 'current', 'mean'),
+        OneCycleParamScheduler:
+        ('_annealing_cos', '_annealing_linear'),
+    }
+
+    def known_method(owner: type, name: str) -> Callable:
+        """``getattr`` for the methods above alone."""
+        if name in methods.get(owner, ()):
+            return getattr(owner, name)
         raise RuntimeError(
             f'refused: the checkpoint asks for getattr({owner!r}, {name!r})')
 
     array = np._core if hasattr(np, '_core') else np.core
     torch.serialization.add_safe_globals([
-        HistoryBuffer,
-        (history_buffer_method, 'builtins.getattr'),
+        *methods,
+        (known_method, 'builtins.getattr'),
         np.ndarray,
         np.dtype,
-        (array.multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-        (array.multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+        *((getattr(array.multiarray, name), f'{package}.multiarray.{name}')
+          for name in ('_reconstruct', 'scalar')
+          for package in ('numpy.core', 'numpy._core')),
         *_DTYPES.values(),
     ])
 
 
-_STATISTICS = ('min', 'max', 'current', 'mean')
 _DTYPES: Dict[str, type] = {
     name: type(np.dtype(name))
     for name in ('float64', 'float32', 'int64', 'int32')

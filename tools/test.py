@@ -19,7 +19,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dump', help='write the predictions to this pickle file')
     for name in ('--show', '--show-dir', '--interval', '--wait-time'):
-        parser.add_argument(name, nargs='?', const=True, help=argparse.SUPPRESS)
+        parser.add_argument(
+            name, nargs='?', const=True, help=argparse.SUPPRESS)
     add_common_arguments(parser)
     args = parser.parse_args()
     if args.show or args.show_dir:

@@ -92,13 +92,16 @@ def set_work_dir(config: Config, args: argparse.Namespace) -> None:
 def build_runner(config: Config, args: argparse.Namespace) -> Runner:
     """Build the runner, and join the other processes of a launch.
 
-    MMEngine's launcher calls CUDA even where there is none; there, gloo is
-    started here first, and MMEngine finds it running.
+    MMEngine's launcher and model wrapper ask for CUDA even where there is
+    none; there, gloo is started here first, which MMEngine finds running, and
+    the wrapper is named without a device.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     config.launcher = args.launcher
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
+        config.setdefault('model_wrapper_cfg',
+                          dict(type='MMDistributedDataParallel'))
     if 'runner_type' in config:
         return RUNNERS.build(config)
     return Runner.from_cfg(config)

@@ -200,7 +200,9 @@ class LCR(BaseModule):
             x, layer_state = layer(x, e, state.layers[i] if state else None,
                                    shift, rotation)
             states.append(layer_state)
-        last_frame = clip[:, :, -1] if self.frame_difference else None
+        last_frame = None
+        if self.frame_difference:
+            last_frame = clip[:, :, -1].clone()  # the caller may reuse it
         tokens = torch.cat([x[-1], states[-1].c.to(x.dtype)], dim=-1)
         feature = (
             tokens[:, -1] if self.readout == 'cls'  # eq. (11)

@@ -1,8 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 import torch
-from torch import nn
-
 from mmengine.registry import OPTIM_WRAPPERS
+from torch import nn
 
 
 def test_autocasts_the_forward_pass_and_steps_in_float32() -> None:
