@@ -14,10 +14,11 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 import numpy as np
 import torch
+from mmengine.logging import HistoryBuffer
 
 _DRN = 'mmaction.models.localizers.drn'
 
@@ -76,44 +77,108 @@ def _drn_is_there() -> bool:
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
 
-    Allowed are MMEngine's log buffers, the numpy arrays in them, and its
-    one-cycle schedule. Their pickles also look up methods by ``getattr``; a
-    stand-in answers that for the four statistics of a buffer and the two
-    curves of the schedule, and refuses the rest.
+    Beside weights they hold log buffers, numpy scalars (the time left, the
+    best score) and, with a one-cycle schedule, a function of its class. A
+    stand-in answers for each name in such a pickle and makes nothing else.
+    numpy's own functions are not handed out: with a dtype of the file's
+    making they take its bytes for the addresses of objects.
     """
     if not hasattr(torch.serialization, 'add_safe_globals'):
         return  # torch < 2.4 has no such gate
-    from mmengine.logging import HistoryBuffer
-    from mmengine.optim.scheduler.param_scheduler import \
-        OneCycleParamScheduler
-
-    methods = {
-        HistoryBuffer: ('min', 'max', 'current', 'mean'),
-        OneCycleParamScheduler:
-        ('_annealing_cos', '_annealing_linear'),
-    }
-
-    def known_method(owner: type, name: str) -> Callable:
-        """``getattr`` for the methods above alone."""
-        if name in methods.get(owner, ()):
-            return getattr(owner, name)
-        raise RuntimeError(
-            f'refused: the checkpoint asks for getattr({owner!r}, {name!r})')
-
-    array = np._core if hasattr(np, '_core') else np.core
     torch.serialization.add_safe_globals([
-        *methods,
-        (known_method, 'builtins.getattr'),
-        np.ndarray,
-        np.dtype,
-        *((getattr(array.multiarray, name), f'{package}.multiarray.{name}')
-          for name in ('_reconstruct', 'scalar')
-          for package in ('numpy.core', 'numpy._core')),
-        *_DTYPES.values(),
+        (_LogBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_OneCycle, 'mmengine.optim.scheduler.param_scheduler.'
+         'OneCycleParamScheduler'),
+        (_attribute, 'builtins.getattr'),
+        (_NumberArray, 'numpy.ndarray'),
+        (_number_type, 'numpy.dtype'),
+        *((_empty_array, f'numpy.{core}.multiarray._reconstruct')
+          for core in ('core', '_core')),
+        *((_number, f'numpy.{core}.multiarray.scalar')
+          for core in ('core', '_core')),
+        *(type(dtype) for dtype in _NUMBER_TYPES.values()),
     ])
 
 
-_DTYPES: Dict[str, type] = {
-    name: type(np.dtype(name))
-    for name in ('float64', 'float32', 'int64', 'int32')
+# numpy keeps one object of each, which no pickled state can change
+_NUMBER_TYPES = {
+    name: np.dtype(name)
+    for name in ('f8', 'f4', 'i8', 'i4')
 }
+
+
+class _LogBuffer(HistoryBuffer):
+    """Turns into a ``HistoryBuffer`` with the numbers of the checkpoint."""
+
+    def __init__(self) -> None:
+        raise RuntimeError('refused: the checkpoint calls HistoryBuffer')
+
+    def __setstate__(self, state: dict) -> None:
+        logs, counts = state['_log_history'], state['_count_history']
+        if not type(logs) is type(counts) is _NumberArray:
+            raise RuntimeError('refused: a log buffer of the checkpoint holds '
+                               f'{type(logs)} and {type(counts)}')
+        self.__class__ = HistoryBuffer
+        HistoryBuffer.__init__(self, max_length=int(state['max_length']))
+        self._log_history = np.array(logs)
+        self._count_history = np.array(counts)
+
+
+class _OneCycle:
+    """The place of ``OneCycleParamScheduler``, for its functions alone."""
+
+    def __init__(self) -> None:
+        raise RuntimeError('refused: the checkpoint calls a scheduler')
+
+
+class _NumberArray(np.ndarray):
+    """An array of numbers out of a checkpoint."""
+
+    def __new__(cls, *args: Any) -> '_NumberArray':
+        raise RuntimeError('refused: the checkpoint calls numpy.ndarray')
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        _check_numbers(dtype, data)
+        super().__setstate__((1, shape, dtype, fortran, data))
+
+    def __reduce__(self) -> Any:
+        return np.array(self).__reduce__()
+
+
+def _empty_array(*args: Any) -> np.ndarray:
+    """What takes on the shape and the numbers of the checkpoint."""
+    return np.ndarray.__new__(_NumberArray, (0, ), 'f8')
+
+
+def _number(dtype: np.dtype, data: bytes) -> np.generic:
+    """``numpy.core.multiarray.scalar`` for numbers."""
+    _check_numbers(dtype, data)
+    return np.frombuffer(data, dtype, count=1)[0]
+
+
+def _number_type(name: str, *args: Any) -> np.dtype:
+    """``numpy.dtype`` for the few kinds of numbers in logs."""
+    if type(name) is not str or name not in _NUMBER_TYPES:
+        raise RuntimeError(f'refused: the checkpoint holds numpy {name!r}')
+    return _NUMBER_TYPES[name]
+
+
+def _check_numbers(dtype: Any, data: Any) -> None:
+    known = any(dtype is number for number in _NUMBER_TYPES.values())
+    if not known or type(data) is not bytes:
+        raise RuntimeError(f'refused: the checkpoint holds numpy {dtype!r} '
+                           f'in {type(data)}')
+
+
+def _attribute(owner: Any, name: str) -> Callable:
+    """``getattr`` for the few functions that such checkpoints name."""
+    if owner is _LogBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(HistoryBuffer, name)
+    if owner is _OneCycle and name in ('_annealing_cos', '_annealing_linear'):
+        from mmengine.optim.scheduler.param_scheduler import (
+            OneCycleParamScheduler,
+        )
+        return getattr(OneCycleParamScheduler, name)
+    raise RuntimeError(
+        f'refused: the checkpoint asks for getattr({owner!r}, {name!r})')

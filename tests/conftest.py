@@ -2,6 +2,8 @@
 """Fixtures that every test may use: seeds, videos, real clips, weights."""
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Callable
 
@@ -17,7 +19,8 @@ from torch import Tensor, nn  # noqa: E402
 
 import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / 'shared' / 'data'
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -40,6 +43,26 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f'no real clips: there is no {SHARED_DATA}')
     return SHARED_DATA
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess]:
+    """Run a script in a fresh interpreter that finds this repository."""
+
+    def run(script: str, *arguments: object) -> subprocess.CompletedProcess:
+        paths = [str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
+        path = os.pathsep.join(filter(None, paths))
+        return subprocess.run(
+            [sys.executable, '-c', script, *map(str, arguments)],
+            env={
+                **os.environ, 'PYTHONPATH': path
+            },
+            capture_output=True,
+            text=True,
+            errors='replace',
+            timeout=120)
+
+    return run
 
 
 @pytest.fixture

@@ -157,6 +157,8 @@ def test_single_frame_baseline_repeats_one_frame(
     make_video('videos/a.mp4', num_frames=20)
     for split in ('train', 'val', 'test'):
         (tmp_path / f'{split}.txt').write_text('a.mp4 3\n')
+    names = ''.join(f'{i}\n' for i in range(12))
+    (tmp_path / 'classes.txt').write_text(names)
     monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
     config = read('lcr_motion_single_frame')
     for key in ('train', 'val', 'test'):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -277,6 +278,36 @@ def test_sweep_tabulates_and_repeats_nothing(place: Path) -> None:
     assert run(*command, cwd=place).split('|')[1:] == output.split('|')[1:]
     again = (place / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
     assert again == stamp
+
+
+def test_installed_copy_trains_outside_of_the_clone(place: Path,
+                                                    tmp_path: Path) -> None:
+    clone, site = tmp_path / 'clone', tmp_path / 'site'
+    clone.mkdir()
+    for name in ('mmlcr', 'configs', 'tools'):
+        shutil.copytree(ROOT / name, clone / name)
+    for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in',
+                 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, clone)
+    subprocess.run([
+        sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps',
+        '--no-build-isolation', '--target', site, clone
+    ], check=True)
+    shutil.rmtree(clone)
+    shutil.copytree(place / 'data', tmp_path / 'data')
+    result = subprocess.run(
+        [
+            sys.executable, site / 'mmlcr/.mim/tools/train.py',
+            'configs/lcr_motion.py', '--cfg-options', 'train_cfg.max_epochs=2'
+        ],
+        cwd=tmp_path,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(site)))
+    assert result.returncode == 0, result.stdout
+    assert (tmp_path / 'work_dirs/lcr_motion/epoch_2.pth').exists()
+    assert str(ROOT) not in result.stdout
 
 
 def test_unknown_config_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """MMAction2's data sets, with bad lists and clips refused by name."""
 import os.path as osp
-from typing import Any, List
+import re
+from typing import Any, Dict, List
 
 from mmengine.logging import print_log
 
@@ -38,6 +39,7 @@ class _Checked(_Base):
         ClipError: If a line or a clip is bad.
     """
     line_format: str
+    keys: Dict[str, str] = {}  # MMAction2's, where a field's name differs
     prefix_key = 'video'
     clip_key = 'filename'
 
@@ -49,20 +51,22 @@ class _Checked(_Base):
                  open_files: bool = False,
                  **kwargs: Any) -> None:
         self.check_files = check_files
-        self.open_files = open_files
+        names = classes
         if isinstance(classes, str):
-            classes = _read_lines(classes) if osp.exists(classes) else ()
-        if classes and len(classes) != num_classes:
-            raise ValueError(f'{len(classes)} class names for '
+            names = _read_lines(classes) if osp.exists(classes) else ()
+        if names and len(names) != num_classes:
+            raise ValueError(f'{len(names)} class names for '
                              f'num_classes={num_classes}')
-        metainfo = dict(classes=tuple(classes)) if classes else None
+        metainfo = dict(classes=tuple(names)) if names else None
         super().__init__(
             *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
+        if isinstance(classes, str) and not osp.exists(classes):
+            raise FileNotFoundError(f'no class names: there is no {classes}')
         if open_files:
             self._open_all()
 
     def load_data_list(self) -> List[dict]:
-        """Read the list and check its lines and files."""
+        """Read the list and check its lines and files; skip blank lines."""
         ann_file, prefix = self.ann_file, self.data_prefix[self.prefix_key]
         if not osp.exists(ann_file):
             raise FileNotFoundError(
@@ -70,16 +74,18 @@ class _Checked(_Base):
                 f'lines of "{self.line_format}" with labels in '
                 f'[0, {self.num_classes}), and the clips in {prefix}; the '
                 "README's section on data says how to prepare them")
-        lines = _read_lines(ann_file)
-        if not lines:
+        clips = []
+        for number, line in enumerate(_read_lines(ann_file), 1):
+            if not line:
+                continue
+            where = f'{ann_file}, line {number}'
+            clip = self._parse(line, where)
+            clip[self.clip_key] = osp.join(prefix, clip[self.clip_key])
+            if self.check_files:
+                _check_file(clip[self.clip_key], where)
+            clips.append(clip)
+        if not clips:
             raise ClipError(f'the annotation list {ann_file} is empty')
-        for number, line in enumerate(lines, 1):
-            self._check_line(line, f'{ann_file}, line {number}')
-        clips = super().load_data_list()
-        if self.check_files:
-            for number, clip in enumerate(clips, 1):
-                self._check_file(clip[self.clip_key],
-                                 f'{ann_file}, line {number}')
         return clips
 
     def prepare_data(self, idx: int, decode_only: bool = False) -> Any:
@@ -100,25 +106,23 @@ class _Checked(_Base):
                 f'{type(transform).__name__}: {error}') from error
         return clip
 
-    def _check_line(self, line: str, where: str) -> None:
+    def _parse(self, line: str, where: str) -> dict:
+        """The fields of a line, by MMAction2's names."""
         fields = line.split(getattr(self, 'delimiter', None))
-        if len(fields) != len(self.line_format.split()):
+        names = self.line_format.split()
+        if len(fields) != len(names):
             raise ClipError(f'{where}: expected "{self.line_format}", got '
                             f'{line!r}')
-        for name, value in zip(self.line_format.split()[1:], fields[1:]):
-            if not value.lstrip('-').isdigit():
+        clip: dict = {self.clip_key: fields[0]}
+        for name, value in zip(names[1:], fields[1:]):
+            if not re.fullmatch('-?[0-9]+', value):
                 raise ClipError(f'{where}: {name} must be a whole number, '
                                 f'got {value!r}')
-        if not 0 <= int(fields[-1]) < self.num_classes:
+            clip[self.keys.get(name, name)] = int(value)
+        if not 0 <= clip['label'] < self.num_classes:
             raise ClipError(f'{where}: the label must be in '
-                            f'[0, {self.num_classes}), got {fields[-1]}')
-
-    @staticmethod
-    def _check_file(path: str, where: str) -> None:
-        if not osp.exists(path):
-            raise ClipError(f'{where}: there is no {path}')
-        if osp.isfile(path) and not osp.getsize(path):
-            raise ClipError(f'{where}: {path} is empty')
+                            f'[0, {self.num_classes}), got {clip["label"]}')
+        return clip
 
     @staticmethod
     def _check_length(clip: dict) -> None:
@@ -162,8 +166,24 @@ class CheckedRawframeDataset(_Checked, RawframeDataset):
     prefix_key = 'img'
     clip_key = 'frame_dir'
     line_format = 'folder frames label'
+    keys = dict(frames='total_frames')
 
 
 def _read_lines(path: str) -> List[str]:
     with open(path) as file:
-        return [line.strip() for line in file if line.strip()]
+        return [line.strip() for line in file.read().rstrip().split('\n')]
+
+
+def _check_file(path: str, where: str) -> None:
+    if not osp.exists(path):
+        raise ClipError(f'{where}: there is no {path}')
+    if osp.isdir(path):
+        return
+    size = osp.getsize(path)
+    if not size:
+        raise ClipError(f'{where}: {path} is empty')
+    with open(path, 'rb') as file:
+        head = file.read(8)
+    # decord crashes on an AVI that was cut off, but its header tells
+    if head[:4] == b'RIFF' and size < 8 + int.from_bytes(head[4:], 'little'):
+        raise ClipError(f'{where}: {path} is cut off at {size} bytes')

@@ -14,6 +14,13 @@ class TokenLayout(NamedTuple):
     cols: int
     kept: Optional[Tensor] = None  # (B, P) patch indices, ascending; None: all
 
+    @property
+    def num_patches(self) -> int:
+        """Patches that are left."""
+        if self.kept is None:
+            return self.rows * self.cols
+        return self.kept.shape[1]
+
     def position(self, device: torch.device) -> Tensor:
         """Row and column of every patch token, shape ``(B or 1, P, 2)``."""
         kept = self.kept

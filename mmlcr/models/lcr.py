@@ -92,12 +92,16 @@ class LCR(BaseModule):
                  readout: str = 'cls',
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
+        for name, value in (('num_heads', num_heads), ('num_layers',
+                                                       num_layers),
+                            ('patch_size', patch_size)):
+            if value < 1:
+                raise ValueError(f'{name} must be positive, got '
+                                 f'{name}={value}')
         if embed_dims % num_heads or embed_dims // num_heads % 4:
             raise ValueError(
                 'embed_dims must be num_heads times a multiple of 4, got '
                 f'embed_dims={embed_dims} and num_heads={num_heads}')
-        if num_layers < 1:
-            raise ValueError(f'num_layers must be positive, got {num_layers}')
         if layer_input not in ('h', 'residual'):
             raise ValueError(
                 f"layer_input must be 'h' or 'residual', got {layer_input!r}")
@@ -190,7 +194,10 @@ class LCR(BaseModule):
         T, height, width = clip.shape[2:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
-        self._check_state(clip, state)
+        if tube_mask is not None and len(tube_mask) != len(clip):
+            raise ValueError(f'tube_mask holds {len(tube_mask)} masks for '
+                             f'{len(clip)} clips')
+        self._check_state(clip, state, layout)
         x, e = self._embed(clip, layout, state.frame if state else None)
         shift = TokenShift(layout, self.num_heads)
         rotation = self._rotation(layout, x)
@@ -264,15 +271,14 @@ class LCR(BaseModule):
             raise ValueError(f'the patch size {self.patch_size} does not '
                              f'divide frames of {height}x{width}')
 
-    def _check_state(self, clip: Tensor, state: Optional[LCRState]) -> None:
+    def _check_state(self, clip: Tensor, state: Optional[LCRState],
+                     layout: TokenLayout) -> None:
         if state is None:
             return
         if len(state.layers) != len(self.layers):
             raise ValueError(f'a state of {len(state.layers)} layers for a '
                              f'model of {len(self.layers)}')
-        B, _, _, height, width = clip.shape
-        patches = (height // self.patch_size) * (width // self.patch_size)
-        expected = (B, patches + 1, self.embed_dims)
+        expected = (len(clip), layout.num_patches + 1, self.embed_dims)
         found = tuple(state.layers[0].h.shape)
         if found != expected:
             raise ValueError('a state of other streams or frames: it holds '

@@ -53,6 +53,8 @@ class LCRRecognizer(Recognizer3D):
         loss_aux: dict = {}
         if self.with_neck:
             feature, loss_aux = self.neck(feature, data_samples=data_samples)
+        if stage == 'head' and self.with_cls_head:
+            feature = self.cls_head(feature, loss_aux=loss_aux)
         return feature, dict(loss_aux=loss_aux)
 
 

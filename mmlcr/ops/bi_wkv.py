@@ -10,8 +10,9 @@ Keys and values of LCR do not depend on its memory, receptance does. The
 operator is therefore in two halves: :func:`bi_wkv_memory` sums up keys and
 values, of all frames at once, and :func:`bi_wkv_read` asks one frame's sums.
 """
+import functools
 import math
-from typing import List, NamedTuple
+from typing import Any, Callable, List, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,18 @@ def bi_wkv_chunked(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
     return bi_wkv_read(r, bi_wkv_memory(k, v, w, u)).to(v.dtype)
 
 
+def _full_precision(function: Callable) -> Callable:
+    """Keep autocast out of a function of the operator."""
+
+    @functools.wraps(function)
+    def wrapper(x: Tensor, *args: Any) -> Any:
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x, *args)
+
+    return wrapper
+
+
+@_full_precision
 def bi_wkv_memory(k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> BiWKVMemory:
     """Sum up keys and values for :func:`bi_wkv_read`.
 
@@ -113,6 +126,7 @@ def bi_wkv_memory(k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> BiWKVMemory:
         num_tokens=L)
 
 
+@_full_precision
 def bi_wkv_read(r: Tensor, memory: BiWKVMemory) -> Tensor:
     """Read eq. (6) out of a memory.
 
@@ -166,6 +180,6 @@ def _check(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> None:
     if not w.shape == u.shape == r.shape[2:]:
         raise ValueError(f'w and u must be (H, K) = {tuple(r.shape[2:])}, got '
                          f'{tuple(w.shape)} and {tuple(u.shape)}')
-    if (w > 0).any():
-        raise ValueError('w is a log-decay and must not be positive, got '
-                         f'{w.max().item()}')
+    if (w > 0).any() or not w.isfinite().all():
+        raise ValueError('w is a log-decay, finite and not positive, got '
+                         f'values from {w.min().item()} to {w.max().item()}')

@@ -47,7 +47,7 @@ def test_hidden_state_is_eq_10() -> None:
 @pytest.mark.parametrize('kind, clip', CELLS, ids=CELL_IDS)
 def test_endless_stream_stays_finite(kind: str, clip: Optional[float],
                                      size: float) -> None:
-    """5,000 steps; the literal eq. (9) overflows after a few dozen."""
+    """Over 5,000 steps; equation (9) as it stands overflows."""
     cell = build_cell(kind, 8, clip)
     bound = {None: FINITE_BOUND, 10.: 10.}[clip]
     if kind == 'coupled':

@@ -21,7 +21,7 @@ def random_mask(B: int, rows: int, cols: int, dropped: int) -> Tensor:
 
 
 def naive_shift(x: Tensor, places: List[Tuple[int, int]], H: int) -> Tensor:
-    """Eq. (3) for tokens ``(L, D)`` of one frame at ``places``, CLS last."""
+    """Equation (3) for tokens ``(L, D)`` at ``places``, CLS last."""
     shifted = torch.zeros_like(x)
     shifted[-1] = x[-1]
     K = x.shape[-1] // H

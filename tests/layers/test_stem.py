@@ -39,7 +39,7 @@ def test_patch_stem_is_linear_in_each_patch(patch: int, height: int,
 def test_conv_stem_is_its_convolutions(patch: int, widths: list,
                                        channels: int) -> None:
     stem = build_stem('conv', channels, 32, patch).double()
-    for name, weight in stem.named_parameters():
+    for weight in stem.parameters():
         torch.nn.init.normal_(weight, mean=0.1, std=0.5)
     frames = torch.randn(
         2, channels, 2 * patch, 3 * patch, dtype=torch.float64)

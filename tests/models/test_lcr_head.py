@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The head: eq. (11), its losses and its views."""
+"""The head: equation (11), its losses and its views."""
 from typing import Any, Callable
 
 import pytest
@@ -79,7 +79,7 @@ def test_dropout_acts_in_training_alone(redraw: Callable) -> None:
     assert not torch.equal(head(x), head(x))
     dropped = []
     head.fc_cls.register_forward_hook(
-        lambda layer, inputs, output: dropped.append((inputs[0] == 0)))
+        lambda layer, inputs, output: dropped.append(inputs[0] == 0))
     head(torch.randn(200, 32))
     # 6,400 draws: five deviations of the frequency are 0.03
     assert dropped[0].float().mean().item() == pytest.approx(0.5, abs=0.03)

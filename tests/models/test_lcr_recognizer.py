@@ -97,6 +97,11 @@ def test_prediction_ignores_masks(views: int, redraw: Callable) -> None:
     unmasked = model(inputs, draw_samples(2), mode='predict')
     for score, sample in zip(scores, unmasked):
         assert torch.equal(score, sample.pred_score)
+    feature, _ = model.extract_feat(inputs, data_samples=masked)
+    tested, _ = model.extract_feat(
+        inputs, data_samples=masked, test_mode=True)
+    assert not torch.equal(feature, tested)
+    assert torch.equal(tested, model(inputs))
 
 
 @pytest.mark.parametrize('views', [1, 3], ids=['views1', 'views3'])
