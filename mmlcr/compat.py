@@ -80,8 +80,8 @@ def allow_mmengine_checkpoints() -> None:
     Beside weights they hold log buffers, numpy scalars (the time left, the
     best score) and, with a one-cycle schedule, a function of its class. A
     stand-in answers for each name in such a pickle and makes nothing else.
-    numpy's own functions are not handed out: with a dtype of the file's
-    making they take its bytes for the addresses of objects.
+    numpy's own functions are not handed out: with a dtype of the file's making
+    they take its bytes for the addresses of objects.
     """
     if not hasattr(torch.serialization, 'add_safe_globals'):
         return  # torch < 2.4 has no such gate
