@@ -47,9 +47,10 @@ class LCR(BaseModule):
             from scratch on little data. Defaults to ``'patch'``.
         temporal_shift (bool): Whether differences to the previous frame join
             eqs. (4) and (5). The paper's form has none. Defaults to True.
-        frame_difference (bool): Whether the stems read, beside the frame and
-            its edge map, their differences to the previous frame's. The
-            paper's form has none. Defaults to False.
+        stem_input (str): What the stem reads: ``'frame'``, the paper's form,
+            the ``'difference'`` to the previous frame, or ``'both'``. With a
+            difference, the stem of the edge maps reads the map and its
+            difference. Defaults to ``'frame'``.
         edge_prompt (bool): Whether the edge map joins the prompt, eq. (2);
             without it ``e_t = x_t``. Defaults to True.
         cell (str): ``'paper'``, eq. (9), or ``'coupled'``, bounded by one.
@@ -82,7 +83,7 @@ class LCR(BaseModule):
                  hidden_rate: float = 2.5,
                  stem: str = 'patch',
                  temporal_shift: bool = True,
-                 frame_difference: bool = False,
+                 stem_input: str = 'frame',
                  edge_prompt: bool = True,
                  cell: str = 'paper',
                  cell_clip: Optional[float] = None,
@@ -105,21 +106,26 @@ class LCR(BaseModule):
         if layer_input not in ('h', 'residual'):
             raise ValueError(
                 f"layer_input must be 'h' or 'residual', got {layer_input!r}")
+        if stem_input not in ('frame', 'difference', 'both'):
+            raise ValueError("stem_input must be 'frame', 'difference' or "
+                             f"'both', got {stem_input!r}")
         if readout not in ('cls', 'mean'):
             raise ValueError(
                 f"readout must be 'cls' or 'mean', got {readout!r}")
         self.embed_dims = embed_dims
         self.num_heads = num_heads
         self.patch_size = patch_size
-        self.frame_difference = frame_difference
+        self.stem_input = stem_input
         self.rotary = rotary
         self.readout = readout
 
-        inputs = 2 if frame_difference else 1
-        self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
+        channels = 6 if stem_input == 'both' else 3
+        edge_channels = 1 if stem_input == 'frame' else 2
+        self.stem = build_stem(stem, channels, embed_dims, patch_size)
         self.edge_stem = self.zero_conv = None
         if edge_prompt:
-            self.edge_stem = build_stem(stem, inputs, embed_dims, patch_size)
+            self.edge_stem = build_stem(stem, edge_channels, embed_dims,
+                                        patch_size)
             self.zero_conv = nn.Conv2d(embed_dims, embed_dims, 1)
             for parameter in self.zero_conv.parameters():
                 nn.init.zeros_(parameter)
@@ -208,7 +214,7 @@ class LCR(BaseModule):
                                    shift, rotation)
             states.append(layer_state)
         last_frame = None
-        if self.frame_difference:
+        if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
         tokens = torch.cat([x[-1], states[-1].c.to(x.dtype)], dim=-1)
         feature = (
@@ -221,10 +227,12 @@ class LCR(BaseModule):
         """Frame tokens and edge prompt, equations (1) and (2)."""
         T = clip.shape[2]
         rgb, edges = clip[:, :3], clip[:, 3:]
-        if self.frame_difference:
+        if self.stem_input != 'frame':
             before = clip[:, :, 0] if previous is None else previous
             difference = torch.diff(clip, dim=2, prepend=before[:, :, None])
-            rgb = torch.cat([rgb, difference[:, :3]], dim=1)
+            moved = difference[:, :3]
+            rgb = moved if self.stem_input == 'difference' else torch.cat(
+                [rgb, moved], dim=1)
             edges = torch.cat([edges, difference[:, 3:]], dim=1)
         x = self.stem(rearrange(rgb, 'b c t h w -> (t b) c h w'))
         if self.position is not None:

@@ -41,10 +41,11 @@ OPTIONS: Dict[str, dict] = {
     'resized-position': dict(position_grid=(3, 3)),
     'mean': dict(readout='mean'),
     'mean-conv-coupled': dict(readout='mean', stem='conv', cell='coupled'),
-    'difference': dict(frame_difference=True),
+    'both': dict(stem_input='both'),
+    'difference': dict(stem_input='difference'),
     'difference-conv-mean':
-    dict(frame_difference=True, stem='conv', readout='mean'),
-    'difference-no-edges': dict(frame_difference=True, edge_prompt=False),
+    dict(stem_input='both', stem='conv', readout='mean'),
+    'difference-no-edges': dict(stem_input='difference', edge_prompt=False),
     'no-shift-conv-residual':
     dict(temporal_shift=False, stem='conv', layer_input='residual'),
 }
@@ -102,9 +103,13 @@ def restated(model: LCR, options: dict, clip: Tensor,
     before = clip[:, 0].double()
     for frame in clip.double().unbind(1):
         rgb, edges = frame[:3], frame[3:]
-        if size.get('frame_difference'):
-            rgb = torch.cat([rgb, (frame - before)[:3]])
-            edges = torch.cat([edges, (frame - before)[3:]])
+        moved = frame - before
+        if size.get('stem_input') in ('both', 'difference'):
+            edges = torch.cat([edges, moved[3:]])
+        if size.get('stem_input') == 'both':
+            rgb = torch.cat([rgb, moved[:3]])
+        elif size.get('stem_input') == 'difference':
+            rgb = moved[:3]
         x, e = _embed(weights, rgb, edges, places, P, size)
         before = frame
         for index in range(size['num_layers']):
@@ -608,6 +613,7 @@ def test_autocast_keeps_the_state_in_float32(dtype: torch.dtype, name: str,
     (dict(embed_dims=24, num_heads=4), 'embed_dims=24 and num_heads=4'),
     (dict(num_heads=0), 'num_heads=0'),
     (dict(num_layers=0), 'num_layers=0'),
+    (dict(stem_input='rgb'), "stem_input .*'rgb'"),
     (dict(patch_size=0), 'patch_size=0'),
     (dict(stem='conv', patch_size=6), 'power of two, got 6'),
     (dict(stem='linear'), "'linear'"),
