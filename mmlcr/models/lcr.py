@@ -226,29 +226,29 @@ class LCR(BaseModule):
                previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Frame tokens and edge prompt, equations (1) and (2)."""
         T = clip.shape[2]
-        rgb, edges = clip[:, :3], clip[:, 3:]
-        if self.stem_input != 'frame':
-            before = clip[:, :, 0] if previous is None else previous
-            difference = torch.diff(clip, dim=2, prepend=before[:, :, None])
-            moved = difference[:, :3]
-            rgb = moved if self.stem_input == 'difference' else torch.cat(
-                [rgb, moved], dim=1)
-            edges = torch.cat([edges, difference[:, 3:]], dim=1)
+        rgb, edges = self._stem_inputs(clip, previous)
         x = self.stem(rearrange(rgb, 'b c t h w -> (t b) c h w'))
         if self.position is not None:
-            position: Tensor = self.position
-            if position.shape[-2:] != x.shape[-2:]:
-                position = F.interpolate(
-                    position,
-                    x.shape[-2:],
-                    mode='bicubic',
-                    align_corners=False)
-            x = x + position
+            x = x + _resize(self.position, x.shape[-2:])
         e = x
         if self.edge_stem is not None and self.zero_conv is not None:
             edges = rearrange(edges, 'b c t h w -> (t b) c h w')
             e = x + self.zero_conv(self.edge_stem(edges))
         return self._tokens(x, T, layout), self._tokens(e, T, layout)
+
+    def _stem_inputs(self, clip: Tensor,
+                     previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """Channels for the two stems, ``(B, channels, T, height, width)``."""
+        rgb, edges = clip[:, :3], clip[:, 3:]
+        if self.stem_input == 'frame':
+            return rgb, edges
+        before = clip[:, :, 0] if previous is None else previous
+        difference = torch.diff(clip, dim=2, prepend=before[:, :, None])
+        rgb_difference, edge_difference = difference[:, :3], difference[:, 3:]
+        edges = torch.cat([edges, edge_difference], dim=1)
+        if self.stem_input == 'difference':
+            return rgb_difference, edges
+        return torch.cat([rgb, rgb_difference], dim=1), edges
 
     def _tokens(self, features: Tensor, T: int,
                 layout: TokenLayout) -> Tensor:
@@ -292,3 +292,11 @@ class LCR(BaseModule):
             raise ValueError('a state of other streams or frames: it holds '
                              f'(B, L, D) = {found}, these frames are '
                              f'{expected}')
+
+
+def _resize(position: Tensor, grid: torch.Size) -> Tensor:
+    """A position embedding ``(1, D, rows, cols)`` for another grid."""
+    if position.shape[-2:] == grid:
+        return position
+    return F.interpolate(
+        position, grid, mode='bicubic', align_corners=False)
