@@ -8,11 +8,7 @@ clip_len, frame_interval = 8, 3
 size = (80, 64)  # width, height: the whole frame
 max_epochs = 200
 
-# the background stands still and the people dress differently: the stem
-# reads what moved, and the edge maps tell the shapes
-model = dict(
-    backbone=dict(stem_input='difference'),
-    cls_head=dict(num_classes=num_classes))
+model = dict(cls_head=dict(num_classes=num_classes))
 
 train_pipeline = [
     dict(type='DecordInit'),
