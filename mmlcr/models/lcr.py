@@ -42,7 +42,8 @@ class LCR(BaseModule):
         num_layers (int): Layers. Defaults to 8.
         patch_size (int): Side of a patch in pixels. Defaults to 16.
         hidden_rate (float): Inner width of the channel mix over ``D``. The
-            paper's form has 4. Defaults to 2.5.
+            paper's form has 4. Defaults to 2: with the temporal difference
+            and the coupled cell, about the paper's number of parameters.
         stem (str): ``'patch'``, the paper's, or ``'conv'``, for training
             from scratch on little data. Defaults to ``'patch'``.
         temporal_shift (bool): Whether differences to the previous frame join
@@ -54,7 +55,7 @@ class LCR(BaseModule):
         edge_prompt (bool): Whether the edge map joins the prompt, eq. (2);
             without it ``e_t = x_t``. Defaults to True.
         cell (str): ``'paper'``, eq. (9), or ``'coupled'``, bounded by one.
-            Defaults to ``'paper'``.
+            Defaults to ``'coupled'``.
         cell_clip (float, optional): Range of the paper's cell. Defaults to
             None: only kept finite.
         layer_input (str): What the next layer reads: ``'h'``, the paper's,
@@ -65,8 +66,9 @@ class LCR(BaseModule):
             learned position embedding, resized to the input's grid. Defaults
             to None: there is none.
         readout (str): The token that is read after the last frame:
-            ``'cls'``, eq. (11), or ``'mean'`` of the patches. Defaults to
-            ``'cls'``.
+            ``'cls'``, eq. (11), or ``'mean'`` of the patches. All layers
+            take keys and values from the same prompt, so that CLS never sees
+            what became of the patches. Defaults to ``'mean'``.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
@@ -80,17 +82,17 @@ class LCR(BaseModule):
                  num_heads: int = 3,
                  num_layers: int = 8,
                  patch_size: int = 16,
-                 hidden_rate: float = 2.5,
+                 hidden_rate: float = 2.,
                  stem: str = 'patch',
                  temporal_shift: bool = True,
                  stem_input: str = 'frame',
                  edge_prompt: bool = True,
-                 cell: str = 'paper',
+                 cell: str = 'coupled',
                  cell_clip: Optional[float] = None,
                  layer_input: str = 'h',
                  rotary: bool = True,
                  position_grid: Optional[Tuple[int, int]] = None,
-                 readout: str = 'cls',
+                 readout: str = 'mean',
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         for name, value in (('num_heads', num_heads), ('num_layers',
