@@ -101,7 +101,9 @@ def build_runner(config: Config, args: argparse.Namespace) -> Runner:
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
         config.setdefault('model_wrapper_cfg',
-                          dict(type='MMDistributedDataParallel'))
+                          dict(
+                              type='MMDistributedDataParallel',
+                              device_ids=None))
     if 'runner_type' in config:
         return RUNNERS.build(config)
     return Runner.from_cfg(config)

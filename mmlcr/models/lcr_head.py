@@ -2,6 +2,7 @@
 """Class scores, equation (11)."""
 from typing import Any, Optional
 
+import torch
 from torch import Tensor, nn
 
 from mmaction.models.heads import BaseHead
@@ -50,6 +51,8 @@ class LCRHead(BaseHead):
             kwargs (dict): What recognizers pass along (``loss_aux``); unused.
 
         Returns:
-            Tensor: Scores before softmax, shape ``(N, num_classes)``.
+            Tensor: Scores before softmax, shape ``(N, num_classes)``, in
+            float32 or wider: the metrics of MMAction2 read no bfloat16.
         """
-        return self.fc_cls(self.dropout(self.norm(x)))
+        scores = self.fc_cls(self.dropout(self.norm(x)))
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
