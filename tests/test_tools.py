@@ -140,7 +140,7 @@ def test_amp_and_auto_scale_lr(place: Path) -> None:
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8',
         cwd=place)
     assert 'CPUAmpOptimWrapper' in output
-    assert 'LR has been automatically scaled from 0.002 to 0.001' in output
+    assert 'Scaling the original LR by 0.5' in output
     assert 'nan' not in output
 
 
