@@ -295,19 +295,29 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
     ], check=True)
     shutil.rmtree(clone)
     shutil.copytree(place / 'data', tmp_path / 'data')
-    result = subprocess.run(
-        [
-            sys.executable, site / 'mmlcr/.mim/tools/train.py',
-            'configs/lcr_motion.py', '--cfg-options', 'train_cfg.max_epochs=2'
-        ],
-        cwd=tmp_path,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(site)))
-    assert result.returncode == 0, result.stdout
+
+    def python(*command: object) -> str:
+        result = subprocess.run([sys.executable, *map(str, command)],
+                                cwd=tmp_path,
+                                text=True,
+                                stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT,
+                                env=dict(
+                                    os.environ,
+                                    OMP_NUM_THREADS='1',
+                                    PYTHONPATH=str(site)))
+        assert result.returncode == 0, result.stdout
+        return result.stdout
+
+    found = python(
+        '-c', 'from mmlcr.apis.launch import find_config as find; '
+        'print(find("configs/lcr_motion.py"))')
+    assert str(site / 'mmlcr/.mim/configs/lcr_motion.py') in found
+    output = python(site / 'mmlcr/.mim/tools/train.py',
+                    'configs/lcr_motion.py', '--cfg-options',
+                    'train_cfg.max_epochs=2')
+    assert f'{ROOT}/mmlcr' not in output and f'{ROOT}/tools' not in output
     assert (tmp_path / 'work_dirs/lcr_motion/epoch_2.pth').exists()
-    assert str(ROOT) not in result.stdout
 
 
 def test_unknown_config_is_named(tmp_path: Path) -> None:
