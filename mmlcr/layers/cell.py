@@ -19,12 +19,11 @@ class PaperCell(BaseModule):
     ``c_t = e_t * (tanh(A_t) + c_{t-1}) + c_{t-1}``
 
     Args:
-        embed_dims (int): Width ``D``.
         clip (float, optional): Range that ``c`` is clamped to; beyond 10 or
             so ``tanh`` is flat anyway. Defaults to None: ``FINITE_BOUND``.
     """
 
-    def __init__(self, embed_dims: int, clip: Optional[float] = None) -> None:
+    def __init__(self, clip: Optional[float] = None) -> None:
         super().__init__()
         if clip is not None and not clip > 0:
             raise ValueError(f'cell_clip must be positive, got {clip}')
@@ -84,7 +83,7 @@ def build_cell(kind: str, embed_dims: int,
                clip: Optional[float]) -> BaseModule:
     """The cell by its name in the config, ``'paper'`` or ``'coupled'``."""
     if kind == 'paper':
-        return PaperCell(embed_dims, clip)
+        return PaperCell(clip)
     if kind == 'coupled':
         return CoupledCell(embed_dims)
     raise ValueError(f"cell must be 'paper' or 'coupled', got {kind!r}")

@@ -64,7 +64,8 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
         are taken in float32, or in float64 where ``v`` is.
 
     Raises:
-        ValueError: If a shape does not fit, or ``w`` holds a positive value.
+        ValueError: If a shape does not fit, or ``w`` holds a value that is
+            positive or not finite.
     """
     _check(r, k, v, w, u)
     return bi_wkv_chunked(r, k, v, w, u)
