@@ -5,7 +5,7 @@ Inside a layer tensors are time first, ``(T, B, L, D)``, so that the frame at
 ``t`` is a contiguous slice. Everything that does not depend on the memory is
 computed for all frames before the loop over time.
 """
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from einops import rearrange
@@ -189,7 +189,7 @@ class CrossRWKVLayer(BaseModule):
 
     def forward(self, x: Tensor, e: Tensor, state: Optional[LayerState],
                 shift: TokenShift,
-                rotation: Rotation) -> Tuple[Tensor, LayerState]:
+                rotation: Rotation) -> Tuple[Tensor, List[Tensor], LayerState]:
         """Run the layer over ``T`` frames.
 
         Args:
@@ -201,15 +201,16 @@ class CrossRWKVLayer(BaseModule):
             rotation (Rotation): Rotary position, or None.
 
         Returns:
-            tuple[Tensor, LayerState]: What the next layer reads, shape
-            ``(T, B, L, D)``, and the state after the last frame.
+            tuple[Tensor, list[Tensor], LayerState]: What the next layer
+            reads, shape ``(T, B, L, D)``, the cell after every frame, each
+            ``(B, L, D)``, and the state after the last.
         """
         h, c, x_previous, e_previous = state or initial_state(x)
         asked, x_normed = self.spatial_mix.ask(x, x_previous, shift)
         memory, e_normed = self.spatial_mix.answer(e, e_previous, shift,
                                                    rotation)
         forget_gate = self.cell.gate(e)
-        outputs = []
+        outputs, cells = [], []
         for x_t, asked_t, memory_t, gate_t in zip(x, asked, memory.unbind(),
                                                   forget_gate):
             a = self.spatial_mix(x_t, asked_t, h, memory_t, rotation)
@@ -217,10 +218,11 @@ class CrossRWKVLayer(BaseModule):
             c = self.cell(A, gate_t.to(c.dtype), c)
             h = hidden_state(A, c)
             outputs.append(A + h if self.residual else h)
+            cells.append(c)
+        state = LayerState(h, c, x_normed[-1], e_normed[-1])
         if not self.spatial_mix.temporal_shift:
-            return torch.stack(outputs), LayerState(h, c, None, None)
-        return torch.stack(outputs), LayerState(h, c, x_normed[-1],
-                                                e_normed[-1])
+            state = LayerState(h, c, None, None)
+        return torch.stack(outputs), cells, state
 
 
 def initial_state(x: Tensor) -> LayerState:

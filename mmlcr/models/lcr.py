@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
-from typing import NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from mmlcr.layers import (
     Rotation,
     TokenLayout,
     TokenShift,
+    build_readout,
     build_stem,
     layout_from_mask,
     rotary_tables,
@@ -65,10 +66,13 @@ class LCR(BaseModule):
         position_grid (tuple[int, int], optional): Rows and columns of a
             learned position embedding, resized to the input's grid. Defaults
             to None: there is none.
-        readout (str): The token that is read after the last frame:
-            ``'cls'``, eq. (11), or ``'mean'`` of the patches. All layers
+        readout (str): What is read of the tokens after the last frame:
+            ``'cls'``, eq. (11), or of the patches their ``'mean'`` or a
+            weighted mean that is learned, ``'attention'``. All layers
             take keys and values from the same prompt, so that CLS never sees
             what became of the patches. Defaults to ``'mean'``.
+        supervised_frames (int): In training, the features after each of so
+            many last frames are returned, for a loss on each. Defaults to 1.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
@@ -93,11 +97,13 @@ class LCR(BaseModule):
                  rotary: bool = True,
                  position_grid: Optional[Tuple[int, int]] = None,
                  readout: str = 'mean',
+                 supervised_frames: int = 1,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         for name, value in (('num_heads', num_heads), ('num_layers',
                                                        num_layers),
-                            ('patch_size', patch_size)):
+                            ('patch_size', patch_size),
+                            ('supervised_frames', supervised_frames)):
             if value < 1:
                 raise ValueError(f'{name} must be positive, got '
                                  f'{name}={value}')
@@ -111,15 +117,12 @@ class LCR(BaseModule):
         if stem_input not in ('frame', 'difference', 'both'):
             raise ValueError("stem_input must be 'frame', 'difference' or "
                              f"'both', got {stem_input!r}")
-        if readout not in ('cls', 'mean'):
-            raise ValueError(
-                f"readout must be 'cls' or 'mean', got {readout!r}")
         self.embed_dims = embed_dims
         self.num_heads = num_heads
         self.patch_size = patch_size
         self.stem_input = stem_input
         self.rotary = rotary
-        self.readout = readout
+        self.supervised_frames = supervised_frames
 
         channels = 6 if stem_input == 'both' else 3
         edge_channels = 1 if stem_input == 'frame' else 2
@@ -141,6 +144,8 @@ class LCR(BaseModule):
                            cell, cell_clip, layer_input == 'residual')
             for _ in range(num_layers)
         ])
+        # of h and of c, each with the heads of a layer
+        self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
 
     def init_weights(self) -> None:
         """Initialise for training from scratch, unless pretrained."""
@@ -164,13 +169,23 @@ class LCR(BaseModule):
                 True where a patch is dropped in every frame.
 
         Returns:
-            Tensor: ``[o_T; c_T]`` of the token read, shape ``(B, 2D)``.
+            Tensor: ``[o_T; c_T]`` as read of the tokens, shape ``(B, 2D)``;
+            in training with ``supervised_frames`` above one, that after each
+            of so many last frames, shape ``(B, supervised_frames, 2D)``.
 
         Raises:
-            ValueError: If channels, image size or mask do not fit.
+            ValueError: If channels, image size, mask or number of frames do
+                not fit.
         """
-        feature, _ = self.forward_frames(clip, tube_mask=tube_mask)
-        return feature
+        wanted = self.supervised_frames if self.training else 1
+        if wanted == 1:
+            return self.forward_frames(clip, tube_mask=tube_mask)[0]
+        x, cells, _ = self._run(clip, None, tube_mask)
+        if wanted > len(x):
+            raise ValueError(f'supervised_frames={wanted} of a clip of '
+                             f'{len(x)} frames')
+        features = self._read(x[-wanted:], torch.stack(cells[-wanted:]))
+        return features.transpose(0, 1)
 
     def forward_step(
             self,
@@ -198,8 +213,15 @@ class LCR(BaseModule):
             state: Optional[LCRState] = None,
             tube_mask: Optional[Tensor] = None) -> Tuple[Tensor, LCRState]:
         """The feature after some more frames; arguments as above."""
+        x, cells, state = self._run(clip, state, tube_mask)
+        return self._read(x[-1], cells[-1]), state
+
+    def _run(self, clip: Tensor, state: Optional[LCRState],
+             tube_mask: Optional[Tensor]
+             ) -> Tuple[Tensor, List[Tensor], LCRState]:
+        """What the last layer gives for each frame, and the state."""
         self._check_clip(clip)
-        T, height, width = clip.shape[2:]
+        height, width = clip.shape[3:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
         if tube_mask is not None and len(tube_mask) != len(clip):
@@ -212,17 +234,18 @@ class LCR(BaseModule):
 
         states = []
         for i, layer in enumerate(self.layers):
-            x, layer_state = layer(x, e, state.layers[i] if state else None,
-                                   shift, rotation)
+            x, cells, layer_state = layer(x, e,
+                                          state.layers[i] if state else None,
+                                          shift, rotation)
             states.append(layer_state)
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
-        tokens = torch.cat([x[-1], states[-1].c.to(x.dtype)], dim=-1)
-        feature = (
-            tokens[:, -1] if self.readout == 'cls'  # eq. (11)
-            else tokens[:, :-1].mean(1))
-        return feature, LCRState(tuple(states), last_frame)
+        return x, cells, LCRState(tuple(states), last_frame)
+
+    def _read(self, x: Tensor, c: Tensor) -> Tensor:
+        """Before the head, eq. (11): ``(..., L, D)`` to ``(..., 2D)``."""
+        return self.readout(torch.cat([x, c.to(x.dtype)], dim=-1))
 
     def _embed(self, clip: Tensor, layout: TokenLayout,
                previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
+from mmaction.utils import SampleList
 
 
 @MODELS.register_module()
@@ -42,6 +43,26 @@ class LCRHead(BaseHead):
         self.norm = nn.LayerNorm(in_channels)
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_cls = nn.Linear(in_channels, num_classes)
+
+    def loss(self, feats: Tensor, data_samples: SampleList,
+             **kwargs: Any) -> dict:
+        """Losses and accuracy of features.
+
+        Args:
+            feats (Tensor): Feature of the backbone, shape
+                ``(N, in_channels)``, or after each of several frames, shape
+                ``(N, frames, in_channels)``: the mean over frames then.
+            data_samples (list[ActionDataSample]): The ``N`` labels.
+            kwargs (dict): What recognizers pass along; unused.
+
+        Returns:
+            dict: ``loss_cls`` and the accuracy of each ``topk``.
+        """
+        if feats.ndim == 3:
+            frames = feats.shape[1]
+            data_samples = [s for s in data_samples for _ in range(frames)]
+            feats = feats.flatten(0, 1)
+        return super().loss(feats, data_samples, **kwargs)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Class scores of features.

@@ -49,6 +49,7 @@ OPTIONS: Dict[str, dict] = {
     'position': dict(position_grid=(5, 4)),
     'resized-position': dict(position_grid=(3, 3)),
     'mean': dict(readout='mean'),
+    'attention': dict(readout='attention'),
     'mean-conv-coupled': dict(readout='mean', stem='conv', cell='coupled'),
     'both': dict(stem_input='both'),
     'difference': dict(stem_input='difference'),
@@ -131,7 +132,23 @@ def restated(model: LCR, options: dict, clip: Tensor,
     tokens = torch.cat([x, state[-1]['c']], dim=-1)
     if size.get('readout') == 'mean':
         return tokens[:-1].mean(0)
+    if size.get('readout') == 'attention':
+        return _attended(weights, tokens[:-1], 2 * H)
     return tokens[-1]
+
+
+def _attended(weights: dict, patches: Tensor, heads: int) -> Tensor:
+    """The weighted mean of patches ``(L - 1, 2D)``, head by head."""
+    channels = patches.shape[1]
+    normed = F.layer_norm(patches, (channels, ),
+                          weights['readout.norm.weight'],
+                          weights['readout.norm.bias'])
+    scores = torch.exp(normed @ weights['readout.score.weight'].T)
+    feature, width = [], channels // heads
+    for head in range(heads):
+        share = scores[:, head] / scores[:, head].sum()
+        feature.append(share @ patches[:, head * width:(head + 1) * width])
+    return torch.cat(feature)
 
 
 def _embed(weights: dict, rgb: Tensor, edges: Tensor, places: list, P: int,
@@ -259,7 +276,7 @@ def _rotated(t: Tensor, places: list) -> Tensor:
     [
         'default', 'paper', 'clip', 'coupled', 'residual', 'coupled-residual',
         'no-rotary', 'no-edges', 'position', 'resized-position', 'mean',
-        'difference', 'difference-no-edges'
+        'attention', 'difference', 'difference-no-edges'
     ])
 def test_model_is_its_equations(name: str, redraw: Callable,
                                 relative_error: Callable) -> None:
@@ -335,6 +352,24 @@ def test_clip_is_stream(name: str, redraw: Callable,
     assert relative_error(last, expected) < FLOAT32_TOLERANCE
     exact = stream(model, clip.double())[-1]
     assert relative_error(exact, expected) < FLOAT64_TOLERANCE
+
+
+@pytest.mark.parametrize('masked', [False, True], ids=['whole', 'masked'])
+@pytest.mark.parametrize('name', ['default', 'conv', 'attention'])
+def test_supervised_frames_are_those_of_the_stream(
+        name: str, masked: bool, redraw: Callable,
+        relative_error: Callable) -> None:
+    model = build(
+        redraw, torch.float64, supervised_frames=3, **OPTIONS[name])
+    clip = draw_clip(T=5, dtype=torch.float64)
+    mask = draw_mask(2, 5, 4, 9) if masked else None
+    features = model.train()(clip, mask)  # (B, 3, 2D)
+    model.eval()
+    for feature, T in zip(features.unbind(1), (3, 4, 5)):
+        expected = model(clip[:, :, :T], mask)
+        assert relative_error(feature, expected) < FLOAT64_TOLERANCE
+    with pytest.raises(ValueError, match='supervised_frames=3 .*2 frames'):
+        model.train()(clip[:, :, :2])
 
 
 @pytest.mark.parametrize('name', ['default', 'paper', 'coupled-residual'])
@@ -461,7 +496,7 @@ def test_mask_that_drops_nothing(name: str, redraw: Callable,
                           model(clip)) < SAME_FLOAT32_TOLERANCE
 
 
-@pytest.mark.parametrize('name', ['default', 'conv', 'mean'])
+@pytest.mark.parametrize('name', ['default', 'conv', 'mean', 'attention'])
 def test_each_clip_has_its_mask(name: str, redraw: Callable,
                                 relative_error: Callable) -> None:
     model, clip = build(redraw, **OPTIONS[name]), draw_clip()
@@ -499,7 +534,8 @@ def test_gradients_reach_every_weight(name: str, masked: bool,
     # Keys and values come from the edge prompt, which is the same for all
     # layers: what patches pass on by x, h and c never reaches the CLS token.
     # So eq. (11) leaves the two mixes that only patches have without effect.
-    unread = () if model.readout == 'mean' else ('mu_x', 'channel_mix.mu')
+    reads_cls = OPTIONS[name].get('readout', TINY['readout']) == 'cls'
+    unread = ('mu_x', 'channel_mix.mu') if reads_cls else ()
     assert missed == [
         name for name, _ in model.named_parameters() if name.endswith(unread)
     ]
@@ -549,6 +585,16 @@ def test_pretrained_weights_survive_init(position_grid: Optional[tuple],
     model.init_weights()
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, pretrained[name]), name
+
+
+def test_attention_starts_as_the_mean(relative_error: Callable) -> None:
+    attention = LCR(**{**TINY, 'readout': 'attention'})
+    attention.init_weights()
+    mean = LCR(**{**TINY, 'readout': 'mean'})
+    mean.load_state_dict(attention.state_dict(), strict=False)
+    clip = draw_clip()
+    assert relative_error(attention(clip),
+                          mean(clip)) < SAME_FLOAT32_TOLERANCE
 
 
 def test_from_scratch_cls_and_position_are_drawn() -> None:
@@ -625,6 +671,7 @@ def test_autocast_keeps_the_state_in_float32(dtype: torch.dtype, name: str,
     (dict(num_layers=0), 'num_layers=0'),
     (dict(stem_input='rgb'), "stem_input .*'rgb'"),
     (dict(patch_size=0), 'patch_size=0'),
+    (dict(supervised_frames=0), 'supervised_frames=0'),
     (dict(stem='conv', patch_size=6), 'power of two, got 6'),
     (dict(stem='linear'), "'linear'"),
     (dict(cell='gru'), "'gru'"),

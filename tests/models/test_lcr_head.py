@@ -52,6 +52,16 @@ def test_loss_is_cross_entropy(smoothing: float, redraw: Callable) -> None:
     assert losses['top1_acc'] == right
 
 
+def test_loss_of_several_frames_is_their_mean(redraw: Callable) -> None:
+    head = redraw(build())
+    x, truth = torch.randn(2, 3, 32), samples(4, 1)
+    losses = head.loss(x, truth)
+    each = [head.loss(frame, truth) for frame in x.unbind(1)]
+    for name in ('loss_cls', 'top1_acc'):
+        expected = torch.stack([torch.as_tensor(l[name]) for l in each]).mean()
+        assert abs(losses[name] - expected) < TOLERANCE
+
+
 @pytest.mark.parametrize('average', ['prob', 'score'])
 def test_views_are_averaged(average: str, redraw: Callable) -> None:
     head = redraw(build(average_clips=average))

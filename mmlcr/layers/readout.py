@@ -1,0 +1,68 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From the tokens of a frame to its feature, equation (11)."""
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class CLSReadout(BaseModule):
+    """The paper's: the CLS token, the last one."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(..., L, C)`` to ``(..., C)``."""
+        return tokens[..., -1, :]
+
+
+class MeanReadout(BaseModule):
+    """The mean of the patch tokens."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(..., L, C)`` to ``(..., C)``."""
+        return tokens[..., :-1, :].mean(-2)
+
+
+class AttentionReadout(BaseModule):
+    """A weighted mean of the patch tokens, its weights learned, per head.
+
+    ``feature_n = sum over l of softmax_l(S_n LN(z_l)) z_ln`` for each head
+    ``n`` of the tokens ``z``. The scores start at zero, so that the mean
+    is where training starts from.
+
+    Args:
+        channels (int): Width ``C`` of a token.
+        num_heads (int): Heads, each with weights of its own.
+    """
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(channels)
+        self.score = nn.Linear(channels, num_heads, bias=False)
+        nn.init.zeros_(self.score.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """``(..., L, C)`` to ``(..., C)``."""
+        patches = tokens[..., :-1, :]
+        weights = self.score(self.norm(patches)).softmax(-2)  # (..., L-1, n)
+        heads = patches.unflatten(-1, (self.num_heads, -1))
+        return (weights[..., None] * heads).sum(-3).flatten(-2)
+
+
+def build_readout(kind: str, channels: int, num_heads: int) -> BaseModule:
+    """The readout by its name in the config.
+
+    Args:
+        kind (str): ``'cls'``, ``'mean'`` or ``'attention'``.
+        channels (int): Width ``C`` of a token.
+        num_heads (int): Heads of the attention.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    if kind == 'cls':
+        return CLSReadout()
+    if kind == 'mean':
+        return MeanReadout()
+    if kind == 'attention':
+        return AttentionReadout(channels, num_heads)
+    raise ValueError("readout must be 'cls', 'mean' or 'attention', got "
+                     f'{kind!r}')
