@@ -49,10 +49,10 @@ class LCR(BaseModule):
             from scratch on little data. Defaults to ``'patch'``.
         temporal_shift (bool): Whether differences to the previous frame join
             eqs. (4) and (5). The paper's form has none. Defaults to True.
-        stem_input (str): What the stem reads: ``'frame'``, the paper's form,
-            the ``'difference'`` to the previous frame, or ``'both'``. With a
-            difference, the stem of the edge maps reads the map and its
-            difference. Defaults to ``'frame'``.
+        stem_input (str): What the stems of frames and edge maps read: the
+            ``'frame'``, the paper's form, its ``'difference'`` to the
+            previous frame, which a still background is not part of, or
+            ``'both'``. Defaults to ``'frame'``.
         edge_prompt (bool): Whether the edge map joins the prompt, eq. (2);
             without it ``e_t = x_t``. Defaults to True.
         cell (str): ``'paper'``, eq. (9), or ``'coupled'``, bounded by one.
@@ -124,13 +124,11 @@ class LCR(BaseModule):
         self.rotary = rotary
         self.supervised_frames = supervised_frames
 
-        channels = 6 if stem_input == 'both' else 3
-        edge_channels = 1 if stem_input == 'frame' else 2
-        self.stem = build_stem(stem, channels, embed_dims, patch_size)
+        inputs = 2 if stem_input == 'both' else 1
+        self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
         self.edge_stem = self.zero_conv = None
         if edge_prompt:
-            self.edge_stem = build_stem(stem, edge_channels, embed_dims,
-                                        patch_size)
+            self.edge_stem = build_stem(stem, inputs, embed_dims, patch_size)
             self.zero_conv = nn.Conv2d(embed_dims, embed_dims, 1)
             for parameter in self.zero_conv.parameters():
                 nn.init.zeros_(parameter)
@@ -251,29 +249,27 @@ class LCR(BaseModule):
                previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """Frame tokens and edge prompt, equations (1) and (2)."""
         T = clip.shape[2]
-        rgb, edges = self._stem_inputs(clip, previous)
-        x = self.stem(rearrange(rgb, 'b c t h w -> (t b) c h w'))
+        inputs = rearrange(
+            self._stem_inputs(clip, previous), 'n b c t h w -> (t b) n c h w')
+        x = self.stem(inputs[:, :, :3].flatten(1, 2))
         if self.position is not None:
             x = x + _resize(self.position, x.shape[-2:])
         e = x
         if self.edge_stem is not None and self.zero_conv is not None:
-            edges = rearrange(edges, 'b c t h w -> (t b) c h w')
+            edges = inputs[:, :, 3:].flatten(1, 2)
             e = x + self.zero_conv(self.edge_stem(edges))
         return self._tokens(x, T, layout), self._tokens(e, T, layout)
 
     def _stem_inputs(self, clip: Tensor,
-                     previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
-        """Channels for the two stems, ``(B, channels, T, height, width)``."""
-        rgb, edges = clip[:, :3], clip[:, 3:]
+                     previous: Optional[Tensor]) -> Tensor:
+        """The clip, its difference or both, ``(1 or 2, *clip.shape)``."""
         if self.stem_input == 'frame':
-            return rgb, edges
+            return clip[None]
         before = clip[:, :, 0] if previous is None else previous
         difference = torch.diff(clip, dim=2, prepend=before[:, :, None])
-        rgb_difference, edge_difference = difference[:, :3], difference[:, 3:]
-        edges = torch.cat([edges, edge_difference], dim=1)
         if self.stem_input == 'difference':
-            return rgb_difference, edges
-        return torch.cat([rgb, rgb_difference], dim=1), edges
+            return difference[None]
+        return torch.stack([clip, difference])
 
     def _tokens(self, features: Tensor, T: int,
                 layout: TokenLayout) -> Tensor:
