@@ -242,7 +242,7 @@ class LCR(BaseModule):
         return x, cells, LCRState(tuple(states), last_frame)
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
-        """Before the head, eq. (11): ``(..., L, D)`` to ``(..., 2D)``."""
+        """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
         return self.readout(torch.cat([x, c.to(x.dtype)], dim=-1))
 
     def _embed(self, clip: Tensor, layout: TokenLayout,
