@@ -40,8 +40,8 @@ class LCRRecognizer(Recognizer3D):
         The inputs are clips of shape ``(N, clips, 4, T, height, width)``.
 
         Returns:
-            tuple[Tensor, dict]: Feature, ``(N * clips, 2D)``, and what the
-            head is to be told besides.
+            tuple[Tensor, dict]: Feature as of the backbone for ``N * clips``
+            clips, and what the head is to be told besides.
         """
         tube_mask = None if test_mode else _tube_masks(data_samples,
                                                        inputs.shape[1])
