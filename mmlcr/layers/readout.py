@@ -21,11 +21,13 @@ class MeanReadout(BaseModule):
 
 
 class AttentionReadout(BaseModule):
-    """A weighted mean of the patch tokens, its weights learned, per head.
+    """The CLS token, and a weighted mean of the patch tokens beside it.
 
-    ``feature_n = sum over l of softmax_l(S_n LN(z_l)) z_ln`` for each head
-    ``n`` of the tokens ``z``. The scores start at zero, so that the mean
-    is where training starts from.
+    ``feature_n = z_cls,n + sum over l of softmax_l(S_n LN(z_l)) z_ln`` for
+    each head ``n`` of the tokens ``z``. The weights are learned; the scores
+    start at zero, so that training starts from the plain mean. CLS carries a
+    memory that does not depend on where in the frame something happened, the
+    patches one that does.
 
     Args:
         channels (int): Width ``C`` of a token.
@@ -41,10 +43,10 @@ class AttentionReadout(BaseModule):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """``(..., L, C)`` to ``(..., C)``."""
-        patches = tokens[..., :-1, :]
+        patches, cls = tokens[..., :-1, :], tokens[..., -1, :]
         weights = self.score(self.norm(patches)).softmax(-2)  # (..., L-1, n)
         heads = patches.unflatten(-1, (self.num_heads, -1))
-        return (weights[..., None] * heads).sum(-3).flatten(-2)
+        return cls + (weights[..., None] * heads).sum(-3).flatten(-2)
 
 
 def build_readout(kind: str, channels: int, num_heads: int) -> BaseModule:

@@ -67,10 +67,10 @@ class LCR(BaseModule):
             learned position embedding, resized to the input's grid. Defaults
             to None: there is none.
         readout (str): What is read of the tokens after the last frame:
-            ``'cls'``, eq. (11), or of the patches their ``'mean'`` or a
-            weighted mean that is learned, ``'attention'``. All layers
-            take keys and values from the same prompt, so that CLS never sees
-            what became of the patches. Defaults to ``'mean'``.
+            ``'cls'``, eq. (11), the ``'mean'`` of the patches, or
+            ``'attention'``, CLS and a learned weighted mean of the patches.
+            All layers take keys and values from the same prompt, so that CLS
+            never sees what became of the patches. Defaults to ``'mean'``.
         supervised_frames (int): In training, the features after each of so
             many last frames are returned, for a loss on each. Defaults to 1.
         init_cfg (dict, optional): MMEngine's. Defaults to None.

@@ -131,7 +131,7 @@ def restated(model: LCR, options: dict, clip: Tensor,
     if size.get('readout') == 'mean':
         return tokens[:-1].mean(0)
     if size.get('readout') == 'attention':
-        return _attended(weights, tokens[:-1], 2 * H)
+        return tokens[-1] + _attended(weights, tokens[:-1], 2 * H)
     return tokens[-1]
 
 
@@ -595,14 +595,16 @@ def test_pretrained_weights_survive_init(position_grid: Optional[tuple],
         assert torch.equal(weight, pretrained[name]), name
 
 
-def test_attention_starts_as_the_mean(relative_error: Callable) -> None:
+def test_attention_starts_as_the_mean_and_cls(
+        relative_error: Callable) -> None:
     attention = LCR(**{**TINY, 'readout': 'attention'})
     attention.init_weights()
-    mean = LCR(**{**TINY, 'readout': 'mean'})
-    mean.load_state_dict(attention.state_dict(), strict=False)
-    clip = draw_clip()
-    assert relative_error(attention(clip),
-                          mean(clip)) < SAME_FLOAT32_TOLERANCE
+    clip, parts = draw_clip(), []
+    for readout in ('mean', 'cls'):
+        part = LCR(**{**TINY, 'readout': readout})
+        part.load_state_dict(attention.state_dict(), strict=False)
+        parts.append(part(clip))
+    assert relative_error(attention(clip), sum(parts)) < SAME_FLOAT32_TOLERANCE
 
 
 def test_from_scratch_cls_and_position_are_drawn() -> None:
