@@ -4,6 +4,7 @@ import os.path as osp
 import re
 from typing import Any, Dict, List
 
+from mmcv.transforms import RandomChoice
 from mmengine.logging import print_log
 
 from mmaction.datasets import RawframeDataset, VideoDataset
@@ -89,11 +90,18 @@ class _Checked(_Base):
         return clips
 
     def prepare_data(self, idx: int, decode_only: bool = False) -> Any:
-        """Run the pipeline on a clip; its path is in every error."""
+        """Run the pipeline on a clip; its path is in every error.
+
+        With ``decode_only``, to the first frames, and whatever a
+        ``RandomChoice`` may sample before them must fit the clip.
+        """
         clip = self.get_data_info(idx)
         path = clip[self.clip_key]
         try:
             for transform in self.pipeline.transforms:
+                if decode_only and isinstance(transform, RandomChoice):
+                    for choice in transform.transforms:
+                        self._check_length(choice(clip.copy()))
                 clip = transform(clip)
                 self._check_length(clip)
                 if decode_only and 'imgs' in clip:

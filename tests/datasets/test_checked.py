@@ -207,6 +207,20 @@ def test_short_video_is_named(test_mode: bool, video_set: Callable,
         video_set('short.mp4 1', pipeline=sampling, open_files=True)
 
 
+def test_opening_tries_all_that_a_random_choice_may_sample(
+        video_set: Callable, make_video: Callable) -> None:
+    make_video('short.mp4', num_frames=NEEDED - 1)
+    make_video('enough.mp4', num_frames=NEEDED)
+    steps = pipeline()
+    steps[1] = dict(
+        type='RandomChoice',
+        transforms=[[dict(steps[1], frame_interval=1)], [steps[1]]],
+        prob=[1., 0.])  # the one that does not fit is never drawn
+    video_set('enough.mp4 0', pipeline=steps, open_files=True)
+    with pytest.raises(ClipError, match=r'short\.mp4: has'):
+        video_set('short.mp4 1', pipeline=steps, open_files=True)
+
+
 def test_uniform_sampling_needs_a_frame_each(video_set: Callable,
                                              make_video: Callable) -> None:
     make_video('short.mp4', num_frames=CLIP_LEN - 1)
