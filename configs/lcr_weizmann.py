@@ -5,21 +5,33 @@ data_root = '{{$LCR_DATA_ROOT:data/weizmann}}'
 fold = '{{$LCR_FOLD:0}}'
 num_classes = {{'$LCR_NUM_CLASSES:10'}}
 clip_len, frame_interval = 8, 3
-size = (80, 64)  # width, height: the whole frame
-max_epochs = 200
+size = (80, 64)  # width, height
+max_epochs = 400
 
-model = dict(cls_head=dict(num_classes=num_classes))
+# Few people before few walls: the stem reads differences alone, so that a
+# clip is not recognised by its background.
+model = dict(
+    backbone=dict(
+        stem_input='difference', readout='attention', supervised_frames=5),
+    cls_head=dict(num_classes=num_classes))
 
 train_pipeline = [
     dict(type='DecordInit'),
     dict(
-        type='SampleFrames', clip_len=clip_len, frame_interval=frame_interval),
+        type='RandomChoice',
+        transforms=[[
+            dict(
+                type='SampleFrames',
+                clip_len=clip_len,
+                frame_interval=interval)
+        ] for interval in (2, frame_interval, 4)]),
     dict(type='DecordDecode'),
     dict(
         type='RandomResizedCrop',
         area_range=(0.6, 1.0),
-        aspect_ratio_range=(1.0, 1.5)),
-    dict(type='Resize', scale=size, keep_ratio=False),
+        aspect_ratio_range=(1.04, 1.5)),
+    dict(
+        type='Resize', scale=size, keep_ratio=False, interpolation='area'),
     dict(type='Flip', flip_ratio=0.5),
     dict(
         type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3,
@@ -38,7 +50,11 @@ test_pipeline = [
         num_clips=10,
         test_mode=True),
     dict(type='DecordDecode'),
-    dict(type='Resize', scale=size, keep_ratio=False),
+    # people as large as they are in the crops of the training
+    dict(
+        type='Resize', scale=(80, 80), keep_ratio=False,
+        interpolation='area'),
+    dict(type='CenterCrop', crop_size=size),
     dict(type='EdgeMap'),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs')
