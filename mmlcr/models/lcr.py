@@ -178,10 +178,11 @@ class LCR(BaseModule):
         wanted = self.supervised_frames if self.training else 1
         if wanted == 1:
             return self.forward_frames(clip, tube_mask=tube_mask)[0]
-        x, cells, _ = self._run(clip, None, tube_mask)
-        if wanted > len(x):
+        self._check_clip(clip)
+        if wanted > clip.shape[2]:
             raise ValueError(f'supervised_frames={wanted} of a clip of '
-                             f'{len(x)} frames')
+                             f'{clip.shape[2]} frames')
+        x, cells, _ = self._run(clip, None, tube_mask)
         features = self._read(x[-wanted:], torch.stack(cells[-wanted:]))
         return features.transpose(0, 1)
 
@@ -211,6 +212,7 @@ class LCR(BaseModule):
             state: Optional[LCRState] = None,
             tube_mask: Optional[Tensor] = None) -> Tuple[Tensor, LCRState]:
         """The feature after some more frames; arguments as above."""
+        self._check_clip(clip)
         x, cells, state = self._run(clip, state, tube_mask)
         return self._read(x[-1], cells[-1]), state
 
@@ -218,7 +220,6 @@ class LCR(BaseModule):
              tube_mask: Optional[Tensor]
              ) -> Tuple[Tensor, List[Tensor], LCRState]:
         """What the last layer gives for each frame, and the state."""
-        self._check_clip(clip)
         height, width = clip.shape[3:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
