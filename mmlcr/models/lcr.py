@@ -21,6 +21,10 @@ from mmlcr.layers import (
     rotary_tables,
 )
 
+# Frames that pass all layers together where no gradient is kept. So few that
+# what a layer computes of them stays in the cache, whatever the clip's length.
+SLICE_FRAMES = 4
+
 
 class LCRState(NamedTuple):
     """What LCR carries from a frame to the next."""
@@ -211,9 +215,15 @@ class LCR(BaseModule):
             clip: Tensor,
             state: Optional[LCRState] = None,
             tube_mask: Optional[Tensor] = None) -> Tuple[Tensor, LCRState]:
-        """The feature after some more frames; arguments as above."""
+        """The feature after some more frames; arguments as above.
+
+        Where no gradient is kept, memory does not grow with the number of
+        frames.
+        """
         self._check_clip(clip)
-        x, cells, state = self._run(clip, state, tube_mask)
+        together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
+        for frames in clip.split(together, dim=2):
+            x, cells, state = self._run(frames, state, tube_mask)
         return self._read(x[-1], cells[-1]), state
 
     def _run(self, clip: Tensor, state: Optional[LCRState],

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmaction.registry import MODELS
 from mmlcr.models import LCR
+from mmlcr.models.lcr import SLICE_FRAMES
 from mmlcr.ops import bi_wkv_naive
 
 # what this project promises of float32, in norm
@@ -410,6 +411,23 @@ def test_clip_in_two_pieces(name: str, masked: bool, redraw: Callable,
             assert a is None
         else:
             assert relative_error(a, b) < FLOAT64_TOLERANCE
+
+
+@pytest.mark.parametrize('masked', [False, True], ids=['whole', 'masked'])
+@pytest.mark.parametrize('name', OPTIONS)
+def test_inference_walks_a_clip_in_slices(name: str, masked: bool,
+                                          redraw: Callable,
+                                          relative_error: Callable) -> None:
+    model = build(redraw, torch.float64, **OPTIONS[name])
+    clip = draw_clip(T=2 * SLICE_FRAMES + 1, dtype=torch.float64)
+    mask = draw_mask(2, 5, 4, 9) if masked else None
+    whole, together = model(clip, mask), []
+    model.layers[-1].register_forward_pre_hook(
+        lambda _, inputs: together.append(len(inputs[0])))
+    with torch.no_grad():
+        feature = model(clip, mask)
+    assert relative_error(feature, whole) < FLOAT64_TOLERANCE
+    assert together == [SLICE_FRAMES, SLICE_FRAMES, 1]
 
 
 @pytest.mark.parametrize('name', ['default', 'difference'])
