@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
+import functools
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmaction.registry import MODELS
 from mmlcr.layers import (
@@ -77,6 +79,9 @@ class LCR(BaseModule):
             never sees what became of the patches. Defaults to ``'mean'``.
         supervised_frames (int): In training, the features after each of so
             many last frames are returned, for a loss on each. Defaults to 1.
+        with_cp (bool): Whether training keeps of a layer its inputs alone
+            and computes it again in the backward pass: less memory, about a
+            third more time. Defaults to False.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
@@ -102,6 +107,7 @@ class LCR(BaseModule):
                  position_grid: Optional[Tuple[int, int]] = None,
                  readout: str = 'mean',
                  supervised_frames: int = 1,
+                 with_cp: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         for name, value in (('num_heads', num_heads), ('num_layers',
@@ -127,6 +133,7 @@ class LCR(BaseModule):
         self.stem_input = stem_input
         self.rotary = rotary
         self.supervised_frames = supervised_frames
+        self.with_cp = with_cp
 
         inputs = 2 if stem_input == 'both' else 1
         self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
@@ -222,8 +229,10 @@ class LCR(BaseModule):
         """
         self._check_clip(clip)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
-        for frames in clip.split(together, dim=2):
-            x, cells, state = self._run(frames, state, tube_mask)
+        *before, last = clip.split(together, dim=2)
+        for frames in before:
+            state = self._run(frames, state, tube_mask)[2]
+        x, cells, state = self._run(last, state, tube_mask)
         return self._read(x[-1], cells[-1]), state
 
     def _run(self, clip: Tensor, state: Optional[LCRState],
@@ -243,6 +252,9 @@ class LCR(BaseModule):
 
         states = []
         for i, layer in enumerate(self.layers):
+            if self.with_cp and torch.is_grad_enabled():
+                layer = functools.partial(
+                    checkpoint, layer, use_reentrant=False)
             x, cells, layer_state = layer(x, e,
                                           state.layers[i] if state else None,
                                           shift, rotation)

@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR against its equations, and clip against stream."""
 import math
+import weakref
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmaction.registry import MODELS
@@ -570,6 +572,63 @@ def test_gradients_reach_every_weight(name: str, masked: bool,
         if weight.grad is not None and not weight.grad.isfinite().all()
     ]
     assert not_finite == []
+
+
+class LiveMemory(TorchDispatchMode):
+    """Bytes of the tensors made so far that are still there, and most ever.
+
+    Counted by storage, so that views and the machine do not matter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.storages: Dict[int, Any] = {}
+
+    def __torch_dispatch__(self, func: Callable, types: Any, args: tuple = (),
+                           kwargs: Optional[dict] = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._add(leaf.untyped_storage())
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.storages:
+            return
+
+        def gone(_: Any) -> None:
+            del self.storages[key]
+            self.now -= size
+
+        self.storages[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+# of the activation memory without checkpointing
+CHECKPOINTED_MEMORY = 0.4
+
+
+def test_checkpointing_gives_the_same_gradients_for_less_memory(
+        redraw: Callable, relative_error: Callable) -> None:
+    model = build(
+        redraw, torch.float64, num_layers=8, supervised_frames=2,
+        readout='mean')
+    clip = draw_clip(T=6, height=40, width=40, dtype=torch.float64)
+    mask = draw_mask(2, 10, 10, 50)
+    gradients, memory = [], []
+    for with_cp in (False, True):
+        model.train().with_cp = with_cp
+        with LiveMemory() as live:
+            model(clip, mask).square().sum().backward()
+        memory.append(live.peak)
+        gradients.append([weight.grad for weight in model.parameters()])
+        model.zero_grad()
+    for a, b in zip(*gradients):
+        assert relative_error(a, b) < FLOAT64_TOLERANCE
+    assert memory[1] < CHECKPOINTED_MEMORY * memory[0], memory
 
 
 def test_training_starts_from_the_image_alone(redraw: Callable,
