@@ -1,10 +1,16 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Bi-WKV in chunks: eq. (6) at a cost linear in the number of tokens.
 
-The tokens are cut into chunks of ``C``. Within a chunk an exact table of
-decays is used; across chunks two running states of shape ``(K, V)``, one for
-the tokens before the chunk and one for those after it. No exponent is ever
-positive, so that strong decays neither overflow nor lose their gradient.
+The tokens are cut into chunks of ``C``. Across chunks, two running states of
+shape ``(K, V)`` hold the tokens before a chunk and those after it, decayed to
+its edges. Within a chunk, with its middle at ``m``, the decay from token ``i``
+to a later token ``l`` is split into one factor for each,
+
+``exp((l - i - 1) w) = exp((l - m - 1/2) w) exp((m - i - 1/2) w)``,
+
+so that all pairs are one matrix product; for an earlier token likewise. One of
+the factors is above one: a chunk is as long as keeps it in range, so that
+strong decays are slower and as exact as weak ones.
 
 Keys and values of LCR do not depend on its memory, receptance does. The
 operator is therefore in two halves: :func:`bi_wkv_memory` sums up keys and
@@ -12,14 +18,25 @@ values, of all frames at once, and :func:`bi_wkv_read` asks one frame's sums.
 """
 import functools
 import math
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, List, NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-MAX_CHUNK_SIZE = 16
+# Longer chunks have fewer states to pass on, and more pairs.
+MAX_CHUNK_SIZE = 48
+
+
+class ChunkDecays(NamedTuple):
+    """Decays from place to place of a chunk, the same for all chunks."""
+    w: Tensor  # (H, K), of at most what a chunk of one token holds
+    u: Tensor  # (H, K)
+    forth: Tensor  # (H, 1, C, K): exp((l - m - 1/2) w)
+    back: Tensor  # (H, 1, C, K): exp((m - l - 1/2) w)
+    from_start: Tensor  # (H, 1, C, K): from the chunk's first token
+    from_end: Tensor  # (H, 1, C, K): from its last
 
 
 class BiWKVMemory(NamedTuple):
@@ -27,10 +44,13 @@ class BiWKVMemory(NamedTuple):
 
     ``N`` chunks of ``C`` tokens; ``...`` are the batch dimensions.
     """
-    keys: Tensor  # (..., H, N, C, C, K): key of i as token l weighs it
+    keys: Tensor  # (..., H, N, C, K)
+    keys_back: Tensor  # (..., H, N, C, K), as later tokens weigh them
+    keys_forth: Tensor  # (..., H, N, C, K), as earlier tokens weigh them
     values: Tensor  # (..., H, N, C, V)
-    states: Tensor  # (..., H, N, 2K, V): tokens before, after the chunk
-    edge_decay: Tensor  # (H, C, 2K): from the chunk's edges to a token
+    before: Tensor  # (..., H, N, K, V): state of the tokens before the chunk
+    after: Tensor  # (..., H, N, K, V): of those after it
+    decays: ChunkDecays
     num_tokens: int
 
     def unbind(self) -> 'List[BiWKVMemory]':
@@ -40,9 +60,8 @@ class BiWKVMemory(NamedTuple):
         all of them.
         """
         return [
-            self._replace(keys=keys, values=values, states=states)
-            for keys, values, states in zip(self.keys, self.values,
-                                            self.states)
+            self._replace(**dict(zip(self._fields, frame)))
+            for frame in zip(*self[:-2])  # all but decays, num_tokens
         ]
 
 
@@ -104,26 +123,21 @@ def bi_wkv_memory(k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> BiWKVMemory:
     dtype = torch.promote_types(v.dtype, torch.float32)
     k, v, w, u = (t.to(dtype) for t in (k, v, w, u))
     L = k.shape[-3]
-    k, v = _to_chunks(k), _to_chunks(v)  # (..., H, N, C, K)
-    C = k.shape[-2]
+    C, w = _chunk_size(w, L)
+    decays = _chunk_decays(w, u, C)
+    k, v = _to_chunks(k, C), _to_chunks(v, C)  # (..., H, N, C, K)
 
-    steps = torch.arange(C, dtype=dtype, device=w.device)
-    decay = torch.exp(steps[:, None] * w[:, None])  # (H, C, K)
-    distance = (steps[:, None] - steps).abs().long()
-    table = torch.cat([u[:, None], decay], dim=1)[:, distance]  # (H, C, C, K)
-    from_start, from_end = decay, decay.flip(1)
-
-    before = torch.einsum('...hnck,hck,...hncv->...hnkv', k, from_end, v)
-    after = torch.einsum('...hnck,hck,...hncv->...hnkv', k, from_start, v)
     chunk_decay = torch.exp(C * w)[..., None]  # (H, K, 1)
-    states = torch.cat(
-        [_running(before, chunk_decay),
-         _running(after, chunk_decay, True)], -2)
+    before = (k * decays.from_end).mT @ v  # (..., H, N, K, V)
+    after = (k * decays.from_start).mT @ v
     return BiWKVMemory(
-        keys=k[..., None, :, :] * table[:, None],
+        keys=k,
+        keys_back=k.detach() * decays.back,
+        keys_forth=k.detach() * decays.forth,
         values=v,
-        states=states,
-        edge_decay=torch.cat([from_start, from_end], dim=-1),
+        before=_running(before, chunk_decay),
+        after=_running(after, chunk_decay, True),
+        decays=decays,
         num_tokens=L)
 
 
@@ -138,24 +152,97 @@ def bi_wkv_read(r: Tensor, memory: BiWKVMemory) -> Tensor:
     Returns:
         Tensor: Output, shape ``(..., L, H, V)``, in the memory's dtype.
     """
-    r = _to_chunks(r.to(memory.values.dtype))  # (..., H, N, C, K)
-    score = (memory.keys @ r[..., None]).squeeze(-1)  # (..., H, N, C, C)
-    edge = torch.cat([r, r], dim=-1) * memory.edge_decay[:, None]
-    y = score @ memory.values + edge @ memory.states
-    return rearrange(y, '... h n c v -> ... (n c) h v')[
-        ..., :memory.num_tokens, :, :]
+    values, decays = memory.values, memory.decays
+    r = _to_chunks(r.to(values.dtype), values.shape[-2])  # (..., H, N, C, K)
+    score = _ChunkScore.apply(r, memory.keys, decays.w, decays.u, decays,
+                              memory.keys_back, memory.keys_forth)
+    y = (
+        score @ values + (r * decays.from_start) @ memory.before +
+        (r * decays.from_end) @ memory.after)
+    y = y.flatten(-3, -2)[..., :memory.num_tokens, :]  # (..., H, L, V)
+    return y.transpose(-3, -2)
 
 
-def _to_chunks(x: Tensor) -> Tensor:
-    """``(..., L, H, K)`` to ``(..., H, N, C, K)``, zeros after the end.
+class _ChunkScore(torch.autograd.Function):
+    """What the tokens of a chunk weigh each other's values by.
 
-    Of all divisions into the fewest chunks, the one with the least padding.
+    ``(..., H, N, C, K)`` to ``(..., H, N, C, C)``, rows ask columns. A
+    function of its own for the gradient of ``w``: of neighbours, which do not
+    decay, those of the two factors would cancel, and drown the rest.
     """
-    L = x.shape[-3]
-    num_chunks = math.ceil(L / MAX_CHUNK_SIZE)
-    size = math.ceil(L / num_chunks)
-    x = F.pad(x, (0, 0, 0, 0, 0, num_chunks * size - L))
-    return rearrange(x, '... (n c) h k -> ... h n c k', c=size)
+
+    @staticmethod
+    def forward(ctx: Any, r: Tensor, k: Tensor, w: Tensor, u: Tensor,
+                decays: ChunkDecays, keys_back: Tensor,
+                keys_forth: Tensor) -> Tensor:
+        ctx.save_for_backward(r, k, u, decays.forth, decays.back, keys_back,
+                              keys_forth)
+        score = ((r * decays.forth) @ keys_back.mT).tril_(-1)
+        score += ((r * decays.back) @ keys_forth.mT).triu_(1)
+        score.diagonal(dim1=-2, dim2=-1).copy_((r * u[:, None, None] *
+                                                k).sum(-1))
+        return score
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple:
+        r, k, u, forth, back, keys_back, keys_forth = ctx.saved_tensors
+        C = grad.shape[-1]
+        place = torch.arange(C, dtype=grad.dtype, device=grad.device)
+        steps = (place[:, None] - place).abs() - 1  # factor of w for a pair
+        later, earlier = grad.tril(-1), grad.triu(1)
+        itself = grad.diagonal(dim1=-2, dim2=-1)[..., None]
+        u = u[:, None, None]
+
+        r_forth, r_back = r * forth, r * back
+        grad_r = (
+            later @ keys_back * forth + earlier @ keys_forth * back +
+            itself * k * u)
+        grad_k = (
+            later.mT @ r_forth * back + earlier.mT @ r_back * forth +
+            itself * r * u)
+        over = (*range(grad.ndim - 4), -3, -2)  # batch, chunks, tokens
+        grad_w = ((steps * later) @ keys_back * r_forth +
+                  (steps * earlier) @ keys_forth * r_back).sum(over)
+        grad_u = (itself * r * k).sum(over)
+        return grad_r, grad_k, grad_w, grad_u, None, None, None
+
+
+def _chunk_size(w: Tensor, num_tokens: int) -> Tuple[int, Tensor]:
+    """The longest chunk whose factors stay in range, for decays that do.
+
+    The product of two factors is up to ``exp(-C w)``, which must not
+    overflow. Of all divisions into the fewest chunks it is the one with the
+    least padding. For a chunk of one token ``w`` must be in range itself: what
+    is cut off there decays to less than the smallest number.
+    """
+    limit = 0.9 * math.log(torch.finfo(w.dtype).max)
+    strongest = -w.detach().min().item()
+    longest = MAX_CHUNK_SIZE
+    if strongest * MAX_CHUNK_SIZE > limit:
+        longest = max(int(limit / strongest), 1)
+    num_chunks = math.ceil(num_tokens / longest)
+    return math.ceil(num_tokens / num_chunks), w.clamp(min=-limit)
+
+
+def _chunk_decays(w: Tensor, u: Tensor, size: int) -> ChunkDecays:
+    place = torch.arange(size, dtype=w.dtype, device=w.device)
+    steps = w[:, None, None] * place[:, None]  # (H, 1, C, K)
+    from_start = torch.exp(steps)
+    with torch.no_grad():  # their gradient is _ChunkScore's
+        middle = (size - 1) / 2
+        forth = torch.exp((place[:, None] - middle - 0.5) * w[:, None, None])
+        back = forth.flip(-2)
+    return ChunkDecays(w, u, forth, back, from_start, from_start.flip(-2))
+
+
+def _to_chunks(x: Tensor, size: int) -> Tensor:
+    """``(..., L, H, K)`` to ``(..., H, N, C, K)``, zeros after the end."""
+    x = x.transpose(-3, -2)  # (..., H, L, K)
+    missing = -x.shape[-2] % size
+    if missing:
+        x = F.pad(x, (0, 0, 0, missing))
+    return x.contiguous().unflatten(-2, (-1, size))
 
 
 def _running(states: Tensor, decay: Tensor, reverse: bool = False) -> Tensor:

@@ -85,6 +85,24 @@ def test_chunked_is_naive(L: int, decay: str, relative_error: Callable,
             assert relative_error(a, b) < FLOAT32_TOLERANCE, name
 
 
+@pytest.mark.parametrize('w, size', [(0., 48), (-2., 32), (-30., 2),
+                                     (-1e4, 1)])
+def test_the_stronger_the_decay_the_shorter_the_chunk(
+        w: float, size: int, relative_error: Callable) -> None:
+    """So that no factor of a pair overflows."""
+    r, k, v, _, u = draw(2, 96, 2, 8, dtype=torch.float32)
+    log_decays = torch.full_like(u, w)
+    log_decays[0, 0] = 0.  # the strongest counts
+    leaves = [t.requires_grad_() for t in (r, k, v, log_decays, u)]
+    memory = bi_wkv_memory(*leaves[1:])
+    assert memory.keys.shape[-2] == size
+    y = bi_wkv_read(r, memory)
+    expected = bi_wkv_naive(*(t.double() for t in leaves))
+    assert relative_error(y, expected) < FLOAT32_TOLERANCE
+    for gradient in torch.autograd.grad(y.square().sum(), leaves):
+        assert gradient.isfinite().all()
+
+
 @pytest.mark.parametrize('function', [bi_wkv, bi_wkv_naive])
 @pytest.mark.parametrize('decay', ['weak', 'extremes'])
 def test_every_token_reads_every_other(function: Callable, decay: str,
