@@ -253,7 +253,7 @@ def _running(states: Tensor, decay: Tensor, reverse: bool = False) -> Tensor:
     sums = [running] * len(chunks)
     for n in order:
         sums[n] = running
-        running = running * decay + chunks[n]
+        running = torch.addcmul(chunks[n], running, decay)
     return torch.stack(sums, dim=-3)
 
 
