@@ -210,6 +210,26 @@ def test_get_flops_of_jester(tmp_path: Path) -> None:
     assert float(numbers[1][1]) <= 22  # G multiply-adds
 
 
+def test_benchmark(tmp_path: Path) -> None:
+    output = run(
+        'benchmark.py', 'configs/lcr_motion.py', '--shape', 2, 16, 16,
+        '--others', 'TSM-MobileNetV2', '--repeats', 1, '--threads', 1, '--out',
+        'out', cwd=tmp_path)
+    report = (tmp_path / 'out/benchmark.md').read_text()
+    assert report in output
+    result = json.loads((tmp_path / 'out/benchmark.json').read_text())
+    taken = result['milliseconds']
+    assert all(value > 0 for value in taken.values())
+    # the ratios that the table shows are those of the figures
+    frame, base = taken['clip: LCR, one more frame'], 'TSM-MobileNetV2'
+    ratio = frame / taken[f'clip: {base}']
+    assert f'| {frame:.1f} | {ratio:.2f} | {base} |' in report
+    rate = 2048**3 / taken['clip: matrix product']
+    floor = result['multiply_adds'] / rate
+    assert result['clip_over_floor'] == pytest.approx(taken['clip: LCR'] /
+                                                      floor)
+
+
 @pytest.fixture
 def people(tmp_path: Path, make_video: Callable) -> Path:
     """A folder with labels.csv: ten actions of four people."""
@@ -217,7 +237,7 @@ def people(tmp_path: Path, make_video: Callable) -> Path:
     for person in ('dan', 'ann', 'cem', 'bea'):
         for action in range(10):
             path = f'act{action}/{person}.mp4'
-            make_video(f'source/{path}', num_frames=26, step=action)
+            make_video(f'source/{path}', num_frames=29, step=action)
             rows.append([path, f'act{action}', person])
     with open(tmp_path / 'source/labels.csv', 'w', newline='') as file:
         csv.writer(file).writerows(rows)
