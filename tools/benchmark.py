@@ -64,8 +64,8 @@ def operator_cases(heads: int, width: int) -> List[Case]:
 
     def both_ways(function: Callable, *leaves: Tensor) -> Callable:
 
-        def run() -> None:
-            function(*leaves).sum().backward()
+        def run() -> Tuple[Tensor, ...]:
+            return torch.autograd.grad(function(*leaves).sum(), leaves)
 
         return run
 
@@ -130,10 +130,11 @@ def step_cases(model: torch.nn.Module, clip: Tensor) -> List[Case]:
     mask[:, :, ::2] = True
 
     def train(tube_mask: Optional[Tensor]) -> None:
-        with torch.enable_grad():
-            feature = model.backbone(clip, tube_mask)
-            model.cls_head(feature).square().mean().backward()
+        model.train()
+        feature = model.backbone(clip, tube_mask)
+        model.cls_head(feature).square().mean().backward()
         model.zero_grad()
+        model.eval()
 
     note = 'batch 4, forward and backward'
     return [
