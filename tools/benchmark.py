@@ -19,15 +19,18 @@ import cv2
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 import mmaction
 import mmlcr  # repairs the published stack before all else
 from mmaction.registry import MODELS
-from mmlcr.apis import add_config_arguments, load_config
+from mmlcr.apis import (
+    add_model_arguments,
+    build_model_and_clip,
+    multiply_adds,
+    num_parameters,
+)
 from mmlcr.ops import bi_wkv
 
 GEMM_SIZE = 2048
@@ -55,8 +58,8 @@ class Case(NamedTuple):
     part: str
     name: str
     run: Callable[[], object]
-    base: str = ''
-    note: str = ''
+    base: str
+    note: str
 
 
 def operator_cases(heads: int, width: int) -> List[Case]:
@@ -154,9 +157,6 @@ def build_other(name: str) -> Tuple[torch.nn.Module, Tensor]:
     steps = {step['type']: step for step in pipeline}
     sample, form = steps['SampleFrames'], steps['FormatShape']['input_format']
     side = (steps.get('CenterCrop') or steps['ThreeCrop'])['crop_size']
-    config.model.backbone.pop('init_cfg', None)
-    if 'pretrained' in config.model.backbone:
-        config.model.backbone.pretrained = None
     model = MODELS.build(config.model).eval()
     if form == 'NCHW':  # the segments of the clip
         return model, torch.randn(1, sample['num_clips'], 3, side, side)
@@ -165,17 +165,8 @@ def build_other(name: str) -> Tuple[torch.nn.Module, Tensor]:
 
 def describe(model: torch.nn.Module, inputs: Tensor) -> str:
     """Parameters of a model and the shape of its input."""
-    parameters = sum(p.numel() for p in model.parameters())
-    return (f'{parameters / 1e6:.1f} M, '
+    return (f'{num_parameters(model) / 1e6:.1f} M, '
             f'{"x".join(map(str, inputs.shape))}')
-
-
-def multiply_adds(model: torch.nn.Module, clip: Tensor) -> float:
-    """Of matrix products and convolutions, the operator's included."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model.cls_head(model.backbone(clip))
-    return counter.get_total_flops() / 2
 
 
 def measure(cases: List[Case], repeats: int) -> Dict[Tuple[str, str], float]:
@@ -219,13 +210,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Time the operator, a clip, a frame and a training step '
         "beside attention and MMAction2's models")
-    parser.add_argument('config', help='config file of LCR')
-    parser.add_argument(
-        '--shape',
-        type=int,
-        nargs=3,
-        default=(16, 224, 224),
-        metavar=('FRAMES', 'HEIGHT', 'WIDTH'))
+    add_model_arguments(parser)
     parser.add_argument(
         '--parts', nargs='+', choices=PARTS, default=PARTS, help='of these')
     parser.add_argument(
@@ -238,7 +223,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument(
         '--out', help='folder for benchmark.json and benchmark.md')
-    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -248,10 +232,7 @@ def main() -> None:
         raise SystemExit(f'--repeats must be positive, got {args.repeats}')
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    config = load_config(args)
-    init_default_scope(config.default_scope)
-    model = MODELS.build(config.model).eval()
-    clip = torch.randn(1, 4, *args.shape)
+    model, clip = build_model_and_clip(args)
 
     cases: List[Case] = []
     if 'operator' in args.parts:

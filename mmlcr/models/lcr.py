@@ -80,8 +80,8 @@ class LCR(BaseModule):
         supervised_frames (int): In training, the features after each of so
             many last frames are returned, for a loss on each. Defaults to 1.
         with_cp (bool): Whether training keeps of a layer its inputs alone
-            and computes it again in the backward pass: less memory, about a
-            third more time. Defaults to False.
+            and computes it again in the backward pass: less memory, at the
+            price of a second forward pass. Defaults to False.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
