@@ -1,21 +1,28 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The parts of a Cross RWKV layer."""
 from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
-from .cross_rwkv import ChannelMix, CrossRWKVLayer, LayerState, SpatialMix
-from .layout import TokenLayout, TokenShift, layout_from_mask
+from .cross_rwkv import (
+    ChannelMix,
+    CrossRWKVLayer,
+    LayerState,
+    Prompt,
+    SpatialMix,
+)
+from .layout import TokenLayout, layout_from_mask
 from .readout import (
     AttentionReadout,
     CLSReadout,
     MeanReadout,
     build_readout,
 )
-from .rotary import Rotation, rotary_tables, rotate
+from .rotary import rotary_table, rotate
 from .stem import ConvStem, PatchStem, build_stem
+from .token_shift import TokenShift
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ChannelMix', 'ConvStem',
     'CoupledCell', 'CrossRWKVLayer', 'LayerState', 'MeanReadout', 'PaperCell',
-    'PatchStem', 'Rotation', 'SpatialMix', 'TokenLayout', 'TokenShift',
+    'PatchStem', 'Prompt', 'SpatialMix', 'TokenLayout', 'TokenShift',
     'build_cell', 'build_readout', 'build_stem', 'layout_from_mask',
-    'rotary_tables', 'rotate'
+    'rotary_table', 'rotate'
 ]

@@ -8,16 +8,22 @@ computed for all frames before the loop over time.
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch
-from einops import rearrange
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlcr.ops import BiWKVMemory, bi_wkv_memory, bi_wkv_read
+from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
 from .cell import build_cell, hidden_state
-from .layout import TokenShift
-from .rotary import Rotation, rotate
+from .rotary import rotate
+from .token_shift import TokenShift
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
+
+
+class Prompt(NamedTuple):
+    """The edge prompt, which all layers read alike."""
+    e: Tensor  # (T, B, L, D)
+    normed: Tensor  # (T, B, L, D)
+    before: Optional[Tensor]  # (B, L, D), normed, of the frame before
 
 
 class LayerState(NamedTuple):
@@ -25,7 +31,6 @@ class LayerState(NamedTuple):
     h: Tensor  # hidden state
     c: Tensor  # cell
     x: Optional[Tensor]  # normed frame tokens, for the temporal difference
-    e: Optional[Tensor]  # normed edge prompt, likewise
 
 
 class SpatialMix(BaseModule):
@@ -48,7 +53,6 @@ class SpatialMix(BaseModule):
         self.num_heads = H
         self.temporal_shift = temporal_shift
         self.norm_x = nn.LayerNorm(D)
-        self.norm_e = nn.LayerNorm(D)
         self.norm_h = nn.LayerNorm(D)
         self.mu_x = nn.Parameter(torch.full((D, ), 0.5))
         self.mu_e = nn.Parameter(torch.full((D, ), 0.5))
@@ -62,52 +66,45 @@ class SpatialMix(BaseModule):
         self.norm_y = nn.GroupNorm(H, D)
         self.output = nn.Linear(D, D, bias=False)
 
-    def ask(self, x: Tensor, x_previous: Optional[Tensor],
+    def ask(self, x: Tensor, x_before: Optional[Tensor],
             shift: TokenShift) -> Tuple[Tensor, Tensor]:
         """The frames' part of eq. (4).
 
         Args:
             x (Tensor): Frame tokens, shape ``(T, B, L, D)``.
-            x_previous (Tensor, optional): Normed tokens of the frame before
+            x_before (Tensor, optional): Normed tokens of the frame before
                 the first, shape ``(B, L, D)``.
-            shift (TokenShift): The spatial shift.
+            shift (TokenShift): Both shifts.
 
         Returns:
             tuple[Tensor, Tensor]: Receptance and gate side by side, shape
             ``(T, B, L, 2D)``, and the normed tokens.
         """
         x = self.norm_x(x)
-        inputs = self._shift(x, x_previous, self.mu_x, shift)
-        return self.receptance_gate_x(inputs), x
+        return self.receptance_gate_x(
+            self._shift(x, x_before, self.mu_x, shift)), x
 
-    def answer(self, e: Tensor, e_previous: Optional[Tensor],
-               shift: TokenShift,
-               rotation: Rotation) -> Tuple[BiWKVMemory, Tensor]:
+    def answer(self, prompt: Prompt, decays: BiWKVDecays, shift: TokenShift,
+               rotation: Optional[Tensor]) -> BiWKVMemory:
         """Keys and values, eq. (5), summed up for eq. (6).
 
-        Args:
-            e (Tensor): Edge prompt, shape ``(T, B, L, D)``.
-            e_previous (Tensor, optional): Normed prompt of the frame before
-                the first, shape ``(B, L, D)``.
-            shift (TokenShift): The spatial shift.
-            rotation (Rotation): Rotary position of the keys.
+        Values have no mean along a head, so that what is read of them has
+        none, and the norm of eq. (7) need not take it.
 
-        Returns:
-            tuple[BiWKVMemory, Tensor]: The sums and the normed prompt.
+        Args:
+            prompt (Prompt): Of ``T`` frames.
+            decays (BiWKVDecays): Of this layer.
+            shift (TokenShift): Both shifts.
+            rotation (Tensor, optional): Rotary position of the keys.
         """
-        e = self.norm_e(e)
-        inputs = self._shift(e, e_previous, self.mu_e, shift)
-        k, v = rearrange(
-            self.key_value(inputs),
-            't b l (n h k) -> n t b l h k',
-            n=2,
-            h=self.num_heads)
-        dtype = torch.promote_types(self.decay.dtype, torch.float32)
-        w = -torch.exp(self.decay.to(dtype))
-        return bi_wkv_memory(rotate(k, rotation), v, w, self.bonus), e
+        inputs = self._shift(prompt.normed, prompt.before, self.mu_e, shift)
+        k, v = self.key_value(inputs).unflatten(
+            -1, (2, self.num_heads, -1)).unbind(-3)  # (T, B, L, H, K)
+        v = v - v.mean(-1, keepdim=True)
+        return bi_wkv_memory(rotate(k, rotation), v, decays)
 
     def forward(self, x: Tensor, asked: Tensor, h: Tensor, memory: BiWKVMemory,
-                rotation: Rotation) -> Tensor:
+                rotation: Optional[Tensor]) -> Tensor:
         """One frame, eqs. (4), (6) and (7).
 
         Args:
@@ -115,27 +112,29 @@ class SpatialMix(BaseModule):
             asked (Tensor): The frame's part of eq. (4), ``(B, L, 2D)``.
             h (Tensor): Hidden state ``h_{t-1}``, shape ``(B, L, D)``.
             memory (BiWKVMemory): Sums over the frame's edge prompt.
-            rotation (Rotation): Rotary position of the receptance.
+            rotation (Tensor, optional): Rotary position of the receptance.
 
         Returns:
             Tensor: ``a_t``, shape ``(B, L, D)``.
         """
-        asked = asked + self.receptance_gate_h(self.norm_h(h))
+        asked = _add_product(asked, self.norm_h(h), self.receptance_gate_h)
         r, g = asked.chunk(2, dim=-1)
         r = r.unflatten(-1, (self.num_heads, -1))  # (B, L, H, K)
-        y = bi_wkv_read(rotate(r, rotation), memory).flatten(-2)
-        y = self.norm_y(y.flatten(0, 1)).view_as(y).to(g.dtype)
-        return x + self.output(nn.functional.silu(g) * y)
+        y = self._norm(bi_wkv_read(rotate(r, rotation), memory))
+        return _add_product(x, nn.functional.silu(g) * y.to(g.dtype),
+                            self.output)
 
-    def _shift(self, x: Tensor, previous: Optional[Tensor], mu: Tensor,
+    def _norm(self, y: Tensor) -> Tensor:
+        """LN_head of eq. (7) where the mean is zero: to ``(B, L, D)``."""
+        variance = y.square().mean(-1, keepdim=True)
+        y = (y * torch.rsqrt(variance + self.norm_y.eps)).flatten(-2)
+        return torch.addcmul(self.norm_y.bias, y, self.norm_y.weight)
+
+    def _shift(self, x: Tensor, before: Optional[Tensor], mu: Tensor,
                shift: TokenShift) -> Tensor:
-        """Equation (3): ``x~``, and the temporal difference beside it."""
-        shifted = torch.lerp(x, shift(x), mu.to(x.dtype))
-        if not self.temporal_shift:
-            return shifted
-        before = x[0] if previous is None else previous.to(x.dtype)
-        difference = x - torch.cat([before[None], x[:-1]])
-        return torch.cat([shifted, difference], dim=-1)
+        if self.temporal_shift:
+            return shift.mix_and_difference(x, before, mu)
+        return shift.mix(x, mu)
 
 
 class ChannelMix(BaseModule):
@@ -149,19 +148,20 @@ class ChannelMix(BaseModule):
     def __init__(self, embed_dims: int, hidden_rate: float) -> None:
         super().__init__()
         inner = int(hidden_rate * embed_dims)
+        self.widths = embed_dims, inner
         self.norm = nn.LayerNorm(embed_dims)
         self.mu = nn.Parameter(torch.full((embed_dims, ), 0.5))
-        self.receptance = nn.Linear(embed_dims, embed_dims, bias=False)
-        self.key = nn.Linear(embed_dims, inner, bias=False)
+        # rows: receptance, key
+        self.receptance_key = nn.Linear(
+            embed_dims, embed_dims + inner, bias=False)
         self.value = nn.Linear(inner, embed_dims, bias=False)
 
     def forward(self, a: Tensor, shift: TokenShift) -> Tensor:
         """``a_t`` to ``A_t``, both ``(B, L, D)``."""
-        shifted = self.norm(a)
-        shifted = torch.lerp(shifted, shift(shifted),
-                             self.mu.to(shifted.dtype))
-        inner = nn.functional.relu(self.key(shifted)).square()
-        return a + torch.sigmoid(self.receptance(shifted)) * self.value(inner)
+        mixed = shift.mix(self.norm(a), self.mu)
+        r, k = self.receptance_key(mixed).split(self.widths, dim=-1)
+        inner = nn.functional.relu(k).square()
+        return torch.addcmul(a, torch.sigmoid(r), self.value(inner))
 
 
 class CrossRWKVLayer(BaseModule):
@@ -187,29 +187,30 @@ class CrossRWKVLayer(BaseModule):
         self.cell = build_cell(cell, embed_dims, cell_clip)
         self.residual = residual
 
-    def forward(self, x: Tensor, e: Tensor, state: Optional[LayerState],
-                shift: TokenShift,
-                rotation: Rotation) -> Tuple[Tensor, List[Tensor], LayerState]:
+    def forward(
+        self, x: Tensor, prompt: Prompt, state: Optional[LayerState],
+        decays: BiWKVDecays, shift: TokenShift, rotation: Optional[Tensor]
+    ) -> Tuple[Tensor, List[Tensor], LayerState]:
         """Run the layer over ``T`` frames.
 
         Args:
             x (Tensor): Frame tokens, shape ``(T, B, L, D)``.
-            e (Tensor): Edge prompt, shape ``(T, B, L, D)``.
+            prompt (Prompt): Edge prompt of the same frames.
             state (LayerState, optional): After the frame before; None starts
                 afresh.
-            shift (TokenShift): The spatial shift.
-            rotation (Rotation): Rotary position, or None.
+            decays (BiWKVDecays): Of this layer, for ``L`` tokens.
+            shift (TokenShift): Both shifts.
+            rotation (Tensor, optional): Rotary position.
 
         Returns:
             tuple[Tensor, list[Tensor], LayerState]: What the next layer
             reads, shape ``(T, B, L, D)``, the cell after every frame, each
             ``(B, L, D)``, and the state after the last.
         """
-        h, c, x_previous, e_previous = state or initial_state(x)
-        asked, x_normed = self.spatial_mix.ask(x, x_previous, shift)
-        memory, e_normed = self.spatial_mix.answer(e, e_previous, shift,
-                                                   rotation)
-        forget_gate = self.cell.gate(e)
+        h, c, x_before = state or initial_state(x)
+        asked, x_normed = self.spatial_mix.ask(x, x_before, shift)
+        memory = self.spatial_mix.answer(prompt, decays, shift, rotation)
+        forget_gate = self.cell.gate(prompt.e)
         outputs, cells = [], []
         for x_t, asked_t, memory_t, gate_t in zip(x, asked, memory.unbind(),
                                                   forget_gate):
@@ -219,14 +220,19 @@ class CrossRWKVLayer(BaseModule):
             h = hidden_state(A, c)
             outputs.append(A + h if self.residual else h)
             cells.append(c)
-        state = LayerState(h, c, x_normed[-1], e_normed[-1])
-        if not self.spatial_mix.temporal_shift:
-            state = LayerState(h, c, None, None)
-        return torch.stack(outputs), cells, state
+        x_last = x_normed[-1] if self.spatial_mix.temporal_shift else None
+        return torch.stack(outputs), cells, LayerState(h, c, x_last)
 
 
 def initial_state(x: Tensor) -> LayerState:
     """Nothing remembered, for frames ``x`` of shape ``(T, B, L, D)``."""
     zeros = x.new_zeros(
         x.shape[1:], dtype=torch.promote_types(x.dtype, torch.float32))
-    return LayerState(zeros, zeros, None, None)
+    return LayerState(zeros, zeros, None)
+
+
+def _add_product(base: Tensor, x: Tensor, linear: nn.Linear) -> Tensor:
+    """``base + linear(x)``, in one go."""
+    return torch.addmm(
+        base.flatten(0, -2), x.flatten(0, -2),
+        linear.weight.t()).view_as(base)

@@ -14,14 +14,15 @@ from mmaction.registry import MODELS
 from mmlcr.layers import (
     CrossRWKVLayer,
     LayerState,
-    Rotation,
+    Prompt,
     TokenLayout,
     TokenShift,
     build_readout,
     build_stem,
     layout_from_mask,
-    rotary_tables,
+    rotary_table,
 )
+from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
 # Frames that pass all layers together where no gradient is kept. So few that
 # what a layer computes of them stays in the cache, whatever the clip's length.
@@ -31,7 +32,8 @@ SLICE_FRAMES = 4
 class LCRState(NamedTuple):
     """What LCR carries from a frame to the next."""
     layers: Tuple[LayerState, ...]
-    frame: Optional[Tensor]  # (B, 4, height, width), for its difference
+    prompt: Optional[Tensor]  # (B, L, D), normed, for its difference
+    frame: Optional[Tensor]  # (B, 4, height, width), likewise
 
 
 @MODELS.register_module()
@@ -130,6 +132,7 @@ class LCR(BaseModule):
         self.embed_dims = embed_dims
         self.num_heads = num_heads
         self.patch_size = patch_size
+        self.temporal_shift = temporal_shift
         self.stem_input = stem_input
         self.rotary = rotary
         self.supervised_frames = supervised_frames
@@ -148,6 +151,7 @@ class LCR(BaseModule):
         if position_grid is not None:
             self.position = nn.Parameter(
                 torch.zeros(1, embed_dims, *position_grid))
+        self.norm_e = nn.LayerNorm(embed_dims)
         self.layers = ModuleList([
             CrossRWKVLayer(embed_dims, num_heads, hidden_rate, temporal_shift,
                            cell, cell_clip, layer_input == 'residual')
@@ -247,22 +251,25 @@ class LCR(BaseModule):
                              f'{len(clip)} clips')
         self._check_state(clip, state, layout)
         x, e = self._embed(clip, layout, state.frame if state else None)
-        shift = TokenShift(layout, self.num_heads)
+        prompt = Prompt(e, self.norm_e(e), state.prompt if state else None)
+        shift = TokenShift(layout, self.num_heads, x.device)
         rotation = self._rotation(layout, x)
+        decays = self._decays(x.shape[-2])
 
         states = []
         for i, layer in enumerate(self.layers):
             if self.with_cp and torch.is_grad_enabled():
                 layer = functools.partial(
                     checkpoint, layer, use_reentrant=False)
-            x, cells, layer_state = layer(x, e,
+            x, cells, layer_state = layer(x, prompt,
                                           state.layers[i] if state else None,
-                                          shift, rotation)
+                                          decays[i], shift, rotation)
             states.append(layer_state)
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
-        return x, cells, LCRState(tuple(states), last_frame)
+        last_prompt = prompt.normed[-1] if self.temporal_shift else None
+        return x, cells, LCRState(tuple(states), last_prompt, last_frame)
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
@@ -302,12 +309,20 @@ class LCR(BaseModule):
                                                       -1)
         return torch.cat([patches, cls], dim=2)
 
-    def _rotation(self, layout: TokenLayout, x: Tensor) -> Rotation:
+    def _rotation(self, layout: TokenLayout, x: Tensor) -> Optional[Tensor]:
         if not self.rotary:
             return None
-        return rotary_tables(layout, self.embed_dims // self.num_heads,
-                             x.device,
-                             torch.promote_types(x.dtype, torch.float32))
+        return rotary_table(layout, self.embed_dims // self.num_heads,
+                            x.device,
+                            torch.promote_types(x.dtype, torch.float32))
+
+    def _decays(self, num_tokens: int) -> List[BiWKVDecays]:
+        """Of every layer, for frames of as many tokens."""
+        mixes = [layer.spatial_mix for layer in self.layers]
+        decay = torch.stack([mix.decay for mix in mixes])
+        decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
+        bonus = torch.stack([mix.bonus for mix in mixes])
+        return bi_wkv_decays(-torch.exp(decay), bonus, num_tokens).unbind()
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)

@@ -129,6 +129,11 @@ def restated(model: LCR, options: dict, clip: Tensor,
                 for name, weight in weights.items()
                 if name.startswith(f'layers.{index}.')
             }
+            of_layer.update({
+                name: weight
+                for name, weight in weights.items()
+                if name.startswith('norm_e')
+            })
             x = _layer(of_layer, x, e, state[index], places, D, H, size)
     tokens = torch.cat([x, state[-1]['c']], dim=-1)
     if size.get('readout') == 'mean':
@@ -193,10 +198,12 @@ def _layer(weights: dict, x: Tensor, e: Tensor, state: dict, places: list,
         k[len('spatial_mix.'):]: v
         for k, v in weights.items() if k.startswith('spatial_mix.')
     }
-    x_norm, e_norm, h_norm = (
+    x_norm, h_norm = (
         F.layer_norm(t, (D, ), mix[f'norm_{name}.weight'],
                      mix[f'norm_{name}.bias'])
-        for name, t in (('x', x), ('e', e), ('h', h)))
+        for name, t in (('x', x), ('h', h)))
+    e_norm = F.layer_norm(e, (D, ), weights['norm_e.weight'],
+                          weights['norm_e.bias'])
 
     def shift(t: Tensor, mu: Tensor) -> Tensor:  # eq. (3)
         return (1 - mu) * t + mu * _neighbours(t, places, H)
@@ -225,9 +232,9 @@ def _layer(weights: dict, x: Tensor, e: Tensor, state: dict, places: list,
     a_norm = F.layer_norm(a, (D, ), weights['channel_mix.norm.weight'],
                           weights['channel_mix.norm.bias'])
     a_norm = shift(a_norm, weights['channel_mix.mu'])
-    inner = (a_norm @ weights['channel_mix.key.weight'].T).clamp(min=0)**2
-    gate = 1 / (
-        1 + torch.exp(-(a_norm @ weights['channel_mix.receptance.weight'].T)))
+    asked = a_norm @ weights['channel_mix.receptance_key.weight'].T
+    gate, inner = 1 / (1 + torch.exp(-asked[:, :D])), asked[:, D:]
+    inner = inner.clamp(min=0)**2
     A = a + gate * (inner @ weights['channel_mix.value.weight'].T)  # (8)
 
     if size.get('cell', 'paper') == 'paper':
@@ -260,13 +267,13 @@ def _neighbours(t: Tensor, places: list, H: int) -> Tensor:
 def _rotated(t: Tensor, places: list) -> Tensor:
     """2-D rotary position of ``(L, H, K)``, as complex numbers."""
     K = t.shape[-1]
-    pairs = torch.complex(t[..., :K // 2], t[..., K // 2:])
+    pairs = torch.complex(t[..., ::2], t[..., 1::2])
     for index, (row, col) in enumerate(places):
         for pair in range(K // 2):
             along = row if pair < K // 4 else col
             angle = along * 100.**-(pair % (K // 4) / (K // 4))
             pairs[index, :, pair] *= complex(math.cos(angle), math.sin(angle))
-    return torch.cat([pairs.real, pairs.imag], dim=-1)
+    return torch.stack([pairs.real, pairs.imag], dim=-1).flatten(-2)
 
 
 # ---- the equations

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmlcr.ops import bi_wkv, bi_wkv_memory, bi_wkv_naive, bi_wkv_read
+from mmlcr.ops import bi_wkv, bi_wkv_decays, bi_wkv_memory, bi_wkv_naive, bi_wkv_read
 
 # what this project promises of float32 against float64, in norm
 FLOAT32_TOLERANCE = 1e-5
@@ -85,7 +85,7 @@ def test_chunked_is_naive(L: int, decay: str, relative_error: Callable,
             assert relative_error(a, b) < FLOAT32_TOLERANCE, name
 
 
-@pytest.mark.parametrize('w, size', [(0., 48), (-2., 32), (-30., 2),
+@pytest.mark.parametrize('w, size', [(0., 48), (-3., 32), (-30., 4),
                                      (-1e4, 1)])
 def test_the_stronger_the_decay_the_shorter_the_chunk(
         w: float, size: int, relative_error: Callable) -> None:
@@ -94,7 +94,7 @@ def test_the_stronger_the_decay_the_shorter_the_chunk(
     log_decays = torch.full_like(u, w)
     log_decays[0, 0] = 0.  # the strongest counts
     leaves = [t.requires_grad_() for t in (r, k, v, log_decays, u)]
-    memory = bi_wkv_memory(*leaves[1:])
+    memory = bi_wkv_memory(*leaves[1:3], bi_wkv_decays(*leaves[3:], 96))
     assert memory.keys.shape[-2] == size
     y = bi_wkv_read(r, memory)
     expected = bi_wkv_naive(*(t.double() for t in leaves))
@@ -198,7 +198,7 @@ def test_memory_of_all_frames(L: int, relative_error: Callable) -> None:
 
     def split(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
               u: Tensor) -> Tensor:
-        return bi_wkv_read(r, bi_wkv_memory(k, v, w, u))
+        return bi_wkv_read(r, bi_wkv_memory(k, v, bi_wkv_decays(w, u, L)))
 
     def one_by_one(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
                    u: Tensor) -> Tensor:
