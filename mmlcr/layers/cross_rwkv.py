@@ -121,14 +121,16 @@ class SpatialMix(BaseModule):
         r, g = asked.chunk(2, dim=-1)
         r = r.unflatten(-1, (self.num_heads, -1))  # (B, L, H, K)
         y = self._norm(bi_wkv_read(rotate(r, rotation), memory))
-        return _add_product(x, nn.functional.silu(g) * y.to(g.dtype),
-                            self.output)
+        gated = nn.functional.silu(g).view_as(y) * y
+        return _add_product(x, gated.flatten(-2), self.output)
 
     def _norm(self, y: Tensor) -> Tensor:
-        """LN_head of eq. (7) where the mean is zero: to ``(B, L, D)``."""
-        variance = y.square().mean(-1, keepdim=True)
-        y = (y * torch.rsqrt(variance + self.norm_y.eps)).flatten(-2)
-        return torch.addcmul(self.norm_y.bias, y, self.norm_y.weight)
+        """LN_head of eq. (7) where the mean is zero, ``(B, L, H, K)``."""
+        variance = (y * y).mean(-1, keepdim=True)
+        y = y * torch.rsqrt(variance + self.norm_y.eps)
+        weight, bias = self.norm_y.weight, self.norm_y.bias
+        heads = y.shape[-2:]
+        return torch.addcmul(bias.view(heads), y, weight.view(heads))
 
     def _shift(self, x: Tensor, before: Optional[Tensor], mu: Tensor,
                shift: TokenShift) -> Tensor:
@@ -160,8 +162,8 @@ class ChannelMix(BaseModule):
         """``a_t`` to ``A_t``, both ``(B, L, D)``."""
         mixed = shift.mix(self.norm(a), self.mu)
         r, k = self.receptance_key(mixed).split(self.widths, dim=-1)
-        inner = nn.functional.relu(k).square()
-        return torch.addcmul(a, torch.sigmoid(r), self.value(inner))
+        value = self.value(nn.functional.relu(k) * k)  # relu(k)^2
+        return torch.addcmul(a, torch.sigmoid(r), value)
 
 
 class CrossRWKVLayer(BaseModule):

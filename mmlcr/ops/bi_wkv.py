@@ -23,7 +23,7 @@ factor counts whole steps from the chunk's edge, as if it were one of
 """
 import functools
 import math
-from typing import Any, Callable, List, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -39,8 +39,9 @@ class BiWKVDecays(NamedTuple):
     """Decays for frames of one number of tokens, of a layer or of several."""
     w: Tensor  # (..., H, K), of at most what a chunk of one token holds
     u: Tensor  # (..., H, K)
-    # exp((p - m - 1/2) w) and exp((m - p - 1/2) w) at place p of a chunk
-    factors: Tensor  # (..., H, L, 2, K)
+    # at place p of a chunk exp((p - m - 1/2) w) and exp((m - p - 1/2) w), and
+    # what makes u of the first of them, for the key of the token itself
+    factors: Tensor  # (..., H, L, 3, K)
     chunk_size: int
 
     def unbind(self) -> 'List[BiWKVDecays]':
@@ -53,16 +54,16 @@ class BiWKVDecays(NamedTuple):
 class BiWKVMemory(NamedTuple):
     """What :func:`bi_wkv_read` needs of the keys and values.
 
-    ``N`` chunks of ``C`` tokens; ``...`` are the batch dimensions.
+    Of ``G = B H N`` chunks of ``C`` tokens, ``N`` a frame and head; ``...``
+    are the frames.
     """
-    keys: Tensor  # (..., H, N, C, 2K), as earlier and as later tokens see them
-    own_keys: Tensor  # (..., L, H, K), times u: as their own token sees them
-    values: Tensor  # (..., H, N, C, V)
-    states: Tensor  # (..., H, N, 2K, V): of the tokens before and after
+    keys: Tensor  # (..., G, C, 3K), for earlier, for later and for own token
+    values: Tensor  # (..., G, C, V)
+    states: Tensor  # (..., G, 2K, V): of the tokens before and after
     decays: BiWKVDecays
 
     def unbind(self) -> 'List[BiWKVMemory]':
-        """One memory for every index of the first batch dimension.
+        """One memory for every frame.
 
         Cheaper to differentiate than indexing, whose gradient is as large as
         all of them.
@@ -99,7 +100,7 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
 
 def bi_wkv_chunked(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
                    u: Tensor) -> Tensor:
-    """:func:`bi_wkv` without its checks; any number of batch dimensions."""
+    """:func:`bi_wkv` without its checks."""
     dtype = torch.promote_types(v.dtype, w.dtype)
     decays = bi_wkv_decays(w.to(dtype), u, k.shape[-3])
     return bi_wkv_read(r, bi_wkv_memory(k, v, decays)).to(v.dtype)
@@ -134,8 +135,9 @@ def bi_wkv_decays(w: Tensor, u: Tensor, num_tokens: int) -> BiWKVDecays:
     with torch.no_grad():
         place = torch.arange(num_tokens, device=w.device) % C
         steps = place.to(dtype) - (C - 1) / 2
-        steps = torch.stack([steps - 0.5, -steps - 0.5], dim=-1)  # (L, 2)
+        steps = torch.stack([steps - 0.5, -steps - 0.5, 0.5 - steps], dim=-1)
         factors = torch.exp(steps[..., None] * w[..., None, None, :])
+        factors[..., 2, :] *= u[..., None, :]
     return BiWKVDecays(w, u, factors, C)
 
 
@@ -144,6 +146,8 @@ def _full_precision(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(x: Tensor, *args: Any) -> Any:
+        if not torch.is_autocast_enabled(x.device.type):
+            return function(x, *args)
         with torch.autocast(x.device.type, enabled=False):
             return function(x, *args)
 
@@ -155,17 +159,15 @@ def bi_wkv_memory(k: Tensor, v: Tensor, decays: BiWKVDecays) -> BiWKVMemory:
     """Sum up keys and values for :func:`bi_wkv_read`.
 
     Args:
-        k (Tensor): Key, shape ``(..., L, H, K)``.
-        v (Tensor): Value, shape ``(..., L, H, V)``.
-        decays (BiWKVDecays): For ``L`` tokens.
+        k (Tensor): Key, shape ``(..., B, L, H, K)``.
+        v (Tensor): Value, shape ``(..., B, L, H, V)``.
+        decays (BiWKVDecays): Of one layer, for ``L`` tokens.
 
     Returns:
         BiWKVMemory: The sums, in the dtype of the decays.
     """
     k, v = k.to(decays.w.dtype), v.to(decays.w.dtype)
-    keys, values, states = _Memory.apply(k, v, decays.w, decays.factors,
-                                         decays.chunk_size)
-    return BiWKVMemory(keys, k * decays.u, values, states, decays)
+    return BiWKVMemory(*_Memory.apply(k, v, *decays), decays)
 
 
 @_full_precision
@@ -173,28 +175,31 @@ def bi_wkv_read(r: Tensor, memory: BiWKVMemory) -> Tensor:
     """Read eq. (6) out of a memory.
 
     Args:
-        r (Tensor): Receptance, shape ``(..., L, H, K)``.
-        memory (BiWKVMemory): Sums over the same ``...``.
+        r (Tensor): Receptance, shape ``(B, L, H, K)``.
+        memory (BiWKVMemory): Sums over one frame.
 
     Returns:
-        Tensor: Output, shape ``(..., L, H, V)``, in the memory's dtype.
+        Tensor: Output, shape ``(B, L, H, V)``, in the memory's dtype.
     """
-    decays = memory.decays
-    y = _Read.apply(
-        r.to(decays.w.dtype), *memory[:-1], decays.w, decays.factors)
-    return _from_chunks(y, r.shape[-3])
+    *sums, (w, _, factors, _) = memory
+    y = _Read.apply(r.to(w.dtype), *sums, w, factors)
+    return _from_chunks(y, *r.shape[:-1])
 
 
 class _Memory(torch.autograd.Function):
-    """Keys, values and states of a :class:`BiWKVMemory`."""
+    """The sums of a :class:`BiWKVMemory`."""
 
     @staticmethod
-    def forward(ctx: Any, k: Tensor, v: Tensor, w: Tensor, factors: Tensor,
-                C: int) -> Tuple[Tensor, Tensor, Tensor]:
-        keys, values = _decayed(k, factors, C), _to_chunks(v, C)
-        half_decay = torch.exp(C / 2 * w)[..., None]  # of a chunk, (H, K, 1)
-        states = _pass_on(_bmm(keys.mT, values), half_decay)
+    def forward(ctx: Any, k: Tensor, v: Tensor, w: Tensor, u: Tensor,
+                factors: Tensor, C: int) -> Tuple[Tensor, Tensor, Tensor]:
+        B, L, H, K = k.shape[-4:]
+        N = -(-L // C)
+        keys, values = _to_chunks(k, C, factors), _to_chunks(v, C)
+        half_decay = torch.exp(C / 2 * w)[..., None]  # (H, K, 1)
+        sums = keys[..., :2 * K].mT @ values  # (..., G, 2K, V)
+        states = _pass_on(sums, half_decay, N)
         ctx.save_for_backward(keys, values, states, half_decay, factors)
+        ctx.sizes = B, L, H, K, N
         return keys, values, states
 
     @staticmethod
@@ -202,128 +207,123 @@ class _Memory(torch.autograd.Function):
     def backward(ctx: Any, grad_keys: Tensor, grad_values: Tensor,
                  grad_states: Tensor) -> Tuple:
         keys, values, states, half_decay, factors = ctx.saved_tensors
-        L, C, K = factors.shape[1], keys.shape[-2], factors.shape[-1]
-        grad_sums = _pass_on(grad_states, half_decay)
-        grad_summed = _bmm(values, grad_sums.mT)  # (..., H, N, C, 2K)
+        B, L, H, K, N = ctx.sizes
+        C = keys.shape[-2]
+        grad_sums = _pass_on(grad_states, half_decay, N)
+        grad_summed = values @ grad_sums.mT  # (..., G, C, 2K)
         passed = grad_sums * states.roll(K, -2)  # the halves change places
+        summed = keys[..., :2 * K]
         grad_w = (
-            C * _sum_batch(passed, -3, -1).unflatten(-1, (2, K)).sum(-2) +
-            _from_edges(grad_summed * keys))
-        grad_v = _from_chunks(grad_values + _bmm(keys, grad_sums), L)
-        grad_k = _undecayed(grad_keys + grad_summed, factors)
-        return grad_k, grad_v, grad_w, None, None
+            C * _by_head(passed, H, N).sum(-1).view(H, 2, K).sum(1) +
+            _of_decay(_by_head(grad_summed * summed, H, N)))
+
+        grad_keys = grad_keys.clone()
+        grad_keys[..., :2 * K] += grad_summed
+        grad_keys = _from_chunks(grad_keys, B, L, H).unflatten(-1, (3, K))
+        factors = factors.transpose(0, 1)  # (L, H, 3, K)
+        grad_k = (grad_keys * factors).sum(-2)
+        first = factors[..., 0, :]
+        own = _from_chunks(keys, B, L, H)[..., :K] / first / first  # no u
+        grad_u = (grad_keys[..., 2, :] * own).view(-1, L, H, K).sum((0, 1))
+        grad_v = _from_chunks(grad_values + summed @ grad_sums, B, L, H)
+        return grad_k, grad_v, grad_w, grad_u, None, None
 
 
 class _Read(torch.autograd.Function):
-    """Receptance to output, ``(..., L, H, K)`` to ``(..., H, N, C, V)``."""
+    """Receptance ``(B, L, H, K)`` to output in chunks, ``(G, C, V)``."""
 
     @staticmethod
-    def forward(ctx: Any, r: Tensor, keys: Tensor, own_keys: Tensor,
-                values: Tensor, states: Tensor, w: Tensor,
-                factors: Tensor) -> Tensor:
-        C, K = keys.shape[-2], factors.shape[-1]
-        asking = _decayed(r, factors, C)  # (..., H, N, C, 2K)
-        score = _bmm(asking[..., :K], keys[..., K:].mT).tril_(-1)
-        score += _bmm(asking[..., K:], keys[..., :K].mT).triu_(1)
-        own = (r * own_keys).sum(-1, keepdim=True)  # (..., L, H, 1)
-        score.diagonal(dim1=-2, dim2=-1).copy_(_to_chunks(own, C)[..., 0])
-        ctx.save_for_backward(r, asking, score, keys, own_keys, values, states,
-                              factors)
-        y = _bmm(score, values)
-        y.flatten(0, -3).baddbmm_(
-            asking.flatten(0, -3), states.flatten(0, -3))
-        return y
+    def forward(ctx: Any, r: Tensor, keys: Tensor, values: Tensor,
+                states: Tensor, w: Tensor, factors: Tensor) -> Tensor:
+        K = w.shape[-1]
+        asking = _to_chunks(r, keys.shape[-2], factors[:, :, :2])
+        before, after = asking.split(K, -1)  # (G, C, K)
+        keys_after, keys_before, own_keys = keys.split(K, -1)
+        score = torch.bmm(before, keys_before.mT).tril_(-1)
+        score += torch.bmm(after, keys_after.mT).triu_(1)
+        score.diagonal(dim1=-2, dim2=-1).copy_((before * own_keys).sum(-1))
+        ctx.save_for_backward(asking, score, keys, values, states, factors)
+        ctx.sizes = r.shape
+        return torch.bmm(score, values).baddbmm_(asking, states)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
-        (r, asking, score, keys, own_keys, values, states,
-         factors) = ctx.saved_tensors
-        L, C, K = r.shape[-3], keys.shape[-2], factors.shape[-1]
-        asking_before, asking_after = asking[..., :K], asking[..., K:]
-        keys_after, keys_before = keys[..., :K], keys[..., K:]
+        asking, score, keys, values, states, factors = ctx.saved_tensors
+        B, L, H, K = ctx.sizes
+        N, C = len(asking) // (B * H), asking.shape[-2]
+        before, after = asking.split(K, -1)
+        keys_after, keys_before, own_keys = keys.split(K, -1)
 
-        grad_score = _bmm(grad, values.mT)
-        grad_own = _from_chunks(
-            grad_score.diagonal(dim1=-2, dim2=-1)[..., None], L)
-        before, after = grad_score.tril(-1), grad_score.triu(1)
-        grad_asking = _bmm(grad, states.mT)
-        grad_w = _from_edges(grad_asking * asking)
-        grad_asking[..., :K] += _bmm(before, keys_before)
-        grad_asking[..., K:] += _bmm(after, keys_after)
-        grad_keys = torch.cat([
-            _bmm(after.mT, asking_after),
-            _bmm(before.mT, asking_before),
-        ], -1)
-        place = torch.arange(C, dtype=r.dtype, device=r.device)
+        grad_score = torch.bmm(grad, values.mT)
+        own = grad_score.diagonal(dim1=-2, dim2=-1)[..., None]
+        earlier, later = grad_score.tril(-1), grad_score.triu(1)
+        place = torch.arange(C, dtype=grad.dtype, device=grad.device)
         steps = (place[:, None] - place).abs() - 1  # between two of a chunk
-        grad_w += _sum_batch(
-            _bmm(steps * before, keys_before) * asking_before +
-            _bmm(steps * after, keys_after) * asking_after, -3, -2)
-        grad_r = _undecayed(grad_asking, factors) + grad_own * own_keys
-        return (grad_r, grad_keys, grad_own * r, _bmm(score.mT, grad),
-                _bmm(asking.mT, grad), grad_w, None)
+        grad_asking = torch.bmm(grad, states.mT)
+        grad_w = _of_decay(_by_head(grad_asking * asking, H, N)) + _by_head(
+            torch.bmm(steps * earlier, keys_before) * before +
+            torch.bmm(steps * later, keys_after) * after, H, N).sum(1)
+
+        grad_before, grad_after = grad_asking.split(K, -1)
+        grad_before.baddbmm_(earlier, keys_before).addcmul_(own, own_keys)
+        grad_after.baddbmm_(later, keys_after)
+        grad_r = (
+            _from_chunks(grad_asking, B, L, H).unflatten(-1, (2, K)) *
+            factors[:, :, :2].transpose(0, 1)).sum(-2)
+        grad_keys = torch.cat([
+            torch.bmm(later.mT, after),
+            torch.bmm(earlier.mT, before), own * before
+        ], -1)
+        return (grad_r, grad_keys, torch.bmm(score.mT, grad),
+                torch.bmm(asking.mT, grad), grad_w, None)
 
 
-def _bmm(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` of as many batch dimensions, without its detours."""
-    product = torch.bmm(a.flatten(0, -3), b.flatten(0, -3))
-    return product.view(*a.shape[:-1], b.shape[-1])
+def _to_chunks(x: Tensor,
+               size: int,
+               factors: Optional[Tensor] = None) -> Tensor:
+    """``(..., B, L, H, K)`` to ``(..., G, C, K)``, zeros after the end.
 
-
-def _decayed(x: Tensor, factors: Tensor, chunk_size: int) -> Tensor:
-    """``(..., L, H, K)`` times both factors, ``(..., H, N, C, 2K)``.
-
-    Zeros after the end.
+    With factors ``(H, L, F, K)``, times each of them: ``(..., G, C, F K)``.
     """
-    *batch, L, H, K = x.shape
-    out = x.new_empty(*batch, H, -(-L // chunk_size) * chunk_size, 2, K)
-    into(out[..., :L, :, :], torch.mul,
-         x.transpose(-3, -2)[..., None, :], factors)
-    out[..., L:, :, :].zero_()
-    return out.view(*batch, H, -1, chunk_size, 2 * K)
+    *frames, B, L, H, K = x.shape
+    x = x.transpose(-3, -2)  # (..., B, H, L, K)
+    width = K if factors is None else K * factors.shape[-2]
+    chunked = x.new_empty(*frames, B, H, -(-L // size) * size, width)
+    if factors is None:
+        chunked[..., :L, :] = x
+    else:
+        into(chunked[..., :L, :].unflatten(-1, (-1, K)), torch.mul,
+             x.unsqueeze(-2), factors)
+    chunked[..., L:, :].zero_()
+    return chunked.view(*frames, -1, size, width)
 
 
-def _undecayed(grad: Tensor, factors: Tensor) -> Tensor:
-    """The gradient of :func:`_decayed`."""
-    L, K = factors.shape[1], factors.shape[-1]
-    grad = grad.flatten(-3, -2)[..., :L, :]  # (..., H, L, 2K)
-    grad_x = torch.addcmul(grad[..., :K] * factors[:, :, 0], grad[..., K:],
-                           factors[:, :, 1])
-    return grad_x.transpose(-3, -2)
+def _from_chunks(x: Tensor, B: int, L: int, H: int) -> Tensor:
+    """``(..., G, C, V)`` to ``(..., B, L, H, V)``."""
+    x = x.view(*x.shape[:-3], B, H, -1, x.shape[-1])
+    return x[..., :L, :].transpose(-3, -2)
 
 
-def _to_chunks(x: Tensor, size: int) -> Tensor:
-    """``(..., L, H, V)`` to ``(..., H, N, C, V)``, zeros after the end."""
-    *batch, L, H, V = x.shape
-    out = x.new_empty(*batch, H, -(-L // size) * size, V)
-    out[..., :L, :] = x.transpose(-3, -2)
-    out[..., L:, :].zero_()
-    return out.view(*batch, H, -1, size, V)
-
-
-def _from_chunks(x: Tensor, num_tokens: int) -> Tensor:
-    """``(..., H, N, C, V)`` to ``(..., L, H, V)``."""
-    return x.flatten(-3, -2)[..., :num_tokens, :].transpose(-3, -2)
-
-
-def _pass_on(sums: Tensor, half_decay: Tensor) -> Tensor:
+def _pass_on(sums: Tensor, half_decay: Tensor, N: int) -> Tensor:
     """Decayed sums over the chunks after and before each chunk.
 
     The first half of the rows goes from the end to the start and becomes the
     second half, the other the other way: what is passed on of gradients, too.
 
     Args:
-        sums (Tensor): Shape ``(..., H, N, 2K, V)``.
+        sums (Tensor): Shape ``(..., G, 2K, V)``.
         half_decay (Tensor): Of half a chunk, shape ``(H, K, 1)``.
+        N (int): Chunks of a frame and head.
     """
-    K = half_decay.shape[-2]
+    H, K, _ = half_decay.shape
     passed = torch.empty_like(sums)
-    down, up = (t.unbind(-3) for t in sums.split(K, -2))
-    before, after = (t.unbind(-3) for t in passed.split(K, -2))
+    groups = [t.unflatten(-3, (-1, H, N)) for t in (sums, passed)]
+    down, up, before, after = (
+        half.unbind(-3) for group in groups for half in group.split(K, -2))
     before[0].zero_()
     after[-1].zero_()
-    for n in range(1, len(up)):
+    for n in range(1, N):
         for new, old, own in ((before[n], before[n - 1], up[n - 1]),
                               (after[-n - 1], after[-n], down[-n])):
             into(new, torch.add, old, own)
@@ -331,24 +331,22 @@ def _pass_on(sums: Tensor, half_decay: Tensor) -> Tensor:
     return passed
 
 
-def _sum_batch(x: Tensor, *dims: int) -> Tensor:
-    """Sum over the batch dimensions of ``(..., H, N, C, K)``, and ``dims``."""
-    return x.sum((*range(x.ndim - 4), *dims))
+def _by_head(x: Tensor, H: int, N: int) -> Tensor:
+    """Sum ``(..., G, C, K)`` over frames, batch and chunks: ``(H, C, K)``."""
+    return x.view(-1, H, N, *x.shape[-2:]).sum((0, 2))
 
 
-def _from_edges(x: Tensor) -> Tensor:
+def _of_decay(x: Tensor) -> Tensor:
     """The gradient of ``w``, given that of each token's exponent.
 
     Args:
-        x (Tensor): Shape ``(..., H, N, C, 2K)``; of the first half, tokens
-            are as many steps from the chunk's start as their place, of the
-            second, as many from its end.
+        x (Tensor): Shape ``(H, C, 2K)``; of the first half, tokens are as
+            many steps from the chunk's start as their place, of the second,
+            as many from its end.
     """
-    C = x.shape[-2]
-    place = torch.arange(C, dtype=x.dtype, device=x.device)
+    place = torch.arange(x.shape[1], dtype=x.dtype, device=x.device)
     steps = torch.stack([place, place.flip(0)], -1)
-    x = _sum_batch(x, -3).unflatten(-1, (2, -1))  # (H, C, 2, K)
-    return torch.einsum('hcsk,cs->hk', x, steps)
+    return torch.einsum('hcsk,cs->hk', x.unflatten(-1, (2, -1)), steps)
 
 
 def _check(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> None:

@@ -198,7 +198,9 @@ def test_memory_of_all_frames(L: int, relative_error: Callable) -> None:
 
     def split(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
               u: Tensor) -> Tensor:
-        return bi_wkv_read(r, bi_wkv_memory(k, v, bi_wkv_decays(w, u, L)))
+        memory = bi_wkv_memory(k, v, bi_wkv_decays(w, u, L))
+        return torch.stack(
+            [bi_wkv_read(*frame) for frame in zip(r, memory.unbind())])
 
     def one_by_one(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
                    u: Tensor) -> Tensor:
