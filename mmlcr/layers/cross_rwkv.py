@@ -11,7 +11,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
+from mmlcr.ops import BiWKVDecays, bi_wkv_chunked
 from .cell import build_cell, hidden_state
 from .rotary import rotate
 from .token_shift import TokenShift
@@ -84,26 +84,25 @@ class SpatialMix(BaseModule):
         return self.receptance_gate_x(
             self._shift(x, x_before, self.mu_x, shift)), x
 
-    def answer(self, prompt: Prompt, decays: BiWKVDecays, shift: TokenShift,
-               rotation: Optional[Tensor]) -> BiWKVMemory:
-        """Keys and values, eq. (5), summed up for eq. (6).
+    def answer(self, prompt: Prompt, shift: TokenShift,
+               rotation: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """Keys, turned, and values, eq. (5), each ``(T, B, L, H, K)``.
 
         Values have no mean along a head, so that what is read of them has
         none, and the norm of eq. (7) need not take it.
 
         Args:
             prompt (Prompt): Of ``T`` frames.
-            decays (BiWKVDecays): Of this layer.
             shift (TokenShift): Both shifts.
             rotation (Tensor, optional): Rotary position of the keys.
         """
         inputs = self._shift(prompt.normed, prompt.before, self.mu_e, shift)
         k, v = self.key_value(inputs).unflatten(
-            -1, (2, self.num_heads, -1)).unbind(-3)  # (T, B, L, H, K)
-        v = v - v.mean(-1, keepdim=True)
-        return bi_wkv_memory(rotate(k, rotation), v, decays)
+            -1, (2, self.num_heads, -1)).unbind(-3)
+        return rotate(k, rotation), v - v.mean(-1, keepdim=True)
 
-    def forward(self, x: Tensor, asked: Tensor, h: Tensor, memory: BiWKVMemory,
+    def forward(self, x: Tensor, asked: Tensor, h: Tensor, k: Tensor,
+                v: Tensor, decays: BiWKVDecays,
                 rotation: Optional[Tensor]) -> Tensor:
         """One frame, eqs. (4), (6) and (7).
 
@@ -111,7 +110,9 @@ class SpatialMix(BaseModule):
             x (Tensor): Frame tokens, shape ``(B, L, D)``.
             asked (Tensor): The frame's part of eq. (4), ``(B, L, 2D)``.
             h (Tensor): Hidden state ``h_{t-1}``, shape ``(B, L, D)``.
-            memory (BiWKVMemory): Sums over the frame's edge prompt.
+            k (Tensor): Keys, shape ``(B, L, H, K)``.
+            v (Tensor): Values, shape ``(B, L, H, K)``.
+            decays (BiWKVDecays): Of this layer.
             rotation (Tensor, optional): Rotary position of the receptance.
 
         Returns:
@@ -119,8 +120,8 @@ class SpatialMix(BaseModule):
         """
         asked = _add_product(asked, self.norm_h(h), self.receptance_gate_h)
         r, g = asked.chunk(2, dim=-1)
-        r = r.unflatten(-1, (self.num_heads, -1))  # (B, L, H, K)
-        y = self._norm(bi_wkv_read(rotate(r, rotation), memory))
+        r = rotate(r.unflatten(-1, (self.num_heads, -1)), rotation)
+        y = self._norm(bi_wkv_chunked(r, k, v, decays))
         gated = nn.functional.silu(g).view_as(y) * y
         return _add_product(x, gated.flatten(-2), self.output)
 
@@ -211,14 +212,14 @@ class CrossRWKVLayer(BaseModule):
         """
         h, c, x_before = state or initial_state(x)
         asked, x_normed = self.spatial_mix.ask(x, x_before, shift)
-        memory = self.spatial_mix.answer(prompt, decays, shift, rotation)
+        keys, values = self.spatial_mix.answer(prompt, shift, rotation)
         forget_gate = self.cell.gate(prompt.e)
         outputs, cells = [], []
-        for x_t, asked_t, memory_t, gate_t in zip(x, asked, memory.unbind(),
-                                                  forget_gate):
-            a = self.spatial_mix(x_t, asked_t, h, memory_t, rotation)
+        for x_t, asked_t, k, v, gate in zip(x, asked, keys, values,
+                                            forget_gate):
+            a = self.spatial_mix(x_t, asked_t, h, k, v, decays, rotation)
             A = self.channel_mix(a, shift).to(c.dtype)  # the state's float32
-            c = self.cell(A, gate_t.to(c.dtype), c)
+            c = self.cell(A, gate.to(c.dtype), c)
             h = hidden_state(A, c)
             outputs.append(A + h if self.residual else h)
             cells.append(c)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmlcr.ops import bi_wkv, bi_wkv_decays, bi_wkv_memory, bi_wkv_naive, bi_wkv_read
+from mmlcr.ops import bi_wkv, bi_wkv_chunked, bi_wkv_decays, bi_wkv_naive
 
 # what this project promises of float32 against float64, in norm
 FLOAT32_TOLERANCE = 1e-5
@@ -94,9 +94,9 @@ def test_the_stronger_the_decay_the_shorter_the_chunk(
     log_decays = torch.full_like(u, w)
     log_decays[0, 0] = 0.  # the strongest counts
     leaves = [t.requires_grad_() for t in (r, k, v, log_decays, u)]
-    memory = bi_wkv_memory(*leaves[1:3], bi_wkv_decays(*leaves[3:], 96))
-    assert memory.keys.shape[-2] == size
-    y = bi_wkv_read(r, memory)
+    decays = bi_wkv_decays(*leaves[3:], 96)
+    assert decays.chunk_size == size
+    y = bi_wkv_chunked(*leaves[:3], decays)
     expected = bi_wkv_naive(*(t.double() for t in leaves))
     assert relative_error(y, expected) < FLOAT32_TOLERANCE
     for gradient in torch.autograd.grad(y.square().sum(), leaves):
@@ -188,33 +188,15 @@ def test_values_of_another_width(L: int, K: int, V: int,
     assert relative_error(y, bi_wkv_naive(*inputs)) < FLOAT64_TOLERANCE
 
 
-@pytest.mark.parametrize('L', [1, 21], ids=['L1', 'L21'])
-def test_memory_of_all_frames(L: int, relative_error: Callable) -> None:
-    """Keys and values of a clip are summed up at once, frames being read."""
-    T, B, H, K, V = 3, 2, 2, 4, 5
-    frames = [draw(B, L, H, K, V) for _ in range(T)]
-    w, u = frames[0][3:]
-    weight = torch.randn(T, B, L, H, V, dtype=torch.float64)
-
-    def split(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
-              u: Tensor) -> Tensor:
-        memory = bi_wkv_memory(k, v, bi_wkv_decays(w, u, L))
-        return torch.stack(
-            [bi_wkv_read(*frame) for frame in zip(r, memory.unbind())])
-
-    def one_by_one(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
-                   u: Tensor) -> Tensor:
-        return torch.stack(
-            [bi_wkv_naive(*inputs, w, u) for inputs in zip(r, k, v)])
-
-    inputs = tuple(torch.stack(t) for t in list(zip(*frames))[:3]) + (w, u)
-    got = with_gradients(split, inputs, weight)
-    expected = with_gradients(one_by_one, inputs, weight)
-    for name, a, b in zip(('y', ) + NAMES, got, expected):
-        if b.norm() == 0:
-            assert not a.any(), name
-        else:
-            assert relative_error(a, b) < FLOAT64_TOLERANCE, name
+def test_decays_of_all_layers(relative_error: Callable) -> None:
+    """Prepared at once, for the strongest of them."""
+    layers = [draw(2, 60, 2, 8, decay=d) for d in ('weak', 'mixed', 'all-30')]
+    w, u = (torch.stack(t) for t in list(zip(*layers))[3:])
+    decays = bi_wkv_decays(w, u, 60).unbind()
+    assert len({of_layer.chunk_size for of_layer in decays}) == 1
+    for inputs, of_layer in zip(layers, decays):
+        y = bi_wkv_chunked(*inputs[:3], of_layer)
+        assert relative_error(y, bi_wkv_naive(*inputs)) < FLOAT64_TOLERANCE
 
 
 @pytest.mark.parametrize('L', [7, 17, 50], ids=['L7', 'L17', 'L50'])
