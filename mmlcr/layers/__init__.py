@@ -1,13 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The parts of a Cross RWKV layer."""
 from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
-from .cross_rwkv import (
-    ChannelMix,
-    CrossRWKVLayer,
-    LayerState,
-    Prompt,
-    SpatialMix,
-)
+from .cross_rwkv import CrossRWKVLayer, LayerState, Prompt, Surroundings
 from .layout import TokenLayout, layout_from_mask
 from .readout import (
     AttentionReadout,
@@ -18,11 +12,12 @@ from .readout import (
 from .rotary import rotary_table, rotate
 from .stem import ConvStem, PatchStem, build_stem
 from .token_shift import TokenShift
+from .wavefront import run_layers
 
 __all__ = [
-    'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ChannelMix', 'ConvStem',
+    'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
     'CoupledCell', 'CrossRWKVLayer', 'LayerState', 'MeanReadout', 'PaperCell',
-    'PatchStem', 'Prompt', 'SpatialMix', 'TokenLayout', 'TokenShift',
+    'PatchStem', 'Prompt', 'Surroundings', 'TokenLayout', 'TokenShift',
     'build_cell', 'build_readout', 'build_stem', 'layout_from_mask',
-    'rotary_table', 'rotate'
+    'rotary_table', 'rotate', 'run_layers'
 ]

@@ -1,29 +1,56 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A Cross RWKV layer with its memory, eqs. (3) to (10).
+"""A Cross RWKV layer, eqs. (3) to (10): its weights, and a frame's passage.
 
-Inside a layer tensors are time first, ``(T, B, L, D)``, so that the frame at
-``t`` is a contiguous slice. Everything that does not depend on the memory is
-computed for all frames before the loop over time.
+A layer's frame needs the layer below at the same frame, and itself one frame
+before. So layer ``i`` at frame ``s - i`` can be computed for many ``i`` at
+once: the functions here work on ``n`` layers side by side, ``(n, B, L, D)``,
+each at a frame of its own.
+
+The prompt does not depend on any memory: what the layers make of it,
+:func:`answer`, is apart from what waits for the memory, :func:`ask`.
 """
-from typing import List, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlcr.ops import BiWKVDecays, bi_wkv_chunked
-from .cell import build_cell, hidden_state
+from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
+from .cell import Cell, build_cell, hidden_state
 from .rotary import rotate
+from .stacked import add_linear, layer_norm, linear
 from .token_shift import TokenShift
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
+NORM_EPS = 1e-5
+FORGET_BIAS = 2.  # sigmoid(2) = 0.88: a memory of some eight frames at first
 
 
-class Prompt(NamedTuple):
-    """The edge prompt, which all layers read alike."""
-    e: Tensor  # (T, B, L, D)
-    normed: Tensor  # (T, B, L, D)
-    before: Optional[Tensor]  # (B, L, D), normed, of the frame before
+class AnswerWeights(NamedTuple):
+    """What a layer makes keys, values and forget gate with."""
+    mu: Tensor  # (D,)
+    key_value: Tensor  # (2D, D or 2D), of the prompt and its difference
+    forget: Optional[Tensor]  # (D, D)
+    forget_bias: Optional[Tensor]  # (D,)
+
+
+class AskWeights(NamedTuple):
+    """All other weights of a layer."""
+    norm_x: Tensor  # (D,), as all norms
+    norm_x_bias: Tensor
+    mu_x: Tensor  # (D,)
+    norm_h: Tensor
+    norm_h_bias: Tensor
+    receptance_gate: Tensor  # (2D, 2D or 3D), of frame, its difference and h
+    norm_y: Tensor
+    norm_y_bias: Tensor
+    output: Tensor  # (D, D)
+    norm_a: Tensor
+    norm_a_bias: Tensor
+    mu_a: Tensor  # (D,)
+    receptance_key: Tensor  # (D + inner, D)
+    value: Tensor  # (D, inner)
 
 
 class LayerState(NamedTuple):
@@ -33,32 +60,69 @@ class LayerState(NamedTuple):
     x: Optional[Tensor]  # normed frame tokens, for the temporal difference
 
 
-class SpatialMix(BaseModule):
-    """Cross RWKV gate: the frame and the past ask, the edges answer.
+class Prompt(NamedTuple):
+    """The edge prompt of some frames, the latest first."""
+    e: Tensor  # (T, B, L, D)
+    normed: Tensor  # (T, B, L, D)
+    before: Optional[Tensor]  # (T, B, L, D), normed, of the frame before
 
-    Eqs. (3) to (7).
+    @classmethod
+    def of_frames(cls, e: Tensor, normed: Tensor, before: Optional[Tensor],
+                  temporal_shift: bool) -> 'Prompt':
+        """Turn frames in order of time around.
+
+        Args:
+            e (Tensor): Edge prompt, shape ``(T, B, L, D)``.
+            normed (Tensor): Normed, of the same shape.
+            before (Tensor, optional): Normed, of the frame before the first,
+                ``(B, L, D)``; None: the same as of the first.
+            temporal_shift (bool): Whether differences are wanted.
+        """
+        e, normed = e.flip(0), normed.flip(0)
+        if not temporal_shift:
+            return cls(e, normed, None)
+        before = normed[-1] if before is None else before.to(normed.dtype)
+        normed = torch.cat([normed, before[None]])
+        return cls(e, normed[:-1], normed[1:])
+
+    def of_every_layer(self, n: int) -> 'Prompt':
+        """One frame, for ``n`` layers."""
+        return Prompt(*(None if t is None else t.expand(n, -1, -1, -1)
+                        for t in self))
+
+
+class Surroundings(NamedTuple):
+    """What all layers and frames have in common."""
+    cell: Cell
+    shift: TokenShift
+    rotation: Optional[Tensor]  # rotary position
+    temporal_shift: bool
+    residual: bool  # a layer gives A + h to the next, instead of the paper's h
+
+
+class CrossRWKVLayer(BaseModule):
+    """The weights of a layer.
 
     Args:
         embed_dims (int): Width ``D``.
         num_heads (int): Heads ``H``.
+        hidden_rate (float): Inner width of the channel mix over ``D``.
         temporal_shift (bool): Whether the difference to the previous frame
             is concatenated to the inputs of eqs. (4) and (5).
+        forget (bool): Whether the cell has a forget gate with weights.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int,
-                 temporal_shift: bool) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, hidden_rate: float,
+                 temporal_shift: bool, forget: bool) -> None:
         super().__init__()
-        D, H = embed_dims, num_heads
+        D, H, inner = embed_dims, num_heads, int(hidden_rate * embed_dims)
         inputs = 2 * D if temporal_shift else D
-        self.num_heads = H
-        self.temporal_shift = temporal_shift
         self.norm_x = nn.LayerNorm(D)
         self.norm_h = nn.LayerNorm(D)
         self.mu_x = nn.Parameter(torch.full((D, ), 0.5))
         self.mu_e = nn.Parameter(torch.full((D, ), 0.5))
-        # rows: receptance, gate; W [x~; h] = W_x x~ + W_h h
-        self.receptance_gate_x = nn.Linear(inputs, 2 * D, bias=False)
-        self.receptance_gate_h = nn.Linear(D, 2 * D, bias=False)
+        # rows: receptance, gate, eq. (4); key, value, eq. (5)
+        self.receptance_gate = nn.Linear(inputs + D, 2 * D, bias=False)
         self.key_value = nn.Linear(inputs, 2 * D, bias=False)
         self.decay = nn.Parameter(
             torch.linspace(SLOWEST_DECAY, FASTEST_DECAY, D // H).repeat(H, 1))
@@ -66,176 +130,122 @@ class SpatialMix(BaseModule):
         self.norm_y = nn.GroupNorm(H, D)
         self.output = nn.Linear(D, D, bias=False)
 
-    def ask(self, x: Tensor, x_before: Optional[Tensor],
-            shift: TokenShift) -> Tuple[Tensor, Tensor]:
-        """The frames' part of eq. (4).
+        self.norm_a = nn.LayerNorm(D)
+        self.mu_a = nn.Parameter(torch.full((D, ), 0.5))
+        # rows: receptance, key, eq. (8)
+        self.receptance_key = nn.Linear(D, D + inner, bias=False)
+        self.value = nn.Linear(inner, D, bias=False)
+        self.forget = None
+        if forget:
+            self.forget = nn.Linear(D, D)
+            nn.init.constant_(self.forget.bias, FORGET_BIAS)
 
-        Args:
-            x (Tensor): Frame tokens, shape ``(T, B, L, D)``.
-            x_before (Tensor, optional): Normed tokens of the frame before
-                the first, shape ``(B, L, D)``.
-            shift (TokenShift): Both shifts.
+    def answer_weights(self) -> AnswerWeights:
+        """Weights for :func:`answer`."""
+        forget = self.forget
+        return AnswerWeights(self.mu_e, self.key_value.weight,
+                             None if forget is None else forget.weight,
+                             None if forget is None else forget.bias)
 
-        Returns:
-            tuple[Tensor, Tensor]: Receptance and gate side by side, shape
-            ``(T, B, L, 2D)``, and the normed tokens.
-        """
-        x = self.norm_x(x)
-        return self.receptance_gate_x(
-            self._shift(x, x_before, self.mu_x, shift)), x
-
-    def answer(self, prompt: Prompt, shift: TokenShift,
-               rotation: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
-        """Keys, turned, and values, eq. (5), each ``(T, B, L, H, K)``.
-
-        Values have no mean along a head, so that what is read of them has
-        none, and the norm of eq. (7) need not take it.
-
-        Args:
-            prompt (Prompt): Of ``T`` frames.
-            shift (TokenShift): Both shifts.
-            rotation (Tensor, optional): Rotary position of the keys.
-        """
-        inputs = self._shift(prompt.normed, prompt.before, self.mu_e, shift)
-        k, v = self.key_value(inputs).unflatten(
-            -1, (2, self.num_heads, -1)).unbind(-3)
-        return rotate(k, rotation), v - v.mean(-1, keepdim=True)
-
-    def forward(self, x: Tensor, asked: Tensor, h: Tensor, k: Tensor,
-                v: Tensor, decays: BiWKVDecays,
-                rotation: Optional[Tensor]) -> Tensor:
-        """One frame, eqs. (4), (6) and (7).
-
-        Args:
-            x (Tensor): Frame tokens, shape ``(B, L, D)``.
-            asked (Tensor): The frame's part of eq. (4), ``(B, L, 2D)``.
-            h (Tensor): Hidden state ``h_{t-1}``, shape ``(B, L, D)``.
-            k (Tensor): Keys, shape ``(B, L, H, K)``.
-            v (Tensor): Values, shape ``(B, L, H, K)``.
-            decays (BiWKVDecays): Of this layer.
-            rotation (Tensor, optional): Rotary position of the receptance.
-
-        Returns:
-            Tensor: ``a_t``, shape ``(B, L, D)``.
-        """
-        asked = _add_product(asked, self.norm_h(h), self.receptance_gate_h)
-        r, g = asked.chunk(2, dim=-1)
-        r = rotate(r.unflatten(-1, (self.num_heads, -1)), rotation)
-        y = self._norm(bi_wkv_chunked(r, k, v, decays))
-        gated = nn.functional.silu(g).view_as(y) * y
-        return _add_product(x, gated.flatten(-2), self.output)
-
-    def _norm(self, y: Tensor) -> Tensor:
-        """LN_head of eq. (7) where the mean is zero, ``(B, L, H, K)``."""
-        variance = (y * y).mean(-1, keepdim=True)
-        y = y * torch.rsqrt(variance + self.norm_y.eps)
-        weight, bias = self.norm_y.weight, self.norm_y.bias
-        heads = y.shape[-2:]
-        return torch.addcmul(bias.view(heads), y, weight.view(heads))
-
-    def _shift(self, x: Tensor, before: Optional[Tensor], mu: Tensor,
-               shift: TokenShift) -> Tensor:
-        if self.temporal_shift:
-            return shift.mix_and_difference(x, before, mu)
-        return shift.mix(x, mu)
+    def ask_weights(self) -> AskWeights:
+        """Weights for :func:`ask`."""
+        return AskWeights(self.norm_x.weight, self.norm_x.bias, self.mu_x,
+                          self.norm_h.weight, self.norm_h.bias,
+                          self.receptance_gate.weight, self.norm_y.weight,
+                          self.norm_y.bias, self.output.weight,
+                          self.norm_a.weight, self.norm_a.bias, self.mu_a,
+                          self.receptance_key.weight, self.value.weight)
 
 
-class ChannelMix(BaseModule):
-    """Channel mix, eq. (8).
+class Answer(NamedTuple):
+    """What the prompt says to each layer."""
+    memory: BiWKVMemory
+    forget_gate: Tensor  # (n, B, L, D)
+
+    def layers(self, start: int, stop: int) -> 'Answer':
+        """To some layers."""
+        return Answer(
+            self.memory.layers(start, stop), self.forget_gate[start:stop])
+
+
+def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
+           around: Surroundings) -> Answer:
+    """Keys and values, eq. (5), summed up for eq. (6), and forget gate.
+
+    Values have no mean along a head, so that what is read of them has none,
+    and the norm of eq. (7) need not take it.
 
     Args:
-        embed_dims (int): Width ``D``.
-        hidden_rate (float): Inner width over ``D``.
+        weights (AnswerWeights): Of ``n`` layers.
+        prompt (Prompt): Of a frame for each.
+        decays (BiWKVDecays): Of the same layers.
+        around (Surroundings): All else.
     """
-
-    def __init__(self, embed_dims: int, hidden_rate: float) -> None:
-        super().__init__()
-        inner = int(hidden_rate * embed_dims)
-        self.widths = embed_dims, inner
-        self.norm = nn.LayerNorm(embed_dims)
-        self.mu = nn.Parameter(torch.full((embed_dims, ), 0.5))
-        # rows: receptance, key
-        self.receptance_key = nn.Linear(
-            embed_dims, embed_dims + inner, bias=False)
-        self.value = nn.Linear(inner, embed_dims, bias=False)
-
-    def forward(self, a: Tensor, shift: TokenShift) -> Tensor:
-        """``a_t`` to ``A_t``, both ``(B, L, D)``."""
-        mixed = shift.mix(self.norm(a), self.mu)
-        r, k = self.receptance_key(mixed).split(self.widths, dim=-1)
-        value = self.value(nn.functional.relu(k) * k)  # relu(k)^2
-        return torch.addcmul(a, torch.sigmoid(r), value)
+    cell, shift, rotation = around[:3]
+    mixed = shift.mix(prompt.normed, weights.mu)
+    if prompt.before is not None:
+        mixed = torch.cat([mixed, prompt.normed - prompt.before], dim=-1)
+    key_value = linear(mixed, weights.key_value)
+    k, v = key_value.unflatten(-1, (2, decays.w.shape[-2], -1)).unbind(-3)
+    memory = bi_wkv_memory(
+        rotate(k, rotation), v - v.mean(-1, keepdim=True), decays)
+    gate = cell.gate(prompt.e, weights.forget, weights.forget_bias)
+    return Answer(memory, gate)
 
 
-class CrossRWKVLayer(BaseModule):
-    """Spatial mix, channel mix and cell of one layer, over time.
+def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
+        around: Surroundings) -> Tuple[Tensor, LayerState]:
+    """A frame's passage through a layer, of ``n`` layers side by side.
 
     Args:
-        embed_dims (int): Width ``D``.
-        num_heads (int): Heads ``H``.
-        hidden_rate (float): Inner width of the channel mix over ``D``.
-        temporal_shift (bool): Temporal difference, see :class:`SpatialMix`.
-        cell (str): ``'paper'`` or ``'coupled'``.
-        cell_clip (float, optional): Range of the paper's cell.
-        residual (bool): Whether the layer gives ``A_t + h_t`` to the next,
-            instead of the paper's ``h_t``.
+        weights (AskWeights): Of ``n`` layers.
+        x (Tensor): What each of them reads, ``(n, B, L, D)``.
+        state (LayerState): Of each after its frame before, stacked. Layers
+            that meet their first frame have no ``x`` yet, and come last.
+        told (Answer): What the prompts of these frames say.
+        around (Surroundings): All else.
+
+    Returns:
+        tuple[Tensor, LayerState]: What the next layers read, of the shape of
+        ``x``, and the states after these frames.
     """
+    h, c, before = state
+    cell, shift, rotation, temporal_shift, residual = around
+    normed = layer_norm(x, weights.norm_x, weights.norm_x_bias)
+    asking = [shift.mix(normed, weights.mu_x)]
+    if temporal_shift:
+        known = 0 if before is None else len(before)
+        difference = torch.zeros_like(normed[known:])
+        if before is not None:
+            difference = torch.cat([normed[:known] - before, difference])
+        asking.append(difference)
+    asking.append(layer_norm(h, weights.norm_h, weights.norm_h_bias))
+    asked = linear(torch.cat(asking, dim=-1), weights.receptance_gate)
+    r, g = asked.chunk(2, dim=-1)  # eq. (4)
+    heads = told.memory.decays.w.shape[-2]
+    r = rotate(r.unflatten(-1, (heads, -1)), rotation)
+    y = bi_wkv_read(r, told.memory)  # eq. (6), (n, B, L, H, K)
+    y = _norm_heads(y, weights.norm_y, weights.norm_y_bias)
+    gated = (F.silu(g).view_as(y) * y).flatten(-2)
+    a = add_linear(x, gated, weights.output)  # eq. (7)
 
-    def __init__(self, embed_dims: int, num_heads: int, hidden_rate: float,
-                 temporal_shift: bool, cell: str, cell_clip: Optional[float],
-                 residual: bool) -> None:
-        super().__init__()
-        self.spatial_mix = SpatialMix(embed_dims, num_heads, temporal_shift)
-        self.channel_mix = ChannelMix(embed_dims, hidden_rate)
-        self.cell = build_cell(cell, embed_dims, cell_clip)
-        self.residual = residual
-
-    def forward(
-        self, x: Tensor, prompt: Prompt, state: Optional[LayerState],
-        decays: BiWKVDecays, shift: TokenShift, rotation: Optional[Tensor]
-    ) -> Tuple[Tensor, List[Tensor], LayerState]:
-        """Run the layer over ``T`` frames.
-
-        Args:
-            x (Tensor): Frame tokens, shape ``(T, B, L, D)``.
-            prompt (Prompt): Edge prompt of the same frames.
-            state (LayerState, optional): After the frame before; None starts
-                afresh.
-            decays (BiWKVDecays): Of this layer, for ``L`` tokens.
-            shift (TokenShift): Both shifts.
-            rotation (Tensor, optional): Rotary position.
-
-        Returns:
-            tuple[Tensor, list[Tensor], LayerState]: What the next layer
-            reads, shape ``(T, B, L, D)``, the cell after every frame, each
-            ``(B, L, D)``, and the state after the last.
-        """
-        h, c, x_before = state or initial_state(x)
-        asked, x_normed = self.spatial_mix.ask(x, x_before, shift)
-        keys, values = self.spatial_mix.answer(prompt, shift, rotation)
-        forget_gate = self.cell.gate(prompt.e)
-        outputs, cells = [], []
-        for x_t, asked_t, k, v, gate in zip(x, asked, keys, values,
-                                            forget_gate):
-            a = self.spatial_mix(x_t, asked_t, h, k, v, decays, rotation)
-            A = self.channel_mix(a, shift).to(c.dtype)  # the state's float32
-            c = self.cell(A, gate.to(c.dtype), c)
-            h = hidden_state(A, c)
-            outputs.append(A + h if self.residual else h)
-            cells.append(c)
-        x_last = x_normed[-1] if self.spatial_mix.temporal_shift else None
-        return torch.stack(outputs), cells, LayerState(h, c, x_last)
+    mixed = shift.mix(
+        layer_norm(a, weights.norm_a, weights.norm_a_bias), weights.mu_a)
+    r, k = linear(mixed, weights.receptance_key).split(
+        (x.shape[-1], weights.value.shape[-1]), dim=-1)
+    value = linear(F.relu(k) * k, weights.value)  # of relu(k)^2
+    A = torch.addcmul(a, torch.sigmoid(r), value)  # eq. (8)
+    A = A.to(c.dtype)  # the state's float32
+    c = cell(A, told.forget_gate.to(c.dtype), c)  # eq. (9)
+    h = hidden_state(A, c)  # eq. (10)
+    output = A + h if residual else h
+    return output, LayerState(h, c, normed if temporal_shift else None)
 
 
-def initial_state(x: Tensor) -> LayerState:
-    """Nothing remembered, for frames ``x`` of shape ``(T, B, L, D)``."""
-    zeros = x.new_zeros(
-        x.shape[1:], dtype=torch.promote_types(x.dtype, torch.float32))
-    return LayerState(zeros, zeros, None)
-
-
-def _add_product(base: Tensor, x: Tensor, linear: nn.Linear) -> Tensor:
-    """``base + linear(x)``, in one go."""
-    return torch.addmm(
-        base.flatten(0, -2), x.flatten(0, -2),
-        linear.weight.t()).view_as(base)
+def _norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """LN_head of eq. (7) of ``(n, B, L, H, K)`` where the mean is zero."""
+    variance = (y * y).mean(-1, keepdim=True)
+    y = y * torch.rsqrt(variance + NORM_EPS)
+    weight, bias = (
+        t.unflatten(-1, y.shape[-2:])[:, None, None] for t in (weight, bias))
+    return torch.addcmul(bias, y, weight)

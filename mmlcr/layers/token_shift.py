@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmlcr.ops import into
 from .layout import TokenLayout
 
 
@@ -28,13 +27,19 @@ class TokenShift:
     def __init__(self, layout: TokenLayout, num_heads: int,
                  device: torch.device) -> None:
         self.num_heads = num_heads
-        if layout.kept is None:
-            self.pieces = _grid_pieces(layout.rows, layout.cols, num_heads,
-                                       device)
-        else:
-            self.pieces = _pieces(layout.rows, layout.cols, layout.kept,
-                                  num_heads)
+        kept = layout.kept
+        if kept is None:
+            kept = torch.arange(layout.rows * layout.cols, device=device)[None]
+        self.pieces = _pieces(layout.rows, layout.cols, kept, num_heads)
         self._ready: Dict[Tuple[int, torch.dtype], Tuple[Tensor, ...]] = {}
+
+    @classmethod
+    def of(cls, layout: TokenLayout, num_heads: int,
+           device: torch.device) -> 'TokenShift':
+        """As the constructor, kept for whole grids."""
+        if layout.kept is not None:
+            return cls(layout, num_heads, device)
+        return _grid_shift(layout, num_heads, device)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Shift tokens of shape ``(..., B, L, D)``, CLS last."""
@@ -44,44 +49,30 @@ class TokenShift:
         """Each token with its neighbours: ``x~`` of eq. (3).
 
         Args:
-            x (Tensor): Shape ``(..., B, L, D)``.
-            mu (Tensor): Share of the neighbours, shape ``(D,)``.
+            x (Tensor): Of ``n`` layers, shape ``(n, B, L, D)``.
+            mu (Tensor): Share of the neighbours, shape ``(n, D)``.
         """
-        return torch.lerp(x, self(x), mu.to(x.dtype))
-
-    def mix_and_difference(self, x: Tensor, before: Optional[Tensor],
-                           mu: Tensor) -> Tensor:
-        """Both shifts of eq. (3), of all frames.
-
-        Args:
-            x (Tensor): Shape ``(T, B, L, D)``.
-            before (Tensor, optional): Tokens of the frame before the first,
-                shape ``(B, L, D)``; None: the first one again.
-            mu (Tensor): Share of the neighbours, shape ``(D,)``.
-
-        Returns:
-            Tensor: ``x~`` and, beside it, the difference to the frame
-            before, shape ``(T, B, L, 2D)``.
-        """
-        before = x[0] if before is None else before.to(x.dtype)
-        return _MixAndDifference.apply(x, before, mu.to(x.dtype),
-                                       *self._of_frames(x))
+        return torch.lerp(x, self(x), mu[:, None, None].to(x.dtype))
 
     def _of_frames(self, x: Tensor) -> Tuple[Tensor, ...]:
         """The pieces of as many frames as ``x`` holds."""
         key = x.shape[:-2].numel(), x.dtype
         if key not in self._ready:
-            source, found, reader, read = self.pieces  # (B or 1, L, H, 4)
-            frames = key[0] // len(source)
-            first = torch.arange(frames, device=x.device)[:, None]
-            first = first * source.numel()
-            scale = (x.shape[-1] // (4 * self.num_heads), )
-            self._ready[key] = (
-                (first + source.flatten()).flatten(),
-                found.to(x.dtype).repeat_interleave(*scale, -1).flatten(-2),
-                (first + reader.flatten()).flatten(),
-                read.to(x.dtype).repeat_interleave(*scale, -1).flatten(-2))
+            with torch.inference_mode(False):  # kept for training, too
+                self._ready[key] = self._repeat(x)
         return self._ready[key]
+
+    def _repeat(self, x: Tensor) -> Tuple[Tensor, ...]:
+        source = self.pieces[0]  # (B or 1, L, H, 4)
+        frames = x.shape[:-2].numel() // len(source)
+        first = torch.arange(frames, device=x.device) * source.numel()
+        width = x.shape[-1] // (4 * self.num_heads)
+        ready = []
+        for index, found in zip(self.pieces[::2], self.pieces[1::2]):
+            ready.append((first[:, None] + index.flatten()).flatten())
+            found = found.to(x.dtype).repeat_interleave(width, -1)
+            ready.append(found.flatten(-2))  # (B or 1, L, D)
+        return tuple(ready)
 
 
 class _Gather(torch.autograd.Function):
@@ -107,48 +98,15 @@ class _Gather(torch.autograd.Function):
         return _gather(grad, *ctx.back), None, None, None, None
 
 
-class _MixAndDifference(torch.autograd.Function):
-    """:meth:`TokenShift.mix_and_difference`, written side by side."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, before: Tensor, mu: Tensor,
-                source: Tensor, found: Tensor, reader: Tensor,
-                read: Tensor) -> Tensor:
-        ctx.save_for_backward(x, mu)
-        ctx.pieces = source, found, reader, read
-        out = x.new_empty(*x.shape[:-1], 2 * x.shape[-1])
-        mixed, difference = out.chunk(2, dim=-1)
-        into(mixed, torch.lerp, x, _gather(x, source, found), mu)
-        into(difference[0], torch.sub, x[0], before)
-        into(difference[1:], torch.sub, x[1:], x[:-1])
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tuple:
-        x, mu = ctx.saved_tensors
-        source, found, reader, read = ctx.pieces
-        of_mixed, of_difference = grad.chunk(2, dim=-1)
-        of_shifted = of_mixed * mu
-        grad_mu = of_mixed * (_gather(x, source, found) - x)
-        grad_x = _gather(of_shifted, reader, read)
-        grad_x += of_mixed - of_shifted + of_difference
-        grad_x[:-1] -= of_difference[1:]
-        return (grad_x, -of_difference[0], grad_mu.flatten(0, -2).sum(0),
-                None, None, None, None)
-
-
 def _gather(x: Tensor, index: Tensor, found: Tensor) -> Tensor:
     pieces = x.reshape(len(index), -1).index_select(0, index)
     return pieces.view(-1, *found.shape).mul_(found).view(x.shape)
 
 
 @functools.lru_cache(maxsize=64)
-def _grid_pieces(rows: int, cols: int, num_heads: int,
-                 device: torch.device) -> Tuple[Tensor, ...]:
-    with torch.inference_mode(False):  # the cache serves training, too
-        kept = torch.arange(rows * cols, device=device)[None]
-        return _pieces(rows, cols, kept, num_heads)
+def _grid_shift(*args: Any) -> TokenShift:
+    with torch.inference_mode(False):  # kept for training, too
+        return TokenShift(*args)
 
 
 def _pieces(rows: int, cols: int, kept: Tensor,

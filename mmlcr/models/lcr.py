@@ -1,6 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
-import functools
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch
@@ -8,25 +7,29 @@ import torch.nn.functional as F
 from einops import rearrange
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmaction.registry import MODELS
 from mmlcr.layers import (
     CrossRWKVLayer,
     LayerState,
     Prompt,
+    Surroundings,
     TokenLayout,
     TokenShift,
+    build_cell,
     build_readout,
     build_stem,
     layout_from_mask,
     rotary_table,
+    run_layers,
 )
 from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
-# Frames that pass all layers together where no gradient is kept. So few that
-# what a layer computes of them stays in the cache, whatever the clip's length.
-SLICE_FRAMES = 4
+# Frames that are read together where no gradient is kept.
+SLICE_FRAMES = 16
+# Frames of different layers that are computed together: more of them are less
+# overhead, fewer stay in the cache.
+LAYERS_TOGETHER = 4
 
 
 class LCRState(NamedTuple):
@@ -134,6 +137,7 @@ class LCR(BaseModule):
         self.patch_size = patch_size
         self.temporal_shift = temporal_shift
         self.stem_input = stem_input
+        self.residual = layer_input == 'residual'
         self.rotary = rotary
         self.supervised_frames = supervised_frames
         self.with_cp = with_cp
@@ -152,10 +156,10 @@ class LCR(BaseModule):
             self.position = nn.Parameter(
                 torch.zeros(1, embed_dims, *position_grid))
         self.norm_e = nn.LayerNorm(embed_dims)
+        self.cell = build_cell(cell, cell_clip)
         self.layers = ModuleList([
             CrossRWKVLayer(embed_dims, num_heads, hidden_rate, temporal_shift,
-                           cell, cell_clip, layer_input == 'residual')
-            for _ in range(num_layers)
+                           self.cell.has_weights) for _ in range(num_layers)
         ])
         # of h and of c, each with the heads of a layer
         self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
@@ -197,8 +201,9 @@ class LCR(BaseModule):
         if wanted > clip.shape[2]:
             raise ValueError(f'supervised_frames={wanted} of a clip of '
                              f'{clip.shape[2]} frames')
-        x, cells, _ = self._run(clip, None, tube_mask)
-        features = self._read(x[-wanted:], torch.stack(cells[-wanted:]))
+        outputs, cells, _ = self._run(clip, None, tube_mask)
+        features = self._read(
+            torch.stack(outputs[-wanted:]), torch.stack(cells[-wanted:]))
         return features.transpose(0, 1)
 
     def forward_step(
@@ -236,13 +241,14 @@ class LCR(BaseModule):
         *before, last = clip.split(together, dim=2)
         for frames in before:
             state = self._run(frames, state, tube_mask)[2]
-        x, cells, state = self._run(last, state, tube_mask)
-        return self._read(x[-1], cells[-1]), state
+        outputs, cells, state = self._run(last, state, tube_mask)
+        return self._read(outputs[-1], cells[-1]), state
 
-    def _run(self, clip: Tensor, state: Optional[LCRState],
-             tube_mask: Optional[Tensor]
-             ) -> Tuple[Tensor, List[Tensor], LCRState]:
-        """What the last layer gives for each frame, and the state."""
+    def _run(
+        self, clip: Tensor, state: Optional[LCRState],
+        tube_mask: Optional[Tensor]
+    ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
+        """What the last layer gives and its cell for each frame, the state."""
         height, width = clip.shape[3:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
@@ -251,25 +257,34 @@ class LCR(BaseModule):
                              f'{len(clip)} clips')
         self._check_state(clip, state, layout)
         x, e = self._embed(clip, layout, state.frame if state else None)
-        prompt = Prompt(e, self.norm_e(e), state.prompt if state else None)
-        shift = TokenShift(layout, self.num_heads, x.device)
-        rotation = self._rotation(layout, x)
+        prompt = Prompt.of_frames(e, self.norm_e(e),
+                                  state.prompt if state else None,
+                                  self.temporal_shift)
+        around = Surroundings(self.cell,
+                              TokenShift.of(layout, self.num_heads, x.device),
+                              self._rotation(layout, x), self.temporal_shift,
+                              self.residual)
         decays = self._decays(x.shape[-2])
 
-        states = []
-        for i, layer in enumerate(self.layers):
-            if self.with_cp and torch.is_grad_enabled():
-                layer = functools.partial(
-                    checkpoint, layer, use_reentrant=False)
-            x, cells, layer_state = layer(x, prompt,
-                                          state.layers[i] if state else None,
-                                          decays[i], shift, rotation)
-            states.append(layer_state)
+        outputs, states = x.unbind(), []
+        together = self._layers_together(*clip.shape[::2][:2])
+        for i in range(0, len(self.layers), together):
+            j = min(i + together, len(self.layers))
+            outputs, cells, after = run_layers(
+                self.layers[i:j], decays.layers(i, j), outputs, prompt,
+                state.layers[i:j] if state else None, around, self.with_cp
+                and torch.is_grad_enabled())
+            states += after
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
-        last_prompt = prompt.normed[-1] if self.temporal_shift else None
-        return x, cells, LCRState(tuple(states), last_prompt, last_frame)
+        last_prompt = prompt.normed[0] if self.temporal_shift else None
+        return outputs, cells, LCRState(tuple(states), last_prompt, last_frame)
+
+    def _layers_together(self, batch: int, frames: int) -> int:
+        if frames == 1:
+            return len(self.layers)
+        return max(1, LAYERS_TOGETHER // batch)
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
@@ -316,13 +331,12 @@ class LCR(BaseModule):
                             x.device,
                             torch.promote_types(x.dtype, torch.float32))
 
-    def _decays(self, num_tokens: int) -> List[BiWKVDecays]:
-        """Of every layer, for frames of as many tokens."""
-        mixes = [layer.spatial_mix for layer in self.layers]
-        decay = torch.stack([mix.decay for mix in mixes])
+    def _decays(self, num_tokens: int) -> BiWKVDecays:
+        """Of all layers, for frames of as many tokens."""
+        decay = torch.stack([layer.decay for layer in self.layers])
         decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
-        bonus = torch.stack([mix.bonus for mix in mixes])
-        return bi_wkv_decays(-torch.exp(decay), bonus, num_tokens).unbind()
+        bonus = torch.stack([layer.bonus for layer in self.layers])
+        return bi_wkv_decays(-torch.exp(decay), bonus, num_tokens)
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)

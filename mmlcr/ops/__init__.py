@@ -1,10 +1,17 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The bidirectional WKV operator, pure functions on tensors."""
-from .bi_wkv import BiWKVDecays, bi_wkv, bi_wkv_chunked, bi_wkv_decays
+from .bi_wkv import (
+    BiWKVDecays,
+    BiWKVMemory,
+    bi_wkv,
+    bi_wkv_decays,
+    bi_wkv_memory,
+    bi_wkv_read,
+)
 from .into import into
 from .naive import bi_wkv_naive
 
 __all__ = [
-    'BiWKVDecays', 'bi_wkv', 'bi_wkv_chunked', 'bi_wkv_decays', 'bi_wkv_naive',
-    'into'
+    'BiWKVDecays', 'BiWKVMemory', 'bi_wkv', 'bi_wkv_decays', 'bi_wkv_memory',
+    'bi_wkv_naive', 'bi_wkv_read', 'into'
 ]

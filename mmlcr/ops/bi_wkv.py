@@ -13,13 +13,20 @@ two running states of shape ``(K, V)`` hold the tokens before a chunk and those
 after it. One of the factors is above one: a chunk is as long as keeps it in
 range, so that strong decays are slower and as exact as weak ones.
 
-The gradient is written out for the sake of ``w``: of neighbours, which do not
-decay, those of the two factors would cancel, and drown the rest. So every
-factor counts whole steps from the chunk's edge, as if it were one of
-``exp(p w)``, ``exp((C - 1 - p) w)`` and, between chunks, ``exp(C w)``.
+Keys and values of LCR do not depend on its memory, receptance does. The
+operator is therefore in two halves: :func:`bi_wkv_memory` sums up keys and
+values, :func:`bi_wkv_read` asks the sums. Their gradients are written out for
+the sake of ``w``: of neighbours, which do not decay, those of the two factors
+would cancel, and drown the rest. So every factor counts whole steps from the
+chunk's edge, as if it were one of ``exp(p w)``, ``exp((C - 1 - p) w)`` and,
+between chunks, ``exp(C w)``.
+
+Shapes: ``N`` chunks of ``C`` tokens make a frame, ``G = B H N`` in all. ``...``
+are layers side by side, each with decays of its own, or nothing.
 """
+import functools
 import math
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -32,7 +39,7 @@ MAX_CHUNK_SIZE = 50
 
 
 class BiWKVDecays(NamedTuple):
-    """Decays for frames of one number of tokens, of a layer or of several."""
+    """Decays for frames of one number of tokens."""
     w: Tensor  # (..., H, K), of at most what a chunk of one token holds
     u: Tensor  # (..., H, K)
     # at place p of a chunk exp((p - m - 1/2) w) and exp((m - p - 1/2) w), and
@@ -42,11 +49,24 @@ class BiWKVDecays(NamedTuple):
     half: Tensor  # (..., H, K, 1), of half a chunk
     chunk_size: int
 
-    def unbind(self) -> 'List[BiWKVDecays]':
-        """Those of each layer."""
-        return [
-            BiWKVDecays(*layer, self.chunk_size) for layer in zip(*self[:-1])
-        ]
+    def layers(self, start: int, stop: int) -> 'BiWKVDecays':
+        """Those of some layers."""
+        return BiWKVDecays(*(t[start:stop] for t in self[:-1]),
+                           self.chunk_size)
+
+
+class BiWKVMemory(NamedTuple):
+    """What :func:`bi_wkv_read` needs of the keys and values."""
+    keys: Tensor  # (..., G, C, 3K), for earlier, for later and for own token
+    values: Tensor  # (..., G, C, V)
+    states: Optional[Tensor]  # (..., G, 2K, V), of tokens before and after
+    decays: BiWKVDecays
+
+    def layers(self, start: int, stop: int) -> 'BiWKVMemory':
+        """That of some layers."""
+        return BiWKVMemory(
+            *(None if t is None else t[start:stop] for t in self[:-1]),
+            self.decays.layers(start, stop))
 
 
 def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
@@ -72,7 +92,8 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
     """
     _check(r, k, v, w, u)
     dtype = torch.promote_types(v.dtype, w.dtype)
-    return bi_wkv_chunked(r, k, v, bi_wkv_decays(w.to(dtype), u, r.shape[1]))
+    decays = bi_wkv_decays(w.to(dtype), u, r.shape[1])
+    return bi_wkv_read(r, bi_wkv_memory(k, v, decays)).to(v.dtype)
 
 
 def bi_wkv_decays(w: Tensor, u: Tensor, num_tokens: int) -> BiWKVDecays:
@@ -91,7 +112,7 @@ def bi_wkv_decays(w: Tensor, u: Tensor, num_tokens: int) -> BiWKVDecays:
         num_tokens (int): Tokens ``L`` of a frame.
 
     Returns:
-        BiWKVDecays: For :func:`bi_wkv_chunked`.
+        BiWKVDecays: For :func:`bi_wkv_memory`.
     """
     dtype = torch.promote_types(w.dtype, torch.float32)
     w, u = w.to(dtype), u.to(dtype)
@@ -103,151 +124,206 @@ def bi_wkv_decays(w: Tensor, u: Tensor, num_tokens: int) -> BiWKVDecays:
     C = math.ceil(num_tokens / math.ceil(num_tokens / longest))
     w = w.clamp(min=-limit)
     with torch.no_grad():
-        place = torch.arange(num_tokens, device=w.device) % C
-        steps = place.to(dtype) - (C - 1) / 2
+        steps = torch.arange(C, dtype=dtype, device=w.device) - (C - 1) / 2
         steps = torch.stack([steps - 0.5, -steps - 0.5, 0.5 - steps], dim=-1)
         factors = torch.exp(steps[..., None] * w[..., None, None, :])
         factors[..., 2, :] *= u[..., None, :]
+        place = torch.arange(num_tokens, device=w.device) % C
+        factors = factors.index_select(-3, place)
         whole, half = torch.exp(C * w), torch.exp(C / 2 * w)
     return BiWKVDecays(w, u, factors, whole[..., None], half[..., None], C)
 
 
-def bi_wkv_chunked(r: Tensor, k: Tensor, v: Tensor,
-                   decays: BiWKVDecays) -> Tensor:
-    """:func:`bi_wkv` with prepared decays, and without its checks.
+def _full_precision(function: Callable) -> Callable:
+    """Keep autocast out of a function of the operator."""
+
+    @functools.wraps(function)
+    def wrapper(x: Tensor, *args: Any) -> Any:
+        if not torch.is_autocast_enabled(x.device.type):
+            return function(x, *args)
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x, *args)
+
+    return wrapper
+
+
+@_full_precision
+def bi_wkv_memory(k: Tensor, v: Tensor, decays: BiWKVDecays) -> BiWKVMemory:
+    """Sum up keys and values for :func:`bi_wkv_read`.
 
     Args:
-        r (Tensor): Receptance, shape ``(B, L, H, K)``.
-        k (Tensor): Key, shape ``(B, L, H, K)``.
-        v (Tensor): Value, shape ``(B, L, H, V)``.
-        decays (BiWKVDecays): Of one layer, for ``L`` tokens.
+        k (Tensor): Key, shape ``(..., B, L, H, K)``.
+        v (Tensor): Value, shape ``(..., B, L, H, V)``.
+        decays (BiWKVDecays): For ``L`` tokens.
 
     Returns:
-        Tensor: Output, shape ``(B, L, H, V)``, in the dtype of ``v``.
+        BiWKVMemory: The sums, in the dtype of the decays.
     """
-    lifted = (t.to(decays.w.dtype) for t in (r, k, v))
-    if not torch.is_autocast_enabled(v.device.type):
-        return _BiWKV.apply(*lifted, *decays).to(v.dtype)
-    with torch.autocast(v.device.type, enabled=False):
-        return _BiWKV.apply(*lifted, *decays).to(v.dtype)
+    dtype = decays.w.dtype
+    return BiWKVMemory(*_Memory.apply(k.to(dtype), v.to(dtype), *decays),
+                       decays)
 
 
-class _BiWKV(torch.autograd.Function):
-    """Equation (6) with its gradient; ``G = B H N`` chunks of ``C`` tokens."""
+@_full_precision
+def bi_wkv_read(r: Tensor, memory: BiWKVMemory) -> Tensor:
+    """Read eq. (6) out of a memory.
+
+    Args:
+        r (Tensor): Receptance, shape ``(..., B, L, H, K)``.
+        memory (BiWKVMemory): Sums of the same layers.
+
+    Returns:
+        Tensor: Output, shape ``(..., B, L, H, V)``, in the memory's dtype.
+    """
+    decays = memory.decays
+    return _Read.apply(
+        r.to(decays.w.dtype), *memory[:-1], decays.w, decays.factors)
+
+
+class _Memory(torch.autograd.Function):
+    """Keys, values and states of a :class:`BiWKVMemory`."""
 
     @staticmethod
-    def forward(ctx: Any, r: Tensor, k: Tensor, v: Tensor, w: Tensor,
-                u: Tensor, factors: Tensor, whole: Tensor, half: Tensor,
-                C: int) -> Tensor:
-        B, L, H, K = k.shape
-        asking = _to_chunks(r, C, factors[:, :, :2])  # (G, C, 2K)
-        keys = _to_chunks(k, C, factors)  # (G, C, 3K)
-        values = _to_chunks(v, C)
-        before, after = asking.split(K, -1)
-        keys_after, keys_before, own_keys = keys.split(K, -1)
-
-        score = torch.bmm(before, keys_before.mT).tril_(-1)
-        score += torch.bmm(after, keys_after.mT).triu_(1)
-        score.diagonal(dim1=1, dim2=2).copy_((before * own_keys).sum(-1))
-        y = torch.bmm(score, values)
+    def forward(ctx: Any, k: Tensor, v: Tensor, w: Tensor, u: Tensor,
+                factors: Tensor, whole: Tensor, half: Tensor,
+                C: int) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        B, L, _, K = k.shape[-4:]
+        keys, values = _to_chunks(k, C, factors), _to_chunks(v, C)
         states = None
         if L > C:
-            sums = torch.bmm(keys[..., :2 * K].mT, values)  # (G, 2K, V)
+            sums = _bmm(keys[..., :2 * K].mT, values)  # (..., G, 2K, V)
             states = _pass_on(sums, whole, half, B)
-            y.baddbmm_(asking, states)
-        ctx.save_for_backward(asking, keys, values, score, states, factors,
-                              whole, half)
-        ctx.sizes = B, L, H
-        return _from_chunks(y, B, L, H)
+        ctx.save_for_backward(keys, values, states, factors, whole, half)
+        ctx.batch = B
+        return keys, values, states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_keys: Tensor, grad_values: Tensor,
+                 grad_states: Optional[Tensor]) -> Tuple:
+        keys, values, states, factors, whole, half = ctx.saved_tensors
+        B, (H, L, _, K) = ctx.batch, factors.shape[-4:]
+        C = keys.shape[-2]
+        grad_w = torch.zeros_like(whole[..., 0])
+        if grad_states is not None:
+            summed = keys[..., :2 * K]
+            grad_sums = _pass_on(grad_states.clone(), whole, half, B)
+            grad_summed = _bmm(values, grad_sums.mT)  # (..., G, C, 2K)
+            grad_w = _from_edges(grad_summed * summed, B, H)
+            passed = (grad_sums * states.roll(K, -2)).sum(-1)
+            passed = passed.unflatten(-2, (B, H, -1)).unflatten(-1, (2, K))
+            grad_w = grad_w + C * passed.sum((-5, -3, -2))
+            grad_values = grad_values + _bmm(summed, grad_sums)
+            grad_keys = grad_keys.clone()
+            grad_keys[..., :2 * K] += grad_summed
+        grad_k = _undecayed(grad_keys, factors, B)
+        first = factors[..., 0, :].transpose(-3, -2).unsqueeze(-4)
+        own = _from_chunks(keys[..., :K], B, L, H) / first / first  # k / first
+        grad_u = _from_chunks(grad_keys[..., 2 * K:], B, L, H) * own
+        return (grad_k, _from_chunks(grad_values, B, L, H), grad_w,
+                grad_u.sum((-4, -3)), None, None, None, None)
+
+
+class _Read(torch.autograd.Function):
+    """Equation (6), of receptance and the parts of a memory."""
+
+    @staticmethod
+    def forward(ctx: Any, r: Tensor, keys: Tensor, values: Tensor,
+                states: Optional[Tensor], w: Tensor,
+                factors: Tensor) -> Tensor:
+        B, L, H, K = r.shape[-4:]
+        C = keys.shape[-2]
+        asking = _to_chunks(r, C, factors[..., :2, :])  # (..., G, C, 2K)
+        before, after = asking.flatten(0, -3).split(K, -1)
+        keys_after, keys_before, own_keys = keys.flatten(0, -3).split(K, -1)
+        score = torch.bmm(before, keys_before.mT).tril_(-1)
+        score += torch.bmm(after, keys_after.mT).triu_(1)
+        score.diagonal(dim1=-2, dim2=-1).copy_((before * own_keys).sum(-1))
+        y = torch.bmm(score, values.flatten(0, -3))
+        if states is not None:
+            y.baddbmm_(asking.flatten(0, -3), states.flatten(0, -3))
+        ctx.save_for_backward(asking, score, keys, values, states, factors)
+        ctx.batch = B
+        return _from_chunks(y.view(*keys.shape[:-1], -1), B, L, H)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
-        (asking, keys, values, score, states, factors, whole,
-         half) = ctx.saved_tensors
-        B, L, H = ctx.sizes
-        K = factors.shape[-1]
-        G, C, _ = values.shape
-        grad = _to_chunks(grad, C)
+        asking, score, keys, values, states, factors = ctx.saved_tensors
+        B, (H, L, _, K) = ctx.batch, factors.shape[-4:]
+        C = keys.shape[-2]
+        grad = _to_chunks(grad, C)  # (..., G, C, V)
+        score = score.view(*keys.shape[:-1], C)
         before, after = asking.split(K, -1)
         keys_after, keys_before, own_keys = keys.split(K, -1)
 
-        # the pairs of a chunk
-        grad_score = torch.bmm(grad, values.mT)
-        own = grad_score.diagonal(dim1=1, dim2=2)[..., None].clone()
+        grad_score = _bmm(grad, values.mT)
+        own = grad_score.diagonal(dim1=-2, dim2=-1)[..., None].clone()
         earlier, later = grad_score.tril(-1), grad_score.triu_(1)
-        grad_before = torch.bmm(earlier, keys_before)
-        grad_after = torch.bmm(later, keys_after)
-        grad_keys_before = torch.bmm(earlier.mT, before)
-        grad_keys_after = torch.bmm(later.mT, after)
-        grad_values = torch.bmm(score.mT, grad)
+        grad_keys = torch.cat([
+            _bmm(later.mT, after),
+            _bmm(earlier.mT, before),
+            own * before,
+        ], -1)
+        grad_asking = torch.cat([
+            torch.addcmul(_bmm(earlier, keys_before), own, own_keys),
+            _bmm(later, keys_after),
+        ], -1)
         place = torch.arange(C, dtype=grad.dtype, device=grad.device)
-        steps = (place[:, None] - place).abs() - 1
-        decayed = torch.bmm(earlier.mul_(steps), keys_before) * before
-        decayed += torch.bmm(later.mul_(steps), keys_after) * after
-        grad_w = decayed.view(B, H, -1, K).sum((0, 2))
+        steps = (place[:, None] - place).abs() - 1  # between two of a chunk
+        between = _bmm(earlier.mul_(steps), keys_before) * before
+        between += _bmm(later.mul_(steps), keys_after) * after
+        grad_w = between.unflatten(-3, (B, H, -1)).sum((-5, -3, -2))
 
-        grad_before.addcmul_(own, own_keys)
-        grad_asking = torch.cat([grad_before, grad_after], -1)
-        grad_keys = torch.cat(
-            [grad_keys_after, grad_keys_before, own * before], -1)
-
-        # what passed through the states
+        grad_states = None
         if states is not None:
-            summed = keys[..., :2 * K]
-            grad_sums = _pass_on(torch.bmm(asking.mT, grad), whole, half, B)
-            through_asking = torch.bmm(grad, states.mT)  # (G, C, 2K)
-            through_keys = torch.bmm(values, grad_sums.mT)
-            grad_asking += through_asking
-            grad_keys[..., :2 * K] += through_keys
-            grad_values.baddbmm_(summed, grad_sums)
-            # steps from the chunk's start, to its end, and between chunks
-            edge = torch.stack([place, place.flip(0)], -1)  # (C, 2)
-            at_edge = through_asking * asking + through_keys * summed
-            between = (grad_sums * states.roll(K, 1)).sum(-1)
-            grad_w += torch.einsum('bhncsk,cs->hk',
-                                   at_edge.view(B, H, -1, C, 2, K), edge)
-            grad_w += C * between.view(B, H, -1, 2, K).sum((0, 2, 3))
+            grad_read = _bmm(grad, states.mT)
+            grad_asking += grad_read
+            grad_w += _from_edges(grad_read * asking, B, H)
+            grad_states = _bmm(asking.mT, grad)
+        grad_r = _undecayed(grad_asking, factors[..., :2, :], B)
+        return (grad_r, grad_keys, _bmm(score.mT, grad), grad_states, grad_w,
+                None)
 
-        grad_r = _undecayed(grad_asking, factors[:, :, :2], B)
-        grad_k = _undecayed(grad_keys, factors, B)
-        first = factors[:, :, 0].transpose(0, 1)  # (L, H, K)
-        own_keys = _from_chunks(keys_after, B, L, H) / first / first  # but u
-        grad_u = _from_chunks(grad_keys[..., 2 * K:], B, L, H) * own_keys
-        return (grad_r, grad_k, _from_chunks(grad_values, B, L, H), grad_w,
-                grad_u.sum((0, 1)), None, None, None, None)
+
+def _bmm(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of the same batch dimensions, without its detours."""
+    product = torch.bmm(a.flatten(0, -3), b.flatten(0, -3))
+    return product.view(*a.shape[:-1], b.shape[-1])
 
 
 def _to_chunks(x: Tensor,
                size: int,
                factors: Optional[Tensor] = None) -> Tensor:
-    """``(B, L, H, K)`` to ``(G, C, K)``, zeros after the end.
+    """``(..., B, L, H, K)`` to ``(..., G, C, K)``, zeros after the end.
 
-    With factors ``(H, L, F, K)``, times each of them: ``(G, C, F K)``.
+    With factors ``(..., H, L, F, K)``, times each of them:
+    ``(..., G, C, F K)``.
     """
-    B, L, H, K = x.shape
-    x = x.transpose(1, 2)  # (B, H, L, K)
+    *layers, B, L, H, K = x.shape
+    x = x.transpose(-3, -2)  # (..., B, H, L, K)
     width = K if factors is None else K * factors.shape[-2]
-    chunks = x.new_empty(B, H, -(-L // size) * size, width)
+    chunks = x.new_empty(*layers, B, H, -(-L // size) * size, width)
     if factors is None:
-        chunks[:, :, :L] = x
+        chunks[..., :L, :] = x
     else:
-        into(chunks[:, :, :L].unflatten(-1, (-1, K)), torch.mul,
-             x.unsqueeze(3), factors)
-    chunks[:, :, L:].zero_()
-    return chunks.view(-1, size, width)
+        into(chunks[..., :L, :].unflatten(-1, (-1, K)), torch.mul,
+             x.unsqueeze(-2), factors.unsqueeze(-5))
+    chunks[..., L:, :].zero_()
+    return chunks.view(*layers, -1, size, width)
 
 
 def _from_chunks(x: Tensor, B: int, L: int, H: int) -> Tensor:
-    """``(G, C, V)`` to ``(B, L, H, V)``."""
-    return x.reshape(B, H, -1, x.shape[-1])[:, :, :L].transpose(1, 2)
+    """``(..., G, C, V)`` to ``(..., B, L, H, V)``."""
+    x = x.unflatten(-3, (B, H, -1)).flatten(-3, -2)  # (..., B, H, N C, V)
+    return x[..., :L, :].transpose(-3, -2)
 
 
 def _undecayed(grad: Tensor, factors: Tensor, B: int) -> Tensor:
     """The gradient of :func:`_to_chunks`."""
-    H, L, F, K = factors.shape
+    H, L, F, K = factors.shape[-4:]
     grad = _from_chunks(grad, B, L, H).unflatten(-1, (F, K))
-    return (grad * factors.transpose(0, 1)).sum(-2)
+    return (grad * factors.transpose(-4, -3).unsqueeze(-5)).sum(-2)
 
 
 def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
@@ -257,28 +333,43 @@ def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
     second half, the other the other way: what is passed on of gradients, too.
 
     Args:
-        sums (Tensor): Shape ``(G, 2K, V)``; overwritten.
-        whole (Tensor): Decay of a chunk, shape ``(H, K, 1)``.
-        half (Tensor): Of half a chunk, shape ``(H, K, 1)``.
+        sums (Tensor): Shape ``(..., G, 2K, V)``; overwritten.
+        whole (Tensor): Decay of a chunk, shape ``(..., H, K, 1)``.
+        half (Tensor): Of half a chunk, shape ``(..., H, K, 1)``.
         B (int): Batch.
     """
-    H, K, _ = half.shape
-    states = torch.empty_like(sums).view(B, H, -1, *sums.shape[1:])
-    sums = sums.view(states.shape)  # (B, H, N, 2K, V)
-    down, up = sums.split(K, 3)
-    before, after = states.split(K, 3)
-    half = half[:, None]
+    H, K, _ = half.shape[-3:]
+    states = torch.empty_like(sums)
+    frames = [t.unflatten(-3, (B, H, -1)) for t in (sums, states)]
+    (down, up), (before, after) = (t.split(K, -2) for t in frames)
+    whole, half = whole.unsqueeze(-4), half[..., None, :, None, :, :]
     up.mul_(half)
     down.mul_(half)
-    downs, ups = down.unbind(2), up.unbind(2)
+    downs, ups = down.unbind(-3), up.unbind(-3)  # (..., B, H, K, V)
     for n in range(1, len(ups) - 1):
         ups[n].addcmul_(ups[n - 1], whole)
         downs[-1 - n].addcmul_(downs[-n], whole)
-    before[:, :, 0].zero_()
-    after[:, :, -1].zero_()
-    into(before[:, :, 1:], torch.mul, up[:, :, :-1], half)
-    into(after[:, :, :-1], torch.mul, down[:, :, 1:], half)
-    return states.flatten(0, 2)
+    before[..., 0, :, :].zero_()
+    after[..., -1, :, :].zero_()
+    into(before[..., 1:, :, :], torch.mul, up[..., :-1, :, :], half)
+    into(after[..., :-1, :, :], torch.mul, down[..., 1:, :, :], half)
+    return states
+
+
+def _from_edges(x: Tensor, B: int, H: int) -> Tensor:
+    """The gradient of ``w``, given that of each token's exponent.
+
+    Args:
+        x (Tensor): Shape ``(..., G, C, 2K)``; of the first half, tokens are
+            as many steps from the chunk's start as their place, of the second,
+            as many from its end.
+        B (int): Batch.
+        H (int): Heads.
+    """
+    place = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)
+    edges = torch.stack([place, place.flip(0)], -1)
+    x = x.unflatten(-3, (B, H, -1)).sum((-5, -3))  # (..., H, C, 2K)
+    return torch.einsum('...csk,cs->...k', x.unflatten(-1, (2, -1)), edges)
 
 
 def _check(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> None:

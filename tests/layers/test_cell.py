@@ -19,8 +19,8 @@ CELL_IDS = ['paper', 'paper-clip10', 'coupled']
 
 def test_paper_cell_is_eq_9() -> None:
     A, e, c = torch.randn(3, 2, 5, 8, dtype=torch.float64)
-    cell = build_cell('paper', 8, None)
-    new = cell(A, cell.gate(e), c)
+    cell = build_cell('paper', None)
+    new = cell(A, cell.gate(e, None, None), c)
     for index in range(A.numel()):
         a_, e_, c_ = (t.flatten()[index].item() for t in (A, e, c))
         expected = e_ * (math.tanh(a_) + c_) + c_
@@ -28,11 +28,14 @@ def test_paper_cell_is_eq_9() -> None:
 
 
 def test_coupled_cell_is_an_lstms() -> None:
-    cell = build_cell('coupled', 8, None).double()
-    A, e, c = torch.randn(3, 2, 5, 8, dtype=torch.float64)
-    new = cell(A, cell.gate(e), c)
-    forget = 1 / (1 + torch.exp(-(e @ cell.forget.weight.T +
-                                  cell.forget.bias)))
+    cell = build_cell('coupled', None)
+    A, e, c = torch.randn(3, 3, 2, 5, 8, dtype=torch.float64)
+    weight, bias = torch.randn(3, 8, 8).double(), torch.randn(3, 8).double()
+    new = cell(A, cell.gate(e, weight, bias), c)
+    forget = torch.stack([
+        1 / (1 + torch.exp(-(e_i @ weight_i.T + bias_i)))
+        for e_i, weight_i, bias_i in zip(e, weight, bias)
+    ])
     expected = forget * c + (1 - forget) * torch.tanh(A)
     assert (new - expected).abs().max() < TOLERANCE
 
@@ -48,15 +51,16 @@ def test_hidden_state_is_eq_10() -> None:
 def test_endless_stream_stays_finite(kind: str, clip: Optional[float],
                                      size: float) -> None:
     """Over 5,000 steps; equation (9) as it stands overflows."""
-    cell = build_cell(kind, 8, clip)
+    cell = build_cell(kind, clip)
     bound = {None: FINITE_BOUND, 10.: 10.}[clip]
     if kind == 'coupled':
         bound = 1 + ROUNDING
-    c = literal = torch.zeros(1, 4, 8)
+    weights = torch.randn(1, 8, 8), torch.randn(1, 8)
+    c = literal = torch.zeros(1, 1, 4, 8)
     with torch.no_grad():
         for _ in range(5000):
-            A, e = size * torch.randn(2, 1, 4, 8)
-            c = cell(A, cell.gate(e), c)
+            A, e = size * torch.randn(2, 1, 1, 4, 8)
+            c = cell(A, cell.gate(e, *weights), c)
             literal = e * (torch.tanh(A) + literal) + literal
     h = hidden_state(A, c)
     assert c.isfinite().all() and h.isfinite().all()
@@ -67,11 +71,12 @@ def test_endless_stream_stays_finite(kind: str, clip: Optional[float],
 
 @pytest.mark.parametrize('kind, clip', CELLS, ids=CELL_IDS)
 def test_gradients_stay_finite(kind: str, clip: Optional[float]) -> None:
-    cell = build_cell(kind, 8, clip)
-    A, e = (1e3 * torch.randn(2, 300, 4, 8)).requires_grad_()
-    c = torch.zeros(4, 8)
-    for A_t, e_t in zip(A, cell.gate(e)):
-        c = cell(A_t, e_t, c)
+    cell = build_cell(kind, clip)
+    A, e = (1e3 * torch.randn(2, 300, 1, 1, 4, 8)).requires_grad_()
+    weights = torch.randn(1, 8, 8), torch.randn(1, 8)
+    c = torch.zeros(1, 1, 4, 8)
+    for A_t, e_t in zip(A, e):
+        c = cell(A_t, cell.gate(e_t, *weights), c)
     gradients = torch.autograd.grad(hidden_state(A[-1], c).sum(), (A, e))
     for gradient in gradients:
         assert gradient.isfinite().all()
@@ -81,16 +86,16 @@ def test_gradients_stay_finite(kind: str, clip: Optional[float]) -> None:
 def test_clip_clamps_the_paper_cell() -> None:
     A = torch.full((1, 1, 2), 50.)
     e = torch.tensor([[[100., -100.]]])
-    c = build_cell('paper', 2, 3.)(A, e, torch.ones(1, 1, 2))
+    c = build_cell('paper', 3.)(A, e, torch.ones(1, 1, 2))
     assert c.tolist() == [[[3., -3.]]]
 
 
 @pytest.mark.parametrize('clip', [0., -1., math.nan])
 def test_clip_must_be_positive(clip: float) -> None:
     with pytest.raises(ValueError, match=f'cell_clip.*{clip}'):
-        build_cell('paper', 8, clip)
+        build_cell('paper', clip)
 
 
 def test_unknown_cell_is_named() -> None:
     with pytest.raises(ValueError, match="'lstm'"):
-        build_cell('lstm', 8, None)
+        build_cell('lstm', None)

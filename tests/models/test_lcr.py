@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmaction.registry import MODELS
+from mmlcr.layers import cross_rwkv
 from mmlcr.models import LCR
 from mmlcr.models.lcr import SLICE_FRAMES
 from mmlcr.ops import bi_wkv_naive
@@ -194,56 +195,48 @@ def _layer(weights: dict, x: Tensor, e: Tensor, state: dict, places: list,
     """Equations (3) to (10) for one frame; what the next layer reads."""
     h = state.get('h', torch.zeros_like(x))
     c = state.get('c', torch.zeros_like(x))
-    mix = {
-        k[len('spatial_mix.'):]: v
-        for k, v in weights.items() if k.startswith('spatial_mix.')
-    }
-    x_norm, h_norm = (
-        F.layer_norm(t, (D, ), mix[f'norm_{name}.weight'],
-                     mix[f'norm_{name}.bias'])
-        for name, t in (('x', x), ('h', h)))
-    e_norm = F.layer_norm(e, (D, ), weights['norm_e.weight'],
-                          weights['norm_e.bias'])
+    x_norm, e_norm, h_norm = (
+        F.layer_norm(t, (D, ), weights[f'norm_{name}.weight'],
+                     weights[f'norm_{name}.bias'])
+        for name, t in (('x', x), ('e', e), ('h', h)))
 
     def shift(t: Tensor, mu: Tensor) -> Tensor:  # eq. (3)
         return (1 - mu) * t + mu * _neighbours(t, places, H)
 
-    x_in, e_in = shift(x_norm, mix['mu_x']), shift(e_norm, mix['mu_e'])
+    x_in, e_in = shift(x_norm, weights['mu_x']), shift(e_norm, weights['mu_e'])
     if size.get('temporal_shift', True):
         x_in = torch.cat([x_in, x_norm - state.get('x', x_norm)], dim=-1)
         e_in = torch.cat([e_in, e_norm - state.get('e', e_norm)], dim=-1)
         state.update(x=x_norm, e=e_norm)
-    asked = (
-        x_in @ mix['receptance_gate_x.weight'].T +
-        h_norm @ mix['receptance_gate_h.weight'].T)
+    asked = torch.cat([x_in, h_norm], -1) @ weights['receptance_gate.weight'].T
     r, g = asked[:, :D], asked[:, D:]  # eq. (4)
-    answered = e_in @ mix['key_value.weight'].T
+    answered = e_in @ weights['key_value.weight'].T
     k, v = answered[:, :D], answered[:, D:]  # eq. (5)
     r, k, v = (t.reshape(len(x), H, D // H) for t in (r, k, v))
     if size.get('rotary', True):
         r, k = _rotated(r, places), _rotated(k, places)
-    w = -torch.exp(mix['decay'])
-    y = bi_wkv_naive(r[None], k[None], v[None], w, mix['bonus'])[0]  # (6)
+    w = -torch.exp(weights['decay'])
+    y = bi_wkv_naive(r[None], k[None], v[None], w, weights['bonus'])[0]  # (6)
     mean, variance = y.mean(-1, True), y.var(-1, correction=0, keepdim=True)
     y = ((y - mean) / (variance + 1e-5).sqrt()).flatten(1)
-    y = y * mix['norm_y.weight'] + mix['norm_y.bias']
-    a = x + (g / (1 + torch.exp(-g)) * y) @ mix['output.weight'].T  # (7)
+    y = y * weights['norm_y.weight'] + weights['norm_y.bias']
+    a = x + (g / (1 + torch.exp(-g)) * y) @ weights['output.weight'].T  # (7)
 
-    a_norm = F.layer_norm(a, (D, ), weights['channel_mix.norm.weight'],
-                          weights['channel_mix.norm.bias'])
-    a_norm = shift(a_norm, weights['channel_mix.mu'])
-    asked = a_norm @ weights['channel_mix.receptance_key.weight'].T
+    a_norm = F.layer_norm(a, (D, ), weights['norm_a.weight'],
+                          weights['norm_a.bias'])
+    a_norm = shift(a_norm, weights['mu_a'])
+    asked = a_norm @ weights['receptance_key.weight'].T
     gate, inner = 1 / (1 + torch.exp(-asked[:, :D])), asked[:, D:]
     inner = inner.clamp(min=0)**2
-    A = a + gate * (inner @ weights['channel_mix.value.weight'].T)  # (8)
+    A = a + gate * (inner @ weights['value.weight'].T)  # (8)
 
     if size.get('cell', 'paper') == 'paper':
         c = e * (torch.tanh(A) + c) + c  # eq. (9)
         if size.get('cell_clip'):
             c = c.clamp(-size['cell_clip'], size['cell_clip'])
     else:
-        forget = 1 / (1 + torch.exp(-(e @ weights['cell.forget.weight'].T +
-                                      weights['cell.forget.bias'])))
+        forget = 1 / (1 + torch.exp(-(e @ weights['forget.weight'].T +
+                                      weights['forget.bias'])))
         c = forget * c + (1 - forget) * torch.tanh(A)
     h = torch.tanh(c) / (1 + torch.exp(-A))  # eq. (10)
     state.update(h=h, c=c)
@@ -431,12 +424,51 @@ def test_inference_walks_a_clip_in_slices(name: str, masked: bool,
     clip = draw_clip(T=2 * SLICE_FRAMES + 1, dtype=torch.float64)
     mask = draw_mask(2, 5, 4, 9) if masked else None
     whole, together = model(clip, mask), []
-    model.layers[-1].register_forward_pre_hook(
+    model.norm_e.register_forward_pre_hook(
         lambda _, inputs: together.append(len(inputs[0])))
     with torch.no_grad():
         feature = model(clip, mask)
     assert relative_error(feature, whole) < FLOAT64_TOLERANCE
     assert together == [SLICE_FRAMES, SLICE_FRAMES, 1]
+
+
+@pytest.mark.parametrize('together', [1, 2, 3, 5, 9])
+@pytest.mark.parametrize('T', [1, 2, 7], ids=['T1', 'T2', 'T7'])
+def test_any_number_of_layers_together(T: int, together: int, redraw: Callable,
+                                       relative_error: Callable,
+                                       monkeypatch: pytest.MonkeyPatch
+                                       ) -> None:
+    model = build(redraw, torch.float64, num_layers=5)
+    clip = draw_clip(1, T, dtype=torch.float64)
+    monkeypatch.setattr('mmlcr.models.lcr.LAYERS_TOGETHER', together)
+    first, state = model.forward_frames(clip)
+    expected = restated(model, dict(num_layers=5), clip[0])
+    assert relative_error(first[0], expected) < FLOAT64_TOLERANCE
+    more, state = model.forward_frames(clip, state)
+    assert len(state.layers) == 5
+    twice = restated(model, dict(num_layers=5), torch.cat([clip, clip], 2)[0])
+    assert relative_error(more[0], twice) < FLOAT64_TOLERANCE
+
+
+@pytest.mark.parametrize('B, T, calls', [(1, 16, 2 * (16 + 3)), (1, 1, 8),
+                                         (2, 16, 4 * (16 + 1)), (8, 3, 24)])
+def test_number_of_operator_calls(B: int, T: int, calls: int,
+                                  redraw: Callable,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers share a call along the diagonals, frames of a batch anyway."""
+    model, counts = build(redraw, num_layers=8), dict(memory=0, read=0)
+    for half in counts:
+        function = getattr(cross_rwkv, f'bi_wkv_{half}')
+
+        def counted(*args: Any, half: str = half,
+                    function: Callable = function) -> Any:
+            counts[half] += 1
+            return function(*args)
+
+        monkeypatch.setattr(cross_rwkv, f'bi_wkv_{half}', counted)
+    model(draw_clip(B, T))
+    # keys and values of a single frame: all layers at once
+    assert counts == dict(memory=1 if T == 1 else calls, read=calls)
 
 
 @pytest.mark.parametrize('name', ['default', 'difference'])
@@ -468,17 +500,13 @@ def test_buffer_of_a_frame_may_be_reused(name: str,
 @pytest.mark.parametrize('name', OPTIONS)
 def test_later_frames_never_reach_earlier_outputs(name: str,
                                                   redraw: Callable) -> None:
-    model, clip = build(redraw, **OPTIONS[name]), draw_clip(T=5)
-    outputs: List[Tensor] = []
-    model.layers[-1].register_forward_hook(
-        lambda layer, inputs, output: outputs.append(output[0]))
-    model(clip)
+    model = build(redraw, **OPTIONS[name], supervised_frames=5).train()
+    clip = draw_clip(T=5)
     other = clip.clone()
     other[:, :, 3:] = torch.nan
-    model(other)
-    before, after = outputs  # (T, B, L, D)
-    assert torch.equal(before[:3], after[:3])
-    assert after[3:].isnan().any(-1).all()
+    before, after = model(clip), model(other)  # (B, T, 2D)
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert after[:, 3:].isnan().any(-1).all()
 
 
 @pytest.mark.parametrize('masked', [False, True], ids=['whole', 'masked'])
@@ -570,7 +598,7 @@ def test_gradients_reach_every_weight(name: str, masked: bool,
     # layers: what patches pass on by x, h and c never reaches the CLS token.
     # So eq. (11) leaves the two mixes that only patches have without effect.
     reads_cls = OPTIONS[name].get('readout', TINY['readout']) == 'cls'
-    unread = ('mu_x', 'channel_mix.mu') if reads_cls else ()
+    unread = ('mu_x', 'mu_a') if reads_cls else ()
     assert missed == [
         name for name, _ in model.named_parameters() if name.endswith(unread)
     ]

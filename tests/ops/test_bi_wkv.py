@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmlcr.ops import bi_wkv, bi_wkv_chunked, bi_wkv_decays, bi_wkv_naive
+from mmlcr.ops import (
+    bi_wkv,
+    bi_wkv_decays,
+    bi_wkv_memory,
+    bi_wkv_naive,
+    bi_wkv_read,
+)
 
 # what this project promises of float32 against float64, in norm
 FLOAT32_TOLERANCE = 1e-5
@@ -96,7 +102,7 @@ def test_the_stronger_the_decay_the_shorter_the_chunk(
     leaves = [t.requires_grad_() for t in (r, k, v, log_decays, u)]
     decays = bi_wkv_decays(*leaves[3:], 96)
     assert decays.chunk_size == size
-    y = bi_wkv_chunked(*leaves[:3], decays)
+    y = bi_wkv_read(r, bi_wkv_memory(*leaves[1:3], decays))
     expected = bi_wkv_naive(*(t.double() for t in leaves))
     assert relative_error(y, expected) < FLOAT32_TOLERANCE
     for gradient in torch.autograd.grad(y.square().sum(), leaves):
@@ -188,15 +194,31 @@ def test_values_of_another_width(L: int, K: int, V: int,
     assert relative_error(y, bi_wkv_naive(*inputs)) < FLOAT64_TOLERANCE
 
 
-def test_decays_of_all_layers(relative_error: Callable) -> None:
-    """Prepared at once, for the strongest of them."""
-    layers = [draw(2, 60, 2, 8, decay=d) for d in ('weak', 'mixed', 'all-30')]
-    w, u = (torch.stack(t) for t in list(zip(*layers))[3:])
-    decays = bi_wkv_decays(w, u, 60).unbind()
-    assert len({of_layer.chunk_size for of_layer in decays}) == 1
-    for inputs, of_layer in zip(layers, decays):
-        y = bi_wkv_chunked(*inputs[:3], of_layer)
-        assert relative_error(y, bi_wkv_naive(*inputs)) < FLOAT64_TOLERANCE
+@pytest.mark.parametrize('L', [1, 60], ids=['L1', 'L60'])
+def test_layers_side_by_side(L: int, relative_error: Callable) -> None:
+    """Summed up at once, in chunks for the strongest, and read in turns."""
+    layers = [draw(2, L, 2, 8, 5, d) for d in ('weak', 'mixed', 'all-30')]
+    inputs = tuple(torch.stack(t) for t in zip(*layers))
+    weight = torch.randn(3, 2, L, 2, 5, dtype=torch.float64)
+
+    def side_by_side(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
+                     u: Tensor) -> Tensor:
+        memory = bi_wkv_memory(k, v, bi_wkv_decays(w, u, L))
+        return torch.cat([
+            bi_wkv_read(r[start:stop], memory.layers(start, stop))
+            for start, stop in ((0, 2), (2, 3))
+        ])
+
+    def one_by_one(*inputs: Tensor) -> Tensor:
+        return torch.stack([bi_wkv_naive(*layer) for layer in zip(*inputs)])
+
+    got = with_gradients(side_by_side, inputs, weight)
+    expected = with_gradients(one_by_one, inputs, weight)
+    for name, a, b in zip(('y', ) + NAMES, got, expected):
+        if b.norm() == 0:
+            assert not a.any(), name
+        else:
+            assert relative_error(a, b) < FLOAT64_TOLERANCE, name
 
 
 @pytest.mark.parametrize('L', [7, 17, 50], ids=['L7', 'L17', 'L50'])
