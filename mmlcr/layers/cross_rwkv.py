@@ -20,7 +20,7 @@ from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
 from .cell import Cell, build_cell, hidden_state
 from .rotary import rotate
 from .stacked import add_linear, layer_norm, linear
-from .token_shift import TokenShift
+from .token_shift import Neighbours
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
 NORM_EPS = 1e-5
@@ -92,9 +92,9 @@ class Prompt(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What all layers and frames have in common."""
+    """What the layers have in common."""
     cell: Cell
-    shift: TokenShift
+    neighbours: Neighbours  # of the frames of a step
     rotation: Optional[Tensor]  # rotary position
     temporal_shift: bool
     residual: bool  # a layer gives A + h to the next, instead of the paper's h
@@ -181,8 +181,8 @@ def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
         decays (BiWKVDecays): Of the same layers.
         around (Surroundings): All else.
     """
-    cell, shift, rotation = around[:3]
-    mixed = shift.mix(prompt.normed, weights.mu)
+    cell, neighbours, rotation = around[:3]
+    mixed = neighbours.mix(prompt.normed, weights.mu)
     if prompt.before is not None:
         mixed = torch.cat([mixed, prompt.normed - prompt.before], dim=-1)
     key_value = linear(mixed, weights.key_value)
@@ -210,9 +210,9 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
         ``x``, and the states after these frames.
     """
     h, c, before = state
-    cell, shift, rotation, temporal_shift, residual = around
+    cell, neighbours, rotation, temporal_shift, residual = around
     normed = layer_norm(x, weights.norm_x, weights.norm_x_bias)
-    asking = [shift.mix(normed, weights.mu_x)]
+    asking = [neighbours.mix(normed, weights.mu_x)]
     if temporal_shift:
         known = 0 if before is None else len(before)
         difference = torch.zeros_like(normed[known:])
@@ -229,7 +229,7 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
     gated = (F.silu(g).view_as(y) * y).flatten(-2)
     a = add_linear(x, gated, weights.output)  # eq. (7)
 
-    mixed = shift.mix(
+    mixed = neighbours.mix(
         layer_norm(a, weights.norm_a, weights.norm_a_bias), weights.mu_a)
     r, k = linear(mixed, weights.receptance_key).split(
         (x.shape[-1], weights.value.shape[-1]), dim=-1)

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Token shift, eq. (3): neighbours in the frame and the frame before."""
 import functools
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,27 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .layout import TokenLayout
+
+
+class Neighbours(NamedTuple):
+    """Where the pieces of ``K / 4`` channels of some frames come from."""
+    source: Tensor  # for each piece, the index of the one it becomes
+    found: Tensor  # (B or 1, L, D): one where there is such a piece, else zero
+    reader: Tensor  # for each piece, the index of the one that it becomes
+    read: Tensor  # (B or 1, L, D): one where there is such a piece, else zero
+
+    def mix(self, x: Tensor, mu: Tensor) -> Tensor:
+        """Each token with its neighbours: ``x~`` of eq. (3).
+
+        Args:
+            x (Tensor): Of ``n`` layers, shape ``(n, B, L, D)``.
+            mu (Tensor): Share of the neighbours, shape ``(n, D)``.
+        """
+        return torch.lerp(x, self.shift(x), mu[:, None, None].to(x.dtype))
+
+    def shift(self, x: Tensor) -> Tensor:
+        """The neighbours of tokens ``(..., B, L, D)``, CLS last."""
+        return _Gather.apply(x, *self)
 
 
 class TokenShift:
@@ -21,81 +42,67 @@ class TokenShift:
     Args:
         layout (TokenLayout): Where the tokens sit.
         num_heads (int): Heads ``H``.
+        head_width (int): Their width ``K``.
         device (torch.device): Of the tokens.
     """
 
-    def __init__(self, layout: TokenLayout, num_heads: int,
+    def __init__(self, layout: TokenLayout, num_heads: int, head_width: int,
                  device: torch.device) -> None:
-        self.num_heads = num_heads
         kept = layout.kept
         if kept is None:
             kept = torch.arange(layout.rows * layout.cols, device=device)[None]
-        self.pieces = _pieces(layout.rows, layout.cols, kept, num_heads)
-        self._ready: Dict[Tuple[int, torch.dtype], Tuple[Tensor, ...]] = {}
+        source, found, reader, read = _pieces(layout.rows, layout.cols, kept,
+                                              num_heads)
+        self.samples = len(source)
+        self.source, self.reader = source.flatten(), reader.flatten()
+        self.found, self.read = (
+            t.float().repeat_interleave(head_width // 4, -1).flatten(-2)
+            for t in (found, read))
+        self._of: Dict[int, Neighbours] = {}
 
     @classmethod
-    def of(cls, layout: TokenLayout, num_heads: int,
+    def of(cls, layout: TokenLayout, num_heads: int, head_width: int,
            device: torch.device) -> 'TokenShift':
         """As the constructor, kept for whole grids."""
         if layout.kept is not None:
-            return cls(layout, num_heads, device)
-        return _grid_shift(layout, num_heads, device)
+            return cls(layout, num_heads, head_width, device)
+        return _grid_shift(layout, num_heads, head_width, device)
+
+    def neighbours(self, frames: int) -> Neighbours:
+        """Those of as many frames; of a layout with masks, one each in turn.
+
+        Args:
+            frames (int): Product of all dimensions of the tokens but the last
+                two.
+        """
+        if frames not in self._of:
+            with torch.inference_mode(False):  # kept for training, too
+                first = torch.arange(
+                    frames // self.samples, device=self.source.device)
+                first = first[:, None] * len(self.source)
+                self._of[frames] = Neighbours(
+                    (first + self.source).flatten(), self.found,
+                    (first + self.reader).flatten(), self.read)
+        return self._of[frames]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Shift tokens of shape ``(..., B, L, D)``, CLS last."""
-        return _Gather.apply(x, *self._of_frames(x))
-
-    def mix(self, x: Tensor, mu: Tensor) -> Tensor:
-        """Each token with its neighbours: ``x~`` of eq. (3).
-
-        Args:
-            x (Tensor): Of ``n`` layers, shape ``(n, B, L, D)``.
-            mu (Tensor): Share of the neighbours, shape ``(n, D)``.
-        """
-        return torch.lerp(x, self(x), mu[:, None, None].to(x.dtype))
-
-    def _of_frames(self, x: Tensor) -> Tuple[Tensor, ...]:
-        """The pieces of as many frames as ``x`` holds."""
-        key = x.shape[:-2].numel(), x.dtype
-        if key not in self._ready:
-            with torch.inference_mode(False):  # kept for training, too
-                self._ready[key] = self._repeat(x)
-        return self._ready[key]
-
-    def _repeat(self, x: Tensor) -> Tuple[Tensor, ...]:
-        source = self.pieces[0]  # (B or 1, L, H, 4)
-        frames = x.shape[:-2].numel() // len(source)
-        first = torch.arange(frames, device=x.device) * source.numel()
-        width = x.shape[-1] // (4 * self.num_heads)
-        ready = []
-        for index, found in zip(self.pieces[::2], self.pieces[1::2]):
-            ready.append((first[:, None] + index.flatten()).flatten())
-            found = found.to(x.dtype).repeat_interleave(width, -1)
-            ready.append(found.flatten(-2))  # (B or 1, L, D)
-        return tuple(ready)
+        return self.neighbours(x.shape[:-2].numel()).shift(x)
 
 
 class _Gather(torch.autograd.Function):
-    """Take pieces of ``K / 4`` channels from elsewhere, or zeros.
-
-    Args:
-        x (Tensor): Shape ``(..., L, D)``.
-        source (Tensor): For each piece, the index of the piece it becomes.
-        found (Tensor): One where there is one, else zero, broadcast to ``x``.
-        reader (Tensor): For each piece, the index of the one that took it.
-        read (Tensor): One where there is one, else zero.
-    """
+    """:meth:`Neighbours.shift`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, source: Tensor, found: Tensor,
                 reader: Tensor, read: Tensor) -> Tensor:
-        ctx.back = reader, read
+        ctx.save_for_backward(reader, read)
         return _gather(x, source, found)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
-        return _gather(grad, *ctx.back), None, None, None, None
+        return _gather(grad, *ctx.saved_tensors), None, None, None, None
 
 
 def _gather(x: Tensor, index: Tensor, found: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ once, in ``T + n - 1`` steps instead of ``T n`` (for stacked recurrent layers:
 Appleyard et al., arXiv 1604.01946).
 """
 import functools
-from typing import List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -24,12 +24,13 @@ from .cross_rwkv import (
     ask,
 )
 from .stacked import narrow, stack
+from .token_shift import Neighbours, TokenShift
 
 
 def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
                xs: Sequence[Tensor], prompt: Prompt,
-               states: Optional[Sequence[LayerState]], around: Surroundings,
-               with_cp: bool
+               states: Optional[Sequence[LayerState]], shift: TokenShift,
+               around: Callable[[Neighbours], Surroundings], with_cp: bool
                ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
     """All frames through some layers.
 
@@ -41,7 +42,8 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
         prompt (Prompt): Of the same frames.
         states (Sequence[LayerState], optional): Of each layer after the frame
             before the first; None starts afresh.
-        around (Surroundings): What all layers and frames have in common.
+        shift (TokenShift): The spatial shift.
+        around (Callable): What the layers have in common, given neighbours.
         with_cp (bool): Whether a step keeps its inputs alone for the backward
             pass.
 
@@ -50,14 +52,15 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
         layer reads and the cell, of each frame, each ``(B, L, D)``; and the
         state of each layer after the last frame.
     """
-    n, T = len(layers), len(xs)
+    n, T, B = len(layers), len(xs), len(xs[0])
     step = advance
     if with_cp:
         step = functools.partial(checkpoint, advance, use_reentrant=False)
     answers = stack([layer.answer_weights() for layer in layers])
     asks = [layer.ask_weights() for layer in layers]
     if T == 1:  # the layers wait for each other, what they are told does not
-        told = answer(answers, prompt.of_every_layer(n), decays, around)
+        told = answer(answers, prompt.of_every_layer(n), decays,
+                      around(shift.neighbours(n * B)))
     else:
         asks = stack(asks)
 
@@ -65,6 +68,7 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
     x = state = None
     for s in range(T + n - 1):
         start, stop = max(0, s - T + 1), min(n, s + 1)  # layers at work
+        here = around(shift.neighbours((stop - start) * B))
         if s < n:  # one meets its first frame
             state = _join(state, states[s] if states else _fresh(xs[0]))
         if s < T:
@@ -74,13 +78,13 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
             x = x[:stop - start]
         if T == 1:
             x, state = ask(stack([asks[s]]), x, state, told.layers(s, s + 1),
-                           around)
+                           here)
         else:
             at = T - 1 - s  # the frame of layer 0, the latest first
             x, state = step(
                 narrow(asks, start, stop), narrow(answers, start, stop),
                 decays.layers(start, stop), x,
-                narrow(prompt, at + start, at + stop), state, around)
+                narrow(prompt, at + start, at + stop), state, here)
         if stop == n:
             outputs.append(x[-1])
             cells.append(state.c[-1])

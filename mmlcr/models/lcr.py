@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
+import functools
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch
@@ -27,9 +28,9 @@ from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
 # Frames that are read together where no gradient is kept.
 SLICE_FRAMES = 16
-# Frames of different layers that are computed together: more of them are less
-# overhead, fewer stay in the cache.
-LAYERS_TOGETHER = 4
+# Size of a tensor of several layers' frames that are computed together: larger
+# is less overhead, smaller stays in the cache.
+ELEMENTS_TOGETHER = 150_000
 
 
 class LCRState(NamedTuple):
@@ -260,31 +261,30 @@ class LCR(BaseModule):
         prompt = Prompt.of_frames(e, self.norm_e(e),
                                   state.prompt if state else None,
                                   self.temporal_shift)
-        around = Surroundings(self.cell,
-                              TokenShift.of(layout, self.num_heads, x.device),
-                              self._rotation(layout, x), self.temporal_shift,
-                              self.residual)
+        around = functools.partial(
+            Surroundings,
+            self.cell,
+            rotation=self._rotation(layout, x),
+            temporal_shift=self.temporal_shift,
+            residual=self.residual)
+        shift = TokenShift.of(layout, self.num_heads,
+                              self.embed_dims // self.num_heads, x.device)
         decays = self._decays(x.shape[-2])
 
         outputs, states = x.unbind(), []
-        together = self._layers_together(*clip.shape[::2][:2])
+        together = _layers_together(x, len(self.layers))
         for i in range(0, len(self.layers), together):
             j = min(i + together, len(self.layers))
             outputs, cells, after = run_layers(
                 self.layers[i:j], decays.layers(i, j), outputs, prompt,
-                state.layers[i:j] if state else None, around, self.with_cp
-                and torch.is_grad_enabled())
+                state.layers[i:j] if state else None, shift, around,
+                self.with_cp and torch.is_grad_enabled())
             states += after
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
         last_prompt = prompt.normed[0] if self.temporal_shift else None
         return outputs, cells, LCRState(tuple(states), last_prompt, last_frame)
-
-    def _layers_together(self, batch: int, frames: int) -> int:
-        if frames == 1:
-            return len(self.layers)
-        return max(1, LAYERS_TOGETHER // batch)
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
@@ -365,6 +365,13 @@ class LCR(BaseModule):
             raise ValueError('a state of other streams or frames: it holds '
                              f'(B, L, D) = {found}, these frames are '
                              f'{expected}')
+
+
+def _layers_together(x: Tensor, num_layers: int) -> int:
+    """How many layers take frames ``(T, B, L, D)`` together."""
+    if len(x) == 1:
+        return num_layers
+    return min(num_layers, max(1, round(ELEMENTS_TOGETHER / x[0].numel())))
 
 
 def _resize(position: Tensor, grid: torch.Size) -> Tensor:

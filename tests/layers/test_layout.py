@@ -48,7 +48,7 @@ def kept_places(rows: int, cols: int,
 @pytest.mark.parametrize('rows, cols, H, K', SIZES, ids=SIZE_IDS)
 def test_grid_shift_is_naive(rows: int, cols: int, H: int, K: int) -> None:
     x = torch.randn(3, 2, rows * cols + 1, H * K)
-    shifted = TokenShift(TokenLayout(rows, cols), H, CPU)(x)
+    shifted = TokenShift(TokenLayout(rows, cols), H, K, CPU)(x)
     places = kept_places(rows, cols, None)
     for t in range(3):
         for b in range(2):
@@ -63,7 +63,7 @@ def test_masked_shift_is_naive(rows: int, cols: int, H: int, K: int,
     masks = random_mask(2, rows, cols, dropped=rows * cols // 2)
     layout = layout_from_mask(rows, cols, masks)
     x = torch.randn(*lead, 2, layout.kept.shape[1] + 1, H * K)
-    shifted = TokenShift(layout, H, CPU)(x)
+    shifted = TokenShift(layout, H, K, CPU)(x)
     assert shifted.shape == x.shape
     for frame, frame_shifted in zip(x.view(-1, *x.shape[-3:]),
                                     shifted.view(-1, *x.shape[-3:])):
@@ -78,8 +78,8 @@ def test_mask_that_drops_nothing(rows: int, cols: int, H: int,
                                  K: int) -> None:
     x = torch.randn(3, 2, rows * cols + 1, H * K)
     nothing = torch.zeros(2, rows, cols, dtype=torch.bool)
-    masked = TokenShift(layout_from_mask(rows, cols, nothing), H, CPU)
-    whole = TokenShift(TokenLayout(rows, cols), H, CPU)
+    masked = TokenShift(layout_from_mask(rows, cols, nothing), H, K, CPU)
+    whole = TokenShift(TokenLayout(rows, cols), H, K, CPU)
     assert torch.equal(masked(x), whole(x))
 
 
@@ -87,7 +87,7 @@ def test_each_quarter_has_its_neighbour() -> None:
     """In every head: left, right, upper, lower, of the middle of 3x3."""
     H, K = 2, 8
     x = torch.arange(10.)[None, :, None].expand(1, 10, H * K)
-    middle = TokenShift(TokenLayout(3, 3), H, CPU)(x)[0, 4]
+    middle = TokenShift(TokenLayout(3, 3), H, K, CPU)(x)[0, 4]
     head = [3., 3., 5., 5., 1., 1., 7., 7.]
     assert middle.tolist() == head * H
 
@@ -97,7 +97,7 @@ def test_dropped_neighbour_counts_as_zero() -> None:
     mask[0, 1, 0] = mask[0, 2, 1] = True  # left and lower of the middle
     kept = torch.tensor([0., 1., 2., 4., 5., 6., 8., 9.])
     x = kept[None, :, None].expand(1, 8, 4) + 10
-    middle = TokenShift(layout_from_mask(3, 3, mask), 1, CPU)(x)[0, 3]
+    middle = TokenShift(layout_from_mask(3, 3, mask), 1, 4, CPU)(x)[0, 3]
     assert middle.tolist() == [0., 15., 11., 0.]
 
 
@@ -105,7 +105,7 @@ def test_dropped_neighbour_counts_as_zero() -> None:
 def test_cls_is_its_own_neighbour(masked: bool) -> None:
     """It is not changed, and no patch reads it."""
     mask = random_mask(2, 3, 4, dropped=5) if masked else None
-    shift = TokenShift(layout_from_mask(3, 4, mask), 2, CPU)
+    shift = TokenShift(layout_from_mask(3, 4, mask), 2, 8, CPU)
     x = torch.randn(2, (7 if masked else 12) + 1, 16)
     expected = shift(x)
     assert torch.equal(expected[:, -1], x[:, -1])
@@ -118,7 +118,7 @@ def test_cls_is_its_own_neighbour(masked: bool) -> None:
 @pytest.mark.parametrize('masked', [False, True], ids=['grid', 'masked'])
 def test_shift_gradcheck(masked: bool) -> None:
     mask = random_mask(2, 2, 3, dropped=2) if masked else None
-    shift = TokenShift(layout_from_mask(2, 3, mask), 1, CPU)
+    shift = TokenShift(layout_from_mask(2, 3, mask), 1, 4, CPU)
     x = torch.randn(2, 2, (4 if masked else 6) + 1, 4, dtype=torch.float64)
     assert torch.autograd.gradcheck(shift, x.requires_grad_())
 

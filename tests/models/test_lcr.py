@@ -440,7 +440,8 @@ def test_any_number_of_layers_together(T: int, together: int, redraw: Callable,
                                        ) -> None:
     model = build(redraw, torch.float64, num_layers=5)
     clip = draw_clip(1, T, dtype=torch.float64)
-    monkeypatch.setattr('mmlcr.models.lcr.LAYERS_TOGETHER', together)
+    monkeypatch.setattr('mmlcr.models.lcr.ELEMENTS_TOGETHER',
+                        together * 21 * 16)  # tokens and width of a frame
     first, state = model.forward_frames(clip)
     expected = restated(model, dict(num_layers=5), clip[0])
     assert relative_error(first[0], expected) < FLOAT64_TOLERANCE
@@ -466,6 +467,7 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
             return function(*args)
 
         monkeypatch.setattr(cross_rwkv, f'bi_wkv_{half}', counted)
+    monkeypatch.setattr('mmlcr.models.lcr.ELEMENTS_TOGETHER', 4 * 21 * 16)
     model(draw_clip(B, T))
     # keys and values of a single frame: all layers at once
     assert counts == dict(memory=1 if T == 1 else calls, read=calls)
