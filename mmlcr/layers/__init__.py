@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The parts of a Cross RWKV layer."""
 from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
+from .compiled import Functions, compiled_functions, find_compiler
 from .cross_rwkv import CrossRWKVLayer, LayerState, Prompt, Surroundings
 from .layout import TokenLayout, layout_from_mask
 from .readout import (
@@ -16,8 +17,9 @@ from .wavefront import run_layers
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
-    'CoupledCell', 'CrossRWKVLayer', 'LayerState', 'MeanReadout', 'PaperCell',
+    'CoupledCell', 'CrossRWKVLayer', 'Functions', 'LayerState', 'MeanReadout', 'PaperCell',
     'PatchStem', 'Prompt', 'Surroundings', 'TokenLayout', 'TokenShift',
-    'build_cell', 'build_readout', 'build_stem', 'layout_from_mask',
+    'build_cell', 'build_readout', 'build_stem', 'compiled_functions',
+    'find_compiler', 'layout_from_mask',
     'rotary_table', 'rotate', 'run_layers'
 ]

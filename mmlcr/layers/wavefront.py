@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmlcr.ops import BiWKVDecays
+from .compiled import Functions
 from .cross_rwkv import (
     AnswerWeights,
     AskWeights,
@@ -20,8 +21,6 @@ from .cross_rwkv import (
     LayerState,
     Prompt,
     Surroundings,
-    answer,
-    ask,
 )
 from .stacked import narrow, stack
 from .token_shift import Neighbours, TokenShift
@@ -30,7 +29,8 @@ from .token_shift import Neighbours, TokenShift
 def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
                xs: Sequence[Tensor], prompt: Prompt,
                states: Optional[Sequence[LayerState]], shift: TokenShift,
-               around: Callable[[Neighbours], Surroundings], with_cp: bool
+               around: Callable[[Neighbours], Surroundings],
+               functions: Functions, with_cp: bool
                ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
     """All frames through some layers.
 
@@ -44,6 +44,7 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
             before the first; None starts afresh.
         shift (TokenShift): The spatial shift.
         around (Callable): What the layers have in common, given neighbours.
+        functions (Functions): A layer's.
         with_cp (bool): Whether a step keeps its inputs alone for the backward
             pass.
 
@@ -53,13 +54,13 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
         state of each layer after the last frame.
     """
     n, T, B = len(layers), len(xs), len(xs[0])
-    step = advance
+    step = functools.partial(_step, functions)
     if with_cp:
-        step = functools.partial(checkpoint, advance, use_reentrant=False)
+        step = functools.partial(checkpoint, step, use_reentrant=False)
     answers = stack([layer.answer_weights() for layer in layers])
     asks = [layer.ask_weights() for layer in layers]
     if T == 1:  # the layers wait for each other, what they are told does not
-        told = answer(answers, prompt.of_every_layer(n), decays,
+        told = functions.answer(answers, prompt.of_every_layer(n), decays,
                       around(shift.neighbours(n * B)))
     else:
         asks = stack(asks)
@@ -77,7 +78,7 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
         else:
             x = x[:stop - start]
         if T == 1:
-            x, state = ask(stack([asks[s]]), x, state, told.layers(s, s + 1),
+            x, state = functions.ask(stack([asks[s]]), x, state, told.layers(s, s + 1),
                            here)
         else:
             at = T - 1 - s  # the frame of layer 0, the latest first
@@ -94,12 +95,12 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
     return outputs, cells, last_states
 
 
-def advance(asks: AskWeights, answers: AnswerWeights, decays: BiWKVDecays,
-            x: Tensor, prompt: Prompt, state: LayerState,
-            around: Surroundings) -> Tuple[Tensor, LayerState]:
-    """A step: :func:`answer`, then :func:`ask`."""
-    told = answer(answers, prompt, decays, around)
-    return ask(asks, x, state, told, around)
+def _step(functions: Functions, asks: AskWeights, answers: AnswerWeights,
+          decays: BiWKVDecays, x: Tensor, prompt: Prompt, state: LayerState,
+          around: Surroundings) -> Tuple[Tensor, LayerState]:
+    """Of layers side by side, each at a frame of its own."""
+    told = functions.answer(answers, prompt, decays, around)
+    return functions.ask(asks, x, state, told, around)
 
 
 def _fresh(x: Tensor) -> LayerState:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmaction.registry import MODELS
 from mmlcr.layers import (
     CrossRWKVLayer,
+    Functions,
     LayerState,
     Prompt,
     Surroundings,
@@ -20,6 +21,8 @@ from mmlcr.layers import (
     build_cell,
     build_readout,
     build_stem,
+    compiled_functions,
+    find_compiler,
     layout_from_mask,
     rotary_table,
     run_layers,
@@ -88,6 +91,10 @@ class LCR(BaseModule):
         with_cp (bool): Whether training keeps of a layer its inputs alone
             and computes it again in the backward pass: less memory, at the
             price of a second forward pass. Defaults to False.
+        compile_step (bool): Whether what the layers make of a frame goes
+            through ``torch.compile``: faster, after the minutes that it takes
+            for each shape. On a CPU it needs a C++ compiler, and there is a
+            warning and no compiling without. Defaults to False.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
@@ -114,6 +121,7 @@ class LCR(BaseModule):
                  readout: str = 'mean',
                  supervised_frames: int = 1,
                  with_cp: bool = False,
+                 compile_step: bool = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         for name, value in (('num_heads', num_heads), ('num_layers',
@@ -142,6 +150,7 @@ class LCR(BaseModule):
         self.rotary = rotary
         self.supervised_frames = supervised_frames
         self.with_cp = with_cp
+        self.compile_step = compile_step
 
         inputs = 2 if stem_input == 'both' else 1
         self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
@@ -271,6 +280,10 @@ class LCR(BaseModule):
                               self.embed_dims // self.num_heads, x.device)
         decays = self._decays(x.shape[-2])
 
+        functions = Functions()
+        if self.compile_step:
+            functions = compiled_functions(find_compiler())
+
         outputs, states = x.unbind(), []
         together = _layers_together(x, len(self.layers))
         for i in range(0, len(self.layers), together):
@@ -278,7 +291,7 @@ class LCR(BaseModule):
             outputs, cells, after = run_layers(
                 self.layers[i:j], decays.layers(i, j), outputs, prompt,
                 state.layers[i:j] if state else None, shift, around,
-                self.with_cp and torch.is_grad_enabled())
+                functions, self.with_cp and torch.is_grad_enabled())
             states += after
         last_frame = None
         if self.stem_input != 'frame':

@@ -207,7 +207,7 @@ class _Memory(torch.autograd.Function):
         grad_w = torch.zeros_like(whole[..., 0])
         if grad_states is not None:
             summed = keys[..., :2 * K]
-            grad_sums = _pass_on(grad_states.clone(), whole, half, B)
+            grad_sums = _pass_on(grad_states, whole, half, B)
             grad_summed = _bmm(values, grad_sums.mT)  # (..., G, C, 2K)
             grad_w = _from_edges(grad_summed * summed, B, H)
             passed = (grad_sums * states.roll(K, -2)).sum(-1)
@@ -333,26 +333,26 @@ def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
     second half, the other the other way: what is passed on of gradients, too.
 
     Args:
-        sums (Tensor): Shape ``(..., G, 2K, V)``; overwritten.
+        sums (Tensor): Shape ``(..., G, 2K, V)``.
         whole (Tensor): Decay of a chunk, shape ``(..., H, K, 1)``.
         half (Tensor): Of half a chunk, shape ``(..., H, K, 1)``.
         B (int): Batch.
     """
     H, K, _ = half.shape[-3:]
+    whole, half = whole.unsqueeze(-4), half.unsqueeze(-4)  # (..., 1, H, K, 1)
     states = torch.empty_like(sums)
     frames = [t.unflatten(-3, (B, H, -1)) for t in (sums, states)]
     (down, up), (before, after) = (t.split(K, -2) for t in frames)
-    whole, half = whole.unsqueeze(-4), half[..., None, :, None, :, :]
-    up.mul_(half)
-    down.mul_(half)
-    downs, ups = down.unbind(-3), up.unbind(-3)  # (..., B, H, K, V)
-    for n in range(1, len(ups) - 1):
-        ups[n].addcmul_(ups[n - 1], whole)
-        downs[-1 - n].addcmul_(downs[-n], whole)
-    before[..., 0, :, :].zero_()
-    after[..., -1, :, :].zero_()
-    into(before[..., 1:, :, :], torch.mul, up[..., :-1, :, :], half)
-    into(after[..., :-1, :, :], torch.mul, down[..., 1:, :, :], half)
+    for source, target, order in ((up, before, 1), (down, after, -1)):
+        sources, targets = source.unbind(-3)[::order], target.unbind(-3)
+        targets = targets[::order]  # each (..., B, H, K, V)
+        targets[0].zero_()
+        passed = None
+        for own, new in zip(sources, targets[1:]):
+            own = own * half
+            passed = own if passed is None else torch.addcmul(
+                own, passed, whole)
+            into(new, torch.mul, passed, half)
     return states
 
 

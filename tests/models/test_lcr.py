@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmaction.registry import MODELS
-from mmlcr.layers import cross_rwkv
+from mmlcr.layers import compiled_functions, cross_rwkv, find_compiler
 from mmlcr.models import LCR
 from mmlcr.models.lcr import SLICE_FRAMES
 from mmlcr.ops import bi_wkv_naive
@@ -458,6 +458,7 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers share a call along the diagonals, frames of a batch anyway."""
     model, counts = build(redraw, num_layers=8), dict(memory=0, read=0)
+    monkeypatch.setattr('mmlcr.models.lcr.ELEMENTS_TOGETHER', 4 * 21 * 16)
     for half in counts:
         function = getattr(cross_rwkv, f'bi_wkv_{half}')
 
@@ -467,10 +468,70 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
             return function(*args)
 
         monkeypatch.setattr(cross_rwkv, f'bi_wkv_{half}', counted)
-    monkeypatch.setattr('mmlcr.models.lcr.ELEMENTS_TOGETHER', 4 * 21 * 16)
     model(draw_clip(B, T))
     # keys and values of a single frame: all layers at once
     assert counts == dict(memory=1 if T == 1 else calls, read=calls)
+
+
+@pytest.mark.parametrize('dropped', [0, 7, 15])
+def test_tokens_processed_after_a_mask(dropped: int, redraw: Callable,
+                                       monkeypatch: pytest.MonkeyPatch
+                                       ) -> None:
+    """A dropped token is in no product of the layers."""
+    model, tokens = build(redraw, num_layers=8), set()
+    for name in ('linear', 'add_linear', 'layer_norm', 'bi_wkv_read'):
+        function = getattr(cross_rwkv, name)
+
+        def seen(x: Tensor, *args: Any,
+                 function: Callable = function) -> Tensor:
+            tokens.add(x.shape[2])
+            return function(x, *args)
+
+        monkeypatch.setattr(cross_rwkv, name, seen)
+    model(draw_clip(), draw_mask(2, 5, 4, dropped))
+    assert tokens == {20 - dropped + 1}
+
+
+# ---- compiled
+
+
+@pytest.mark.skipif(find_compiler() is None, reason='needs a C++ compiler')
+@pytest.mark.parametrize('train', [False, True], ids=['test', 'train'])
+def test_compiled_step_is_the_same_in_one_graph(train: bool, redraw: Callable,
+                                                relative_error: Callable
+                                                ) -> None:
+    model, clip = build(redraw, num_layers=1), draw_clip(1, 2)
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    results = []
+    for model.compile_step in (False, True):
+        with torch.set_grad_enabled(train):
+            _, state = model.forward_step(clip[:, :, 0])
+            feature, _ = model.forward_step(clip[:, :, 1], state)
+        results.append([feature])
+        if train:
+            feature.square().sum().backward()
+            results[-1] += [p.grad for p in model.parameters()]
+            model.zero_grad()
+    for eager, compiled in zip(*results):
+        if eager.norm() == 0:
+            assert compiled.norm() < FLOAT32_TOLERANCE
+        else:
+            assert relative_error(compiled, eager) < FLOAT32_TOLERANCE
+    assert counters['graph_break'] == {}
+    # answer, and ask of the first and of a later frame
+    assert counters['stats']['unique_graphs'] == 3
+
+
+def test_no_compiler_is_a_warning(redraw: Callable,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    model, clip = build(redraw, compile_step=True), draw_clip(1, 1)
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    compiled_functions.cache_clear()
+    with pytest.warns(UserWarning, match='C\\+\\+ compiler'):
+        compiled = model(clip)
+    model.compile_step = False
+    assert torch.equal(compiled, model(clip))
 
 
 @pytest.mark.parametrize('name', ['default', 'difference'])
