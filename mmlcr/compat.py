@@ -19,6 +19,7 @@ from typing import Any, Callable
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OptimWrapper
 
 _DRN = 'mmaction.models.localizers.drn'
 
@@ -72,6 +73,19 @@ def _drn_is_there() -> bool:
                  for path in spec.submodule_search_locations]
     return importlib.machinery.PathFinder.find_spec(
         'drn', locations) is not None
+
+
+def prepare_for_compile() -> None:
+    """Make MMEngine's ``compile`` key work, which compiles ``train_step``.
+
+    torch cannot trace the optimizer's step as MMEngine makes it: it stays as
+    it is. So do LCR's loops over layers and frames, which would be unrolled;
+    the functions that they call are compiled.
+    """
+    from mmlcr.models import LCR
+    OptimWrapper.update_params = torch.compiler.disable(
+        OptimWrapper.update_params)
+    LCR._run = torch.compiler.disable(LCR._run, recursive=False)
 
 
 def allow_mmengine_checkpoints() -> None:

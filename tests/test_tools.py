@@ -213,8 +213,9 @@ def test_get_flops_of_jester(tmp_path: Path) -> None:
 def test_benchmark(tmp_path: Path) -> None:
     output = run(
         'benchmark.py', 'configs/lcr_motion.py', '--shape', 2, 16, 16,
-        '--others', 'TSM-MobileNetV2', '--repeats', 1, '--threads', 1, '--out',
-        'out', cwd=tmp_path)
+        '--parts', 'operator', 'clip', 'step', 'memory', '--others',
+        'TSM-MobileNetV2', '--repeats', 1, '--threads', 1, '--out', 'out',
+        cwd=tmp_path)
     report = (tmp_path / 'out/benchmark.md').read_text()
     assert report in output
     result = json.loads((tmp_path / 'out/benchmark.json').read_text())
@@ -228,6 +229,9 @@ def test_benchmark(tmp_path: Path) -> None:
     floor = result['multiply_adds'] / rate
     assert result['clip_over_floor'] == pytest.approx(taken['clip: LCR'] /
                                                       floor)
+    assert 0 < result['bfloat16_error'] < 1
+    assert all(peak > 0 for peak in result['peak_mebibytes'].values())
+    assert (tmp_path / 'out/growth.png').stat().st_size > 1000
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""How long the operator, a clip, a frame and a training step take.
+"""What the operator, a clip, a frame and a training step cost.
 
 Beside them, in the same process and in turns, scaled-dot-product attention,
 MMAction2's own models, built from the configs it ships, and the floor: the
@@ -7,34 +7,42 @@ multiply-adds of the clip at the rate of a large matrix product. Read ratios of
 one run; a machine's load changes all of its figures alike.
 """
 import argparse
+import copy
 import json
 import os
 import os.path as osp
 import platform
-import time
-from statistics import median
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import cv2
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.utils import ProgressBar
+from mmengine.runner import load_checkpoint
 from torch import Tensor
 
 import mmaction
 import mmlcr  # repairs the published stack before all else
 from mmaction.registry import MODELS
 from mmlcr.apis import (
+    Case,
     add_model_arguments,
     build_model_and_clip,
+    can_measure_memory,
+    markdown,
+    measure,
     multiply_adds,
     num_parameters,
+    peak_memory,
+    plot_growth,
 )
 from mmlcr.ops import bi_wkv
 
 GEMM_SIZE = 2048
-PARTS = ('operator', 'clip', 'step')
+PARTS = ('operator', 'clip', 'step', 'frames', 'side', 'batch', 'memory')
+GROWTH = dict(frames=(4, 8, 16, 32), side=(112, 160, 224, 320),
+              batch=(1, 2, 4, 8))
+LONG_CLIP = 512  # frames
 CHEAPEST = 'TSM-MobileNetV2'  # what a frame is compared with
 OTHERS = {
     CHEAPEST:
@@ -53,15 +61,6 @@ OTHERS = {
 }
 
 
-class Case(NamedTuple):
-    """Something to be timed; its ratio is to the case ``base`` of its part."""
-    part: str
-    name: str
-    run: Callable[[], object]
-    base: str
-    note: str
-
-
 def operator_cases(heads: int, width: int) -> List[Case]:
     """Bi-WKV and attention, forward and backward."""
 
@@ -73,7 +72,7 @@ def operator_cases(heads: int, width: int) -> List[Case]:
         return run
 
     cases = []
-    for batch, tokens in ((8, 197), (1, 196), (1, 784), (1, 3136)):
+    for batch, tokens in ((8, 197), (1, 49), (1, 196), (1, 784), (1, 3136)):
         r, k, v = torch.randn(3, batch, tokens, heads, width)
         w = -torch.exp(torch.linspace(-5, 1, width)).repeat(heads, 1)
         u = torch.randn(heads, width)
@@ -84,12 +83,13 @@ def operator_cases(heads: int, width: int) -> List[Case]:
         ]
         note = f'batch {batch}, {tokens} tokens, {heads} heads of {width}'
         attention = f'attention, {batch} x {tokens}'
+        size = tokens if batch == 1 else 0  # these show the growth
         cases += [
             Case('operator', attention,
                  both_ways(F.scaled_dot_product_attention, q, k, v), attention,
-                 note),
+                 note, size, True),
             Case('operator', f'Bi-WKV, {batch} x {tokens}',
-                 both_ways(bi_wkv, *leaves), attention, note)
+                 both_ways(bi_wkv, *leaves), attention, note, size, True)
         ]
     return cases
 
@@ -98,8 +98,8 @@ def clip_cases(model: torch.nn.Module, clip: Tensor,
                others: Dict[str, str]) -> List[Case]:
     """A clip of the config's model and of MMAction2's."""
     cases = [
-        Case('clip', 'LCR', lambda: model.cls_head(model.backbone(clip)),
-             'LCR', describe(model, clip))
+        Case('clip', 'LCR', scores(model, clip), 'LCR',
+             describe(model, clip))
     ]
     for name, config in others.items():
         other, inputs = build_other(config)
@@ -112,7 +112,8 @@ def clip_cases(model: torch.nn.Module, clip: Tensor,
     return cases
 
 
-def frame_case(model: torch.nn.Module, clip: Tensor, base: str) -> Case:
+def frame_case(model: torch.nn.Module, clip: Tensor, name: str,
+               base: str) -> Case:
     """One more frame of a stream that is running."""
     with torch.no_grad():
         _, state = model.backbone.forward_step(clip[:, :, 0])
@@ -121,8 +122,54 @@ def frame_case(model: torch.nn.Module, clip: Tensor, base: str) -> Case:
         feature, _ = model.backbone.forward_step(clip[:, :, 1], state)
         return model.cls_head(feature)
 
-    return Case('clip', 'LCR, one more frame', step, base,
-                describe(model, clip[:, :, 0]))
+    return Case('clip', name, step, base, describe(model, clip[:, :, 0]))
+
+
+def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
+               compiled: bool) -> List[Case]:
+    """Clip and frame in bfloat16, and compiled."""
+
+    def bfloat16(run: Callable) -> Callable:
+
+        def autocast() -> object:
+            with torch.autocast('cpu', torch.bfloat16):
+                return run()
+
+        return autocast
+
+    cases = [frame_case(model, clip, 'LCR, one more frame', base)]
+    ways = [('bf16 autocast', model, bfloat16)]
+    if compiled:
+        model = copy.deepcopy(model)
+        model.backbone.compile_step = True
+        ways.append(('compiled', model, lambda run: run))
+    for way, model, wrap in ways:
+        cases.append(
+            Case('clip', f'LCR, {way}', wrap(scores(model, clip)), 'LCR',
+                 describe(model, clip)))
+        frame = frame_case(model, clip, f'LCR, one more frame, {way}', base)
+        cases.append(frame._replace(run=wrap(frame.run)))
+    return cases
+
+
+def growth_cases(model: torch.nn.Module, clip: Tensor,
+                 parts: List[str]) -> List[Case]:
+    """Clips of more frames, larger ones, and more of them."""
+    B, channels, T, height, _ = clip.shape
+    cases = []
+    for part in parts:
+        for size in GROWTH[part]:
+            if part == 'frames':
+                shape = (B, channels, size, *clip.shape[3:])
+            elif part == 'side':
+                shape = (B, channels, T, size, size)
+            else:
+                shape = (size, *clip.shape[1:])
+            inputs = torch.randn(shape)
+            cases.append(
+                Case(part, f'LCR, {size}', scores(model, inputs),
+                     f'LCR, {GROWTH[part][0]}', describe(model, inputs), size))
+    return cases
 
 
 def step_cases(model: torch.nn.Module, clip: Tensor) -> List[Case]:
@@ -141,9 +188,10 @@ def step_cases(model: torch.nn.Module, clip: Tensor) -> List[Case]:
 
     note = 'batch 4, forward and backward'
     return [
-        Case('step', 'all tokens', lambda: train(None), 'all tokens', note),
+        Case('step', 'all tokens', lambda: train(None), 'all tokens', note,
+             grad=True),
         Case('step', 'half of the tokens dropped', lambda: train(mask),
-             'all tokens', note)
+             'all tokens', note, grad=True)
     ]
 
 
@@ -169,48 +217,81 @@ def describe(model: torch.nn.Module, inputs: Tensor) -> str:
             f'{"x".join(map(str, inputs.shape))}')
 
 
-def measure(cases: List[Case], repeats: int) -> Dict[Tuple[str, str], float]:
-    """Median seconds of each case; all run once a round, in turns."""
-    seconds: Dict[Tuple[str, str], List[float]] = {}
-    progress = ProgressBar((repeats + 1) * len(cases))
-    for turn in range(repeats + 1):
-        for case in cases:
-            grad = case.part in ('operator', 'step')
-            with torch.set_grad_enabled(grad):
-                start = time.perf_counter()
-                case.run()
-                taken = time.perf_counter() - start
-            if turn:  # the first one warms up
-                seconds.setdefault((case.part, case.name), []).append(taken)
-            progress.update()
-    print()
-    return {key: median(values) for key, values in seconds.items()}
+def scores(model: torch.nn.Module, clip: Tensor) -> Callable[[], Tensor]:
+    """The scores of a clip, when called."""
+    return lambda: model.cls_head(model.backbone(clip))
 
 
-def table(cases: List[Case], medians: Dict[Tuple[str, str], float]) -> str:
-    """Markdown, a table a part."""
-    lines: List[str] = []
-    for part in PARTS:
-        mine = [case for case in cases if case.part == part]
-        if not mine:
-            continue
-        lines += [
-            f'| {part} | | ms | ratio | to |', '|---|---|---|---|---|'
-        ]
-        for case in mine:
-            taken = medians[part, case.name]
-            ratio = taken / medians[part, case.base]
-            lines.append(f'| {case.name} | {case.note} | {1e3 * taken:.1f} | '
-                         f'{ratio:.2f} | {case.base} |')
-        lines.append('')
-    return '\n'.join(lines)
+def prepare_clip(args: argparse.Namespace, frames: int) -> Callable:
+    """Inference on a clip that takes no memory of its own."""
+    model, clip = prepare(args)
+    clip = clip[:, :, :1].expand(-1, -1, frames, -1, -1)
+
+    def run() -> None:
+        with torch.no_grad():
+            scores(model, clip)()
+
+    return run
+
+
+def prepare_step(args: argparse.Namespace, with_cp: bool) -> Callable:
+    """A training step, the gradients of the weights being there."""
+    model, clip = prepare(args)
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    model.train().backbone.with_cp = with_cp
+    return lambda: scores(model, clip)().square().sum().backward()
+
+
+def prepare(args: argparse.Namespace) -> Tuple[torch.nn.Module, Tensor]:
+    """Model and clip of the arguments, in a process that may be new."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    model, clip = build_model_and_clip(args)
+    if args.checkpoint:
+        load_checkpoint(model, args.checkpoint, map_location='cpu')
+    return model, clip
+
+
+def measure_memory(args: argparse.Namespace) -> Dict[str, float]:
+    """Peaks beyond model and input in MiB."""
+    frames = args.shape[0]
+    return {
+        f'inference, {frames} frames': peak_memory(prepare_clip, args, frames),
+        f'inference, {LONG_CLIP} frames':
+        peak_memory(prepare_clip, args, LONG_CLIP),
+        'training step': peak_memory(prepare_step, args, False),
+        'training step, checkpointed': peak_memory(prepare_step, args, True),
+    }
+
+
+def memory_table(peaks: Dict[str, float]) -> str:
+    """Markdown."""
+    bases = list(peaks)[::2]
+    lines = ['| memory | peak, MiB | ratio | to |', '|---|---|---|---|']
+    for index, (name, peak) in enumerate(peaks.items()):
+        base = bases[index // 2]
+        lines.append(f'| {name} | {peak:.0f} | {peak / peaks[base]:.2f} | '
+                     f'{base} |')
+    return '\n'.join(lines + [''])
+
+
+def bfloat16_error(model: torch.nn.Module, clip: Tensor) -> float:
+    """Of the scores, in norm, relative to those in float32."""
+    with torch.no_grad():
+        exact = scores(model, clip)()
+        with torch.autocast('cpu', torch.bfloat16):
+            rounded = scores(model, clip)()
+    return ((rounded.float() - exact).norm() / exact.norm()).item()
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Time the operator, a clip, a frame and a training step '
-        "beside attention and MMAction2's models")
+        description='Measure the operator, a clip, a frame and a training '
+        "step beside attention and MMAction2's models, and how a clip grows")
     add_model_arguments(parser)
+    parser.add_argument(
+        '--checkpoint', help='weights; as initialised without')
     parser.add_argument(
         '--parts', nargs='+', choices=PARTS, default=PARTS, help='of these')
     parser.add_argument(
@@ -219,42 +300,50 @@ def parse_args() -> argparse.Namespace:
         choices=list(OTHERS),
         default=list(OTHERS),
         help="MMAction2's models to time a clip of")
+    parser.add_argument(
+        '--compiled',
+        action='store_true',
+        help='time LCR with compile_step=True as well; compiling takes '
+        'a minute or two')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument(
-        '--out', help='folder for benchmark.json and benchmark.md')
+        '--out',
+        help='folder for benchmark.json, benchmark.md and growth.png')
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
-    if args.repeats < 1:
-        raise SystemExit(f'--repeats must be positive, got {args.repeats}')
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    model, clip = build_model_and_clip(args)
-
+def make_cases(args: argparse.Namespace, model: torch.nn.Module,
+               clip: Tensor) -> List[Case]:
+    """All that is to be timed."""
     cases: List[Case] = []
     if 'operator' in args.parts:
         heads = model.backbone.num_heads
         cases += operator_cases(heads, model.backbone.embed_dims // heads)
     if 'clip' in args.parts:
         a, b = torch.randn(2, GEMM_SIZE, GEMM_SIZE)
-        count = multiply_adds(model, clip)
         cases += clip_cases(model, clip,
                             {name: OTHERS[name]
                              for name in args.others})
-        cases += [
-            frame_case(model, clip,
-                       CHEAPEST if CHEAPEST in args.others else 'LCR'),
+        base = CHEAPEST if CHEAPEST in args.others else 'LCR'
+        cases += other_ways(model, clip, base, args.compiled)
+        cases.append(
             Case('clip', 'matrix product', lambda: a @ b, 'LCR',
-                 f'{GEMM_SIZE} in each dimension')
-        ]
+                 f'{GEMM_SIZE} in each dimension'))
     if 'step' in args.parts:
         cases += step_cases(model, clip)
+    return cases + growth_cases(
+        model, clip, [part for part in args.parts if part in GROWTH])
 
+
+def main() -> None:
+    args = parse_args()
+    if args.repeats < 1:
+        raise SystemExit(f'--repeats must be positive, got {args.repeats}')
+    model, clip = prepare(args)
+    cases = make_cases(args, model, clip)
     medians = measure(cases, args.repeats)
-    text = table(cases, medians)
+    text = markdown(cases, medians)
     result = dict(
         milliseconds={
             f'{part}: {name}': 1e3 * value
@@ -269,15 +358,21 @@ def main() -> None:
             torch=torch.__version__,
             opencv=cv2.__version__,
             mmlcr=mmlcr.__version__))
+    if 'memory' in args.parts and can_measure_memory():
+        result['peak_mebibytes'] = measure_memory(args)
+        text += f'\n{memory_table(result["peak_mebibytes"])}'
     if 'clip' in args.parts:
+        count = multiply_adds(model, clip)
         floor = count / GEMM_SIZE**3 * medians['clip', 'matrix product']
         result.update(
             multiply_adds=count,
             floor_milliseconds=1e3 * floor,
-            clip_over_floor=medians['clip', 'LCR'] / floor)
+            clip_over_floor=medians['clip', 'LCR'] / floor,
+            bfloat16_error=bfloat16_error(model, clip))
         text += (f'\n{count / 1e9:.1f} G multiply-adds at the rate of the '
                  f'matrix product: {1e3 * floor:.1f} ms, of which the clip is '
-                 f'{result["clip_over_floor"]:.2f} times.\n')
+                 f'{result["clip_over_floor"]:.2f} times. Scores in bfloat16 '
+                 f'differ by {result["bfloat16_error"]:.1e}, relative.\n')
     print(text)
     print(f'{args.threads} threads, medians of {args.repeats}, torch '
           f'{torch.__version__}, {result["machine"]}')
@@ -287,6 +382,7 @@ def main() -> None:
             json.dump(result, file, indent=1)
         with open(osp.join(args.out, 'benchmark.md'), 'w') as file:
             file.write(text)
+        plot_growth(cases, medians, osp.join(args.out, 'growth.png'))
 
 
 if __name__ == '__main__':

@@ -13,9 +13,20 @@ from .launch import (
     load_config,
     set_work_dir,
 )
+from .measure import (
+    Case,
+    Medians,
+    can_measure_memory,
+    markdown,
+    measure,
+    peak_memory,
+    plot_growth,
+)
 
 __all__ = [
-    'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
-    'build_model_and_clip', 'build_runner', 'load_config', 'multiply_adds',
-    'num_parameters', 'set_work_dir'
+    'Case', 'Medians', 'add_common_arguments', 'add_config_arguments',
+    'add_model_arguments', 'build_model_and_clip', 'build_runner',
+    'can_measure_memory', 'load_config', 'markdown', 'measure',
+    'multiply_adds', 'num_parameters', 'peak_memory', 'plot_growth',
+    'set_work_dir'
 ]

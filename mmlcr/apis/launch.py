@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 import mmlcr
 from mmaction.registry import RUNNERS
+from mmlcr.compat import prepare_for_compile
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +105,8 @@ def build_runner(config: Config, args: argparse.Namespace) -> Runner:
                           dict(
                               type='MMDistributedDataParallel',
                               device_ids=None))
+    if config.get('compile'):
+        prepare_for_compile()
     if 'runner_type' in config:
         return RUNNERS.build(config)
     return Runner.from_cfg(config)

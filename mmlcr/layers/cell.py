@@ -57,12 +57,17 @@ class CoupledCell:
     def gate(self, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """The forget gate of the edge prompt, of ``n`` layers.
 
+        In float32 or wider: in half precision, a gate that forgets little
+        would be rounded to one that never forgets.
+
         Args:
             e (Tensor): Shape ``(n, B, L, D)``.
             weight (Tensor): ``W_f``, shape ``(n, D, D)``.
             bias (Tensor): ``b_f``, shape ``(n, D)``.
         """
-        return torch.sigmoid(add_linear(bias[:, None], e, weight))
+        logit = add_linear(bias[:, None], e, weight)
+        return torch.sigmoid(
+            logit.to(torch.promote_types(logit.dtype, torch.float32)))
 
     def __call__(self, candidate: Tensor, forget_gate: Tensor,
                  c: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The registered models."""
 from .lcr import LCR, LCRState
+from .lcr_data_preprocessor import LCRDataPreprocessor
 from .lcr_head import LCRHead
 from .lcr_recognizer import LCRRecognizer
 
-__all__ = ['LCR', 'LCRHead', 'LCRRecognizer', 'LCRState']
+__all__ = [
+    'LCR', 'LCRDataPreprocessor', 'LCRHead', 'LCRRecognizer', 'LCRState'
+]

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
 import functools
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -171,6 +171,8 @@ class LCR(BaseModule):
             CrossRWKVLayer(embed_dims, num_heads, hidden_rate, temporal_shift,
                            self.cell.has_weights) for _ in range(num_layers)
         ])
+        # from bytes to what the stem reads, set by the recognizer
+        self.convert: Optional[Callable[[Tensor], Tensor]] = None
         # of h and of c, each with the heads of a layer
         self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
 
@@ -190,7 +192,8 @@ class LCR(BaseModule):
 
         Args:
             clip (Tensor): RGB and edge map, shape
-                ``(B, 4, T, height, width)``. Without edge prompt, the fourth
+                ``(B, 4, T, height, width)``, normalized, or bytes that are
+                converted slice by slice. Without edge prompt, the fourth
                 channel may be missing and is ignored.
             tube_mask (Tensor, optional): Bool, shape ``(B, rows, cols)``,
                 True where a patch is dropped in every frame.
@@ -259,6 +262,8 @@ class LCR(BaseModule):
         tube_mask: Optional[Tensor]
     ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
         """What the last layer gives and its cell for each frame, the state."""
+        if clip.dtype == torch.uint8:
+            clip = self._converted(clip)
         height, width = clip.shape[3:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
@@ -298,6 +303,13 @@ class LCR(BaseModule):
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
         last_prompt = prompt.normed[0] if self.temporal_shift else None
         return outputs, cells, LCRState(tuple(states), last_prompt, last_frame)
+
+    def _converted(self, clip: Tensor) -> Tensor:
+        if self.convert is None:
+            raise ValueError(
+                'a clip of bytes: only LCRRecognizer with LCRDataPreprocessor '
+                'tells LCR how to normalize them')
+        return self.convert(clip)
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""

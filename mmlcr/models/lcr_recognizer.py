@@ -8,6 +8,7 @@ from torch import Tensor
 from mmaction.models.recognizers import Recognizer3D
 from mmaction.registry import MODELS
 from mmaction.utils import OptSampleList
+from .lcr_data_preprocessor import LCRDataPreprocessor
 
 
 @MODELS.register_module()
@@ -29,6 +30,8 @@ class LCRRecognizer(Recognizer3D):
             raise ValueError(
                 'to_rgb=True of the data preprocessor drops the edge map, '
                 'the fourth channel: decode to RGB and set to_rgb=False')
+        if isinstance(self.data_preprocessor, LCRDataPreprocessor):
+            self.backbone.convert = self.data_preprocessor.convert
 
     def extract_feat(self,
                      inputs: Tensor,

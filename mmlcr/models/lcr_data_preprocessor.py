@@ -1,0 +1,44 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A data preprocessor that leaves long test clips in bytes."""
+from typing import Any, List, Tuple
+
+from mmengine.model import stack_batch
+from torch import Tensor
+
+from mmaction.models.data_preprocessors import ActionDataPreprocessor
+from mmaction.registry import MODELS
+
+
+@MODELS.register_module()
+class LCRDataPreprocessor(ActionDataPreprocessor):
+    """Normalizes in training as its base, in testing frames as they are read.
+
+    A clip of bytes in float32 is four times as large. So in testing it stays
+    as it is, and :class:`LCR` has it converted slice by slice. Arguments are
+    those of :class:`mmaction.models.ActionDataPreprocessor`, with format shape
+    ``'NCTHW'`` only.
+
+    Raises:
+        ValueError: For another format shape.
+    """
+
+    def __init__(self, *, format_shape: str = 'NCTHW', **kwargs: Any) -> None:
+        if format_shape != 'NCTHW':
+            raise ValueError("LCR reads clips of format shape 'NCTHW', got "
+                             f'{format_shape!r}')
+        super().__init__(format_shape=format_shape, **kwargs)
+
+    def preprocess(self,
+                   inputs: List[Tensor],
+                   data_samples: list,
+                   training: bool = False) -> Tuple[Tensor, list]:
+        """Stack clips ``(clips, 4, T, height, width)``; see the class."""
+        if training:
+            return super().preprocess(inputs, data_samples, training)
+        return stack_batch(inputs), data_samples
+
+    def convert(self, frames: Tensor) -> Tensor:
+        """Normalize bytes ``(B, 4, T, height, width)``."""
+        if self._enable_normalize:
+            return (frames - self.mean) / self.std
+        return frames.float()
