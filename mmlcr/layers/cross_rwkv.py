@@ -141,9 +141,16 @@ class CrossRWKVLayer(BaseModule):
             nn.init.constant_(self.forget.bias, FORGET_BIAS)
 
     def answer_weights(self) -> AnswerWeights:
-        """Weights for :func:`answer`."""
+        """Weights for :func:`answer`.
+
+        Values without a mean along a head: what is read of them has none
+        then, and the norm of eq. (7) need not take it.
+        """
         forget = self.forget
-        return AnswerWeights(self.mu_e, self.key_value.weight,
+        key, value = self.key_value.weight.chunk(2)
+        value = value.unflatten(0, self.decay.shape)  # (H, K, inputs)
+        value = value - value.mean(1, keepdim=True)
+        return AnswerWeights(self.mu_e, torch.cat([key, value.flatten(0, 1)]),
                              None if forget is None else forget.weight,
                              None if forget is None else forget.bias)
 
@@ -172,9 +179,6 @@ def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
            around: Surroundings) -> Answer:
     """Keys and values, eq. (5), summed up for eq. (6), and forget gate.
 
-    Values have no mean along a head, so that what is read of them has none,
-    and the norm of eq. (7) need not take it.
-
     Args:
         weights (AnswerWeights): Of ``n`` layers.
         prompt (Prompt): Of a frame for each.
@@ -187,8 +191,7 @@ def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
         mixed = torch.cat([mixed, prompt.normed - prompt.before], dim=-1)
     key_value = linear(mixed, weights.key_value)
     k, v = key_value.unflatten(-1, (2, decays.w.shape[-2], -1)).unbind(-3)
-    memory = bi_wkv_memory(
-        rotate(k, rotation), v - v.mean(-1, keepdim=True), decays)
+    memory = bi_wkv_memory(rotate(k, rotation), v, decays)
     gate = cell.gate(prompt.e, weights.forget, weights.forget_bias)
     return Answer(memory, gate)
 
