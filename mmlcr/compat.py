@@ -1,13 +1,14 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Repairs of the published MMAction2 stack, only where it is broken.
 
-Three faults meet whoever installs MMAction2 1.2.0 from the registry today:
+Four faults meet whoever installs MMAction2 1.2.0 from the registry today:
 
 - ``mmaction.models`` imports ``localizers.drn``, which the wheel lacks
   (open-mmlab/mmaction2 issue 2714): an empty stand-in takes its place.
 - torch >= 2.6 loads checkpoints with ``weights_only=True`` and refuses those
   that MMEngine writes: the few classes that they hold are allowed, and
   nothing else, so that loading never runs foreign code.
+- MMEngine's ``compile`` key has torch trace the optimizer's step, which fails.
 - Without mmcv the error names a module that nobody knows how to install.
 """
 import importlib.machinery
@@ -83,9 +84,10 @@ def prepare_for_compile() -> None:
     the functions that they call are compiled.
     """
     from mmlcr.models import LCR
-    OptimWrapper.update_params = torch.compiler.disable(
-        OptimWrapper.update_params)
-    LCR._run = torch.compiler.disable(LCR._run, recursive=False)
+    update, run = OptimWrapper.update_params, LCR._run
+    OptimWrapper.update_params = torch.compiler.disable(update)
+    LCR._run = torch.compiler.disable(  # type: ignore[method-assign]
+        run, recursive=False)
 
 
 def allow_mmengine_checkpoints() -> None:

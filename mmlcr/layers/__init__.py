@@ -17,9 +17,9 @@ from .wavefront import run_layers
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
-    'CoupledCell', 'CrossRWKVLayer', 'Functions', 'LayerState', 'MeanReadout', 'PaperCell',
-    'PatchStem', 'Prompt', 'Surroundings', 'TokenLayout', 'TokenShift',
-    'build_cell', 'build_readout', 'build_stem', 'compiled_functions',
-    'find_compiler', 'layout_from_mask',
-    'rotary_table', 'rotate', 'run_layers'
+    'CoupledCell', 'CrossRWKVLayer', 'Functions', 'LayerState',
+    'MeanReadout', 'PaperCell', 'PatchStem', 'Prompt', 'Surroundings',
+    'TokenLayout', 'TokenShift', 'build_cell', 'build_readout', 'build_stem',
+    'compiled_functions', 'find_compiler', 'layout_from_mask', 'rotary_table',
+    'rotate', 'run_layers'
 ]

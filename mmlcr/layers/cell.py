@@ -54,7 +54,8 @@ class CoupledCell:
     """
     has_weights = True
 
-    def gate(self, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def gate(self, e: Tensor, weight: Optional[Tensor],
+             bias: Optional[Tensor]) -> Tensor:
         """The forget gate of the edge prompt, of ``n`` layers.
 
         In float32 or wider: in half precision, a gate that forgets little
@@ -65,6 +66,7 @@ class CoupledCell:
             weight (Tensor): ``W_f``, shape ``(n, D, D)``.
             bias (Tensor): ``b_f``, shape ``(n, D)``.
         """
+        assert weight is not None and bias is not None
         logit = add_linear(bias[:, None], e, weight)
         return torch.sigmoid(
             logit.to(torch.promote_types(logit.dtype, torch.float32)))

@@ -33,7 +33,8 @@ def compiled_functions(compiler: Optional[str]) -> Functions:
     if compiler is None:
         warnings.warn(
             'compile_step=True needs a C++ compiler (CXX, g++ or clang++), '
-            'and there is none: LCR runs without being compiled')
+            'and there is none: LCR runs without being compiled',
+            stacklevel=2)
         return Functions()
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, VARIANTS)

@@ -17,7 +17,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
-from .cell import Cell, build_cell, hidden_state
+from .cell import Cell, hidden_state
 from .rotary import rotate
 from .stacked import add_linear, layer_norm, linear
 from .token_shift import Neighbours
@@ -87,8 +87,8 @@ class Prompt(NamedTuple):
 
     def of_every_layer(self, n: int) -> 'Prompt':
         """One frame, for ``n`` layers."""
-        return Prompt(*(None if t is None else t.expand(n, -1, -1, -1)
-                        for t in self))
+        return Prompt._make(None if t is None else t.expand(n, -1, -1, -1)
+                            for t in self)
 
 
 class Surroundings(NamedTuple):
@@ -246,7 +246,7 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
 
 
 def _norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """LN_head of eq. (7) of ``(n, B, L, H, K)`` where the mean is zero."""
+    """LN_head of equation (7), ``(n, B, L, H, K)``; their mean is zero."""
     variance = (y * y).mean(-1, keepdim=True)
     y = y * torch.rsqrt(variance + NORM_EPS)
     weight, bias = (

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Token shift, eq. (3): neighbours in the frame and the frame before."""
+"""The spatial token shift, equation (3)."""
 import functools
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -133,7 +133,7 @@ def _pieces(rows: int, cols: int, kept: Tensor,
     pieces = torch.arange(
         B * (P + 1) * num_heads * 4, device=kept.device)
     pieces = pieces.view(B, P + 1, num_heads, 4)
-    result = []
+    result: List[Tensor] = []
     for sign in (1, -1):
         neighbour = torch.stack(
             [token.gather(1, here + sign * step) for step in steps], -1)
@@ -143,4 +143,5 @@ def _pieces(rows: int, cols: int, kept: Tensor,
         source = pieces.gather(1, index)
         found = found[:, :, None].expand(pieces.shape)
         result += [torch.where(found, source, pieces), found]
-    return tuple(result)
+    source, found, reader, read = result
+    return source, found, reader, read

@@ -61,25 +61,26 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
     asks = [layer.ask_weights() for layer in layers]
     if T == 1:  # the layers wait for each other, what they are told does not
         told = functions.answer(answers, prompt.of_every_layer(n), decays,
-                      around(shift.neighbours(n * B)))
+                                around(shift.neighbours(n * B)))
     else:
         asks = stack(asks)
 
     outputs, cells, last_states = [], [], []
-    x = state = None
+    x = xs[0].new_empty(0, *xs[0].shape)
+    state: Optional[LayerState] = None
     for s in range(T + n - 1):
         start, stop = max(0, s - T + 1), min(n, s + 1)  # layers at work
         here = around(shift.neighbours((stop - start) * B))
         if s < n:  # one meets its first frame
             state = _join(state, states[s] if states else _fresh(xs[0]))
         if s < T:
-            frame = xs[s][None]
-            x = frame if x is None else torch.cat([frame, x[:stop - 1]])
+            x = torch.cat([xs[s][None], x[:stop - 1]])
         else:
             x = x[:stop - start]
+        assert state is not None
         if T == 1:
-            x, state = functions.ask(stack([asks[s]]), x, state, told.layers(s, s + 1),
-                           here)
+            x, state = functions.ask(
+                stack([asks[s]]), x, state, told.layers(s, s + 1), here)
         else:
             at = T - 1 - s  # the frame of layer 0, the latest first
             x, state = step(
@@ -118,8 +119,8 @@ def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
             one = one[None]
             stacked = one if stacked is None else torch.cat([stacked, one])
         joined.append(stacked)
-    return LayerState(*joined)
+    return LayerState._make(joined)
 
 
 def _first(state: LayerState) -> LayerState:
-    return LayerState(*(None if t is None else t[0] for t in state))
+    return LayerState._make(None if t is None else t[0] for t in state)

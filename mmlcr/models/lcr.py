@@ -289,7 +289,7 @@ class LCR(BaseModule):
         if self.compile_step:
             functions = compiled_functions(find_compiler())
 
-        outputs, states = x.unbind(), []
+        outputs, states = list(x.unbind()), []
         together = _layers_together(x, len(self.layers))
         for i in range(0, len(self.layers), together):
             j = min(i + together, len(self.layers))

@@ -21,8 +21,8 @@ would cancel, and drown the rest. So every factor counts whole steps from the
 chunk's edge, as if it were one of ``exp(p w)``, ``exp((C - 1 - p) w)`` and,
 between chunks, ``exp(C w)``.
 
-Shapes: ``N`` chunks of ``C`` tokens make a frame, ``G = B H N`` in all. ``...``
-are layers side by side, each with decays of its own, or nothing.
+Shapes: ``N`` chunks of ``C`` tokens make a frame, ``G = B H N`` chunks make
+all. ``...`` are layers side by side, each with decays of its own, or nothing.
 """
 import functools
 import math
@@ -51,8 +51,8 @@ class BiWKVDecays(NamedTuple):
 
     def layers(self, start: int, stop: int) -> 'BiWKVDecays':
         """Those of some layers."""
-        return BiWKVDecays(*(t[start:stop] for t in self[:-1]),
-                           self.chunk_size)
+        return BiWKVDecays._make(
+            [*(t[start:stop] for t in self[:-1]), self.chunk_size])
 
 
 class BiWKVMemory(NamedTuple):
@@ -64,9 +64,10 @@ class BiWKVMemory(NamedTuple):
 
     def layers(self, start: int, stop: int) -> 'BiWKVMemory':
         """That of some layers."""
-        return BiWKVMemory(
+        return BiWKVMemory._make([
             *(None if t is None else t[start:stop] for t in self[:-1]),
-            self.decays.layers(start, stop))
+            self.decays.layers(start, stop)
+        ])
 
 
 def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
@@ -160,8 +161,8 @@ def bi_wkv_memory(k: Tensor, v: Tensor, decays: BiWKVDecays) -> BiWKVMemory:
         BiWKVMemory: The sums, in the dtype of the decays.
     """
     dtype = decays.w.dtype
-    return BiWKVMemory(*_Memory.apply(k.to(dtype), v.to(dtype), *decays),
-                       decays)
+    sums = _Memory.apply(k.to(dtype), v.to(dtype), *decays)
+    return BiWKVMemory._make([*sums, decays])
 
 
 @_full_precision
@@ -250,7 +251,7 @@ class _Read(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
         asking, score, keys, values, states, factors = ctx.saved_tensors
-        B, (H, L, _, K) = ctx.batch, factors.shape[-4:]
+        B, (H, _, _, K) = ctx.batch, factors.shape[-4:]
         C = keys.shape[-2]
         grad = _to_chunks(grad, C)  # (..., G, C, V)
         score = score.view(*keys.shape[:-1], C)
