@@ -16,6 +16,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+# of scores in bfloat16, relative, in norm: what this project promises
+BFLOAT16_TOLERANCE = 2e-2
+
 ROOT = Path(__file__).resolve().parents[1]
 # one worker of xdist runs what shares a trained checkpoint
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('tools')]
@@ -159,6 +162,32 @@ def test_test_reports_and_dumps(place: Path, best: Path) -> None:
     report = next((place / 'test').rglob('[0-9]*.json'))
     top1 = json.loads(report.read_text())['acc/top1']
     assert top1 == pytest.approx(np.mean(right))
+
+
+def test_bfloat16_gives_the_scores(place: Path, best: Path) -> None:
+    scores = []
+    for name, options in (
+        ('exact', []),
+        ('rounded', ['--cfg-options', 'test_cfg.fp16=True'])):
+        run('test.py', 'configs/lcr_motion.py', best, '--work-dir', name,
+            '--dump', f'{name}.pkl', *options, cwd=place)
+        with open(place / f'{name}.pkl', 'rb') as file:
+            scores.append(
+                torch.stack([p['pred_score'] for p in pickle.load(file)]))
+    error = (scores[1] - scores[0]).norm() / scores[0].norm()
+    assert 0 < error < BFLOAT16_TOLERANCE
+
+
+def test_mmengines_compile_key(place: Path) -> None:
+    """Which compiles ``train_step``; without code generation, to be quick."""
+    output = run(
+        'train.py', 'configs/lcr_motion.py', '--no-validate', '--work-dir',
+        'compiled', '--cfg-options', 'compile.backend=eager',
+        'train_cfg.max_epochs=1', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False', cwd=place)
+    assert 'Model has been "compiled"' in output
+    assert all(weight.isfinite().all()
+               for weight in weights(place / 'compiled/epoch_1.pth').values())
 
 
 def test_two_processes_by_gloo(place: Path) -> None:
