@@ -44,7 +44,7 @@ class BiWKVDecays(NamedTuple):
     u: Tensor  # (..., H, K)
     # at place p of a chunk exp((p - m - 1/2) w) and exp((m - p - 1/2) w), and
     # what makes u of the first of them, for the key of the token itself
-    factors: Tensor  # (..., H, L, 3, K)
+    factors: Tensor  # (..., H, C, 3, K)
     whole: Tensor  # (..., H, K, 1), of a chunk
     half: Tensor  # (..., H, K, 1), of half a chunk
     chunk_size: int
@@ -129,8 +129,6 @@ def bi_wkv_decays(w: Tensor, u: Tensor, num_tokens: int) -> BiWKVDecays:
         steps = torch.stack([steps - 0.5, -steps - 0.5, 0.5 - steps], dim=-1)
         factors = torch.exp(steps[..., None] * w[..., None, None, :])
         factors[..., 2, :] *= u[..., None, :]
-        place = torch.arange(num_tokens, device=w.device) % C
-        factors = factors.index_select(-3, place)
         whole, half = torch.exp(C * w), torch.exp(C / 2 * w)
     return BiWKVDecays(w, u, factors, whole[..., None], half[..., None], C)
 
@@ -195,7 +193,7 @@ class _Memory(torch.autograd.Function):
             sums = _bmm(keys[..., :2 * K].mT, values)  # (..., G, 2K, V)
             states = _pass_on(sums, whole, half, B)
         ctx.save_for_backward(keys, values, states, factors, whole, half)
-        ctx.batch = B
+        ctx.sizes = B, L
         return keys, values, states
 
     @staticmethod
@@ -203,8 +201,7 @@ class _Memory(torch.autograd.Function):
     def backward(ctx: Any, grad_keys: Tensor, grad_values: Tensor,
                  grad_states: Optional[Tensor]) -> Tuple:
         keys, values, states, factors, whole, half = ctx.saved_tensors
-        B, (H, L, _, K) = ctx.batch, factors.shape[-4:]
-        C = keys.shape[-2]
+        (B, L), (H, C, _, K) = ctx.sizes, factors.shape[-4:]
         grad_w = torch.zeros_like(whole[..., 0])
         if grad_states is not None:
             summed = keys[..., :2 * K]
@@ -217,12 +214,12 @@ class _Memory(torch.autograd.Function):
             grad_values = grad_values + _bmm(summed, grad_sums)
             grad_keys = grad_keys.clone()
             grad_keys[..., :2 * K] += grad_summed
-        grad_k = _undecayed(grad_keys, factors, B)
-        first = factors[..., 0, :].transpose(-3, -2).unsqueeze(-4)
-        own = _from_chunks(keys[..., :K], B, L, H) / first / first  # k / first
-        grad_u = _from_chunks(grad_keys[..., 2 * K:], B, L, H) * own
-        return (grad_k, _from_chunks(grad_values, B, L, H), grad_w,
-                grad_u.sum((-4, -3)), None, None, None, None)
+        first = factors[..., None, :, None, :, 0, :]  # (..., 1, H, 1, C, K)
+        own = keys[..., :K].unflatten(-3, (B, H, -1)) / first / first  # k / ..
+        own *= grad_keys[..., 2 * K:].unflatten(-3, (B, H, -1))
+        return (_undecayed(grad_keys, factors, B, L),
+                _from_chunks(grad_values, B, L, H), grad_w,
+                own.sum((-5, -3, -2)), None, None, None, None)
 
 
 class _Read(torch.autograd.Function):
@@ -244,15 +241,14 @@ class _Read(torch.autograd.Function):
         if states is not None:
             y.baddbmm_(asking.flatten(0, -3), states.flatten(0, -3))
         ctx.save_for_backward(asking, score, keys, values, states, factors)
-        ctx.batch = B
+        ctx.sizes = B, L
         return _from_chunks(y.view(*keys.shape[:-1], -1), B, L, H)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
         asking, score, keys, values, states, factors = ctx.saved_tensors
-        B, (H, _, _, K) = ctx.batch, factors.shape[-4:]
-        C = keys.shape[-2]
+        (B, L), (H, C, _, K) = ctx.sizes, factors.shape[-4:]
         grad = _to_chunks(grad, C)  # (..., G, C, V)
         score = score.view(*keys.shape[:-1], C)
         before, after = asking.split(K, -1)
@@ -282,7 +278,7 @@ class _Read(torch.autograd.Function):
             grad_asking += grad_read
             grad_w += _from_edges(grad_read * asking, B, H)
             grad_states = _bmm(asking.mT, grad)
-        grad_r = _undecayed(grad_asking, factors[..., :2, :], B)
+        grad_r = _undecayed(grad_asking, factors[..., :2, :], B, L)
         return (grad_r, grad_keys, _bmm(score.mT, grad), grad_states, grad_w,
                 None)
 
@@ -298,7 +294,7 @@ def _to_chunks(x: Tensor,
                factors: Optional[Tensor] = None) -> Tensor:
     """``(..., B, L, H, K)`` to ``(..., G, C, K)``, zeros after the end.
 
-    With factors ``(..., H, L, F, K)``, times each of them:
+    With factors ``(..., H, C, F, K)``, times each of them:
     ``(..., G, C, F K)``.
     """
     *layers, B, L, H, K = x.shape
@@ -308,8 +304,15 @@ def _to_chunks(x: Tensor,
     if factors is None:
         chunks[..., :L, :] = x
     else:
-        into(chunks[..., :L, :].unflatten(-1, (-1, K)), torch.mul,
-             x.unsqueeze(-2), factors.unsqueeze(-5))
+        x, out = x.unsqueeze(-2), chunks.unflatten(-1, (-1, K))
+        whole = L - L % size  # tokens in whole chunks
+        if whole:
+            into(out[..., :whole, :, :].unflatten(-3, (-1, size)), torch.mul,
+                 x[..., :whole, :, :].unflatten(-3, (-1, size)),
+                 factors[..., None, :, None, :, :, :])
+        if L % size:
+            into(out[..., whole:L, :, :], torch.mul, x[..., whole:, :, :],
+                 factors[..., None, :, :L - whole, :, :])
     chunks[..., L:, :].zero_()
     return chunks.view(*layers, -1, size, width)
 
@@ -320,11 +323,12 @@ def _from_chunks(x: Tensor, B: int, L: int, H: int) -> Tensor:
     return x[..., :L, :].transpose(-3, -2)
 
 
-def _undecayed(grad: Tensor, factors: Tensor, B: int) -> Tensor:
+def _undecayed(grad: Tensor, factors: Tensor, B: int, L: int) -> Tensor:
     """The gradient of :func:`_to_chunks`."""
-    H, L, F, K = factors.shape[-4:]
-    grad = _from_chunks(grad, B, L, H).unflatten(-1, (F, K))
-    return (grad * factors.transpose(-4, -3).unsqueeze(-5)).sum(-2)
+    H, _, F, K = factors.shape[-4:]
+    grad = grad.unflatten(-3, (B, H, -1)).unflatten(-1, (F, K))
+    grad = (grad * factors[..., None, :, None, :, :, :]).sum(-2)
+    return _from_chunks(grad.flatten(-5, -3), B, L, H)
 
 
 def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
