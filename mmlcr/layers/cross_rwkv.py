@@ -186,9 +186,11 @@ def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
         around (Surroundings): All else.
     """
     cell, neighbours, rotation = around[:3]
-    mixed = neighbours.mix(prompt.normed, weights.mu)
-    if prompt.before is not None:
-        mixed = torch.cat([mixed, prompt.normed - prompt.before], dim=-1)
+    if prompt.before is None:
+        mixed = neighbours.mix(prompt.normed, weights.mu)
+    else:
+        mixed = neighbours.mix_and_difference(prompt.normed, weights.mu,
+                                              prompt.before)
     key_value = linear(mixed, weights.key_value)
     k, v = key_value.unflatten(-1, (2, decays.w.shape[-2], -1)).unbind(-3)
     memory = bi_wkv_memory(rotate(k, rotation), v, decays)
@@ -215,15 +217,14 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
     h, c, before = state
     cell, neighbours, rotation, temporal_shift, residual = around
     normed = layer_norm(x, weights.norm_x, weights.norm_x_bias)
-    asking = [neighbours.mix(normed, weights.mu_x)]
     if temporal_shift:
-        known = 0 if before is None else len(before)
-        difference = torch.zeros_like(normed[known:])
-        if before is not None:
-            difference = torch.cat([normed[:known] - before, difference])
-        asking.append(difference)
-    asking.append(layer_norm(h, weights.norm_h, weights.norm_h_bias))
-    asked = linear(torch.cat(asking, dim=-1), weights.receptance_gate)
+        mixed = neighbours.mix_and_difference(
+            normed, weights.mu_x, normed[:0] if before is None else before)
+    else:
+        mixed = neighbours.mix(normed, weights.mu_x)
+    past = layer_norm(h, weights.norm_h, weights.norm_h_bias)
+    asked = linear(
+        torch.cat([mixed, past], dim=-1), weights.receptance_gate)
     r, g = asked.chunk(2, dim=-1)  # eq. (4)
     heads = told.memory.decays.w.shape[-2]
     r = rotate(r.unflatten(-1, (heads, -1)), rotation)

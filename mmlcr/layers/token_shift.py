@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmlcr.ops import into
 from .layout import TokenLayout
 
 
@@ -26,6 +27,22 @@ class Neighbours(NamedTuple):
             mu (Tensor): Share of the neighbours, shape ``(n, D)``.
         """
         return torch.lerp(x, self.shift(x), mu[:, None, None].to(x.dtype))
+
+    def mix_and_difference(self, x: Tensor, mu: Tensor,
+                           before: Tensor) -> Tensor:
+        """Both shifts of eq. (3) side by side.
+
+        Args:
+            x (Tensor): Of ``n`` layers, shape ``(n, B, L, D)``.
+            mu (Tensor): Share of the neighbours, shape ``(n, D)``.
+            before (Tensor): Of the frame before, for the first of the layers,
+                shape ``(m, B, L, D)``; to the others it is the same frame.
+
+        Returns:
+            Tensor: ``x~`` and the difference, shape ``(n, B, L, 2D)``.
+        """
+        return _MixAndDifference.apply(x, mu.to(x.dtype), before.to(x.dtype),
+                                       *self)
 
     def shift(self, x: Tensor) -> Tensor:
         """The neighbours of tokens ``(..., B, L, D)``, CLS last."""
@@ -103,6 +120,38 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
         return _gather(grad, *ctx.saved_tensors), None, None, None, None
+
+
+class _MixAndDifference(torch.autograd.Function):
+    """:meth:`Neighbours.mix_and_difference`, without a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mu: Tensor, before: Tensor,
+                source: Tensor, found: Tensor, reader: Tensor,
+                read: Tensor) -> Tensor:
+        ctx.save_for_backward(x, mu, source, found, reader, read)
+        ctx.known = known = len(before)
+        out = x.new_empty(*x.shape[:-1], 2 * x.shape[-1])
+        mixed, difference = out.chunk(2, dim=-1)
+        into(mixed, torch.lerp, x, _gather(x, source, found),
+             mu[:, None, None])
+        if known:
+            into(difference[:known], torch.sub, x[:known], before)
+        difference[known:].zero_()
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple:
+        x, mu, source, found, reader, read = ctx.saved_tensors
+        of_mixed, of_difference = grad.chunk(2, dim=-1)
+        of_difference = of_difference[:ctx.known]
+        of_shifted = of_mixed * mu[:, None, None]
+        grad_x = of_mixed - of_shifted + _gather(of_shifted, reader, read)
+        grad_x[:ctx.known] += of_difference
+        grad_mu = of_mixed * (_gather(x, source, found) - x)
+        return (grad_x, grad_mu.sum((1, 2)), -of_difference, None, None, None,
+                None)
 
 
 def _gather(x: Tensor, index: Tensor, found: Tensor) -> Tensor:

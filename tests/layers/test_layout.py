@@ -123,6 +123,23 @@ def test_shift_gradcheck(masked: bool) -> None:
     assert torch.autograd.gradcheck(shift, x.requires_grad_())
 
 
+@pytest.mark.parametrize('known', [0, 1, 3])
+@pytest.mark.parametrize('masked', [False, True], ids=['grid', 'masked'])
+def test_mix_and_difference_side_by_side(masked: bool, known: int) -> None:
+    """Of three layers, of which the last have no frame before."""
+    mask = random_mask(2, 2, 3, dropped=2) if masked else None
+    shift = TokenShift(layout_from_mask(2, 3, mask), 1, 4, CPU)
+    neighbours = shift.neighbours(3 * 2)
+    x = torch.randn(3, 2, (4 if masked else 6) + 1, 4, dtype=torch.float64)
+    mu, before = torch.rand(3, 4).double(), torch.randn_like(x)[:known]
+    both = neighbours.mix_and_difference(x, mu, before)
+    assert torch.equal(both[..., :4], neighbours.mix(x, mu))
+    assert torch.equal(both[:known, ..., 4:], x[:known] - before)
+    assert not both[known:, ..., 4:].any()
+    leaves = [t.requires_grad_() for t in (x, mu, before)]
+    assert torch.autograd.gradcheck(neighbours.mix_and_difference, leaves)
+
+
 def test_drop_keeps_the_patches_of_each_sample() -> None:
     masks = random_mask(2, 3, 4, dropped=5)
     layout = layout_from_mask(3, 4, masks)
