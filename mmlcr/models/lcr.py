@@ -48,8 +48,9 @@ class LCR(BaseModule):
     """LSTM CrossRWKV: reads a video frame by frame with a memory.
 
     Of every frame, ``L`` tokens (patches, then CLS) pass ``num_layers``
-    layers of :class:`mmlcr.layers.CrossRWKVLayer`. A clip is computed layer
-    by layer, a stream frame by frame: the same function of the same weights.
+    layers of :class:`mmlcr.layers.CrossRWKVLayer`. A clip is computed
+    along the diagonals of layers and frames (:func:`mmlcr.layers.run_layers`),
+    a stream frame by frame: the same function of the same weights.
 
     Args:
         embed_dims (int): Width ``D``. Defaults to 192.
@@ -275,34 +276,42 @@ class LCR(BaseModule):
         prompt = Prompt.of_frames(e, self.norm_e(e),
                                   state.prompt if state else None,
                                   self.temporal_shift)
+        outputs, cells, states = self._pass_layers(x, prompt, layout, state)
+        last_frame = None
+        if self.stem_input != 'frame':
+            last_frame = clip[:, :, -1].clone()  # the caller may reuse it
+        last_prompt = prompt.normed[0] if self.temporal_shift else None
+        return outputs, cells, LCRState(states, last_prompt, last_frame)
+
+    def _pass_layers(
+        self, x: Tensor, prompt: Prompt, layout: TokenLayout,
+        state: Optional[LCRState]
+    ) -> Tuple[List[Tensor], List[Tensor], Tuple[LayerState, ...]]:
+        """Equations (3) to (10) of frames ``(T, B, L, D)``, all layers."""
+        shift = TokenShift.of(layout, self.num_heads,
+                              self.embed_dims // self.num_heads, x.device)
         around = functools.partial(
             Surroundings,
             self.cell,
             rotation=self._rotation(layout, x),
             temporal_shift=self.temporal_shift,
             residual=self.residual)
-        shift = TokenShift.of(layout, self.num_heads,
-                              self.embed_dims // self.num_heads, x.device)
         decays = self._decays(x.shape[-2])
-
         functions = Functions()
         if self.compile_step:
             functions = compiled_functions(find_compiler())
 
-        outputs, states = list(x.unbind()), []
+        outputs = list(x.unbind())
+        states: List[LayerState] = []
         together = _layers_together(x, len(self.layers))
         for i in range(0, len(self.layers), together):
             j = min(i + together, len(self.layers))
             outputs, cells, after = run_layers(
                 self.layers[i:j], decays.layers(i, j), outputs, prompt,
-                state.layers[i:j] if state else None, shift, around,
-                functions, self.with_cp and torch.is_grad_enabled())
+                state.layers[i:j] if state else None, shift, around, functions,
+                self.with_cp and torch.is_grad_enabled())
             states += after
-        last_frame = None
-        if self.stem_input != 'frame':
-            last_frame = clip[:, :, -1].clone()  # the caller may reuse it
-        last_prompt = prompt.normed[0] if self.temporal_shift else None
-        return outputs, cells, LCRState(tuple(states), last_prompt, last_frame)
+        return outputs, cells, tuple(states)
 
     def _converted(self, clip: Tensor) -> Tensor:
         if self.convert is None:
