@@ -237,7 +237,8 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
         layer_norm(a, weights.norm_a, weights.norm_a_bias), weights.mu_a)
     r, k = linear(mixed, weights.receptance_key).split(
         (x.shape[-1], weights.value.shape[-1]), dim=-1)
-    value = linear(F.relu(k) * k, weights.value)  # of relu(k)^2
+    k = F.relu(k)
+    value = linear(k * k, weights.value)
     A = torch.addcmul(a, torch.sigmoid(r), value)  # eq. (8)
     A = A.to(c.dtype)  # the state's float32
     c = cell(A, told.forget_gate.to(c.dtype), c)  # eq. (9)
@@ -248,8 +249,8 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
 
 def _norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """LN_head of equation (7), ``(n, B, L, H, K)``; their mean is zero."""
-    variance = (y * y).mean(-1, keepdim=True)
-    y = y * torch.rsqrt(variance + NORM_EPS)
+    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+    y = y * torch.rsqrt(norm * norm / y.shape[-1] + NORM_EPS)
     weight, bias = (
         t.unflatten(-1, y.shape[-2:])[:, None, None] for t in (weight, bias))
     return torch.addcmul(bias, y, weight)
