@@ -9,6 +9,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 import torch
 from mmengine.utils import ProgressBar
 
+TURN = 0.3  # seconds that a turn lasts at least, give or take a call
+
 
 class Case(NamedTuple):
     """Something to be timed; its ratio is to the case ``base`` of its part."""
@@ -28,21 +30,23 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
     """Median seconds of each case.
 
     All run once a round, in turns: what slows the machine down for a while
-    slows all of them down. A first round warms up.
+    slows all of them down. Two rounds warm up. Short ones run several times
+    in a turn, so that they do not measure what the one before them left.
     """
     seconds: Dict[Tuple[str, str], List[float]] = {}
-    progress = ProgressBar((repeats + 1) * len(cases))
-    for turn in range(repeats + 1):
+    progress = ProgressBar((repeats + 2) * len(cases))
+    for turn in range(repeats + 2):
         for case in cases:
+            values = seconds.setdefault((case.part, case.name), [])
+            calls = max(1, int(TURN / values[-1])) if turn > 1 else 1
             with torch.set_grad_enabled(case.grad):
                 start = time.perf_counter()
-                case.run()
-                taken = time.perf_counter() - start
-            if turn:
-                seconds.setdefault((case.part, case.name), []).append(taken)
+                for _ in range(calls):
+                    case.run()
+                values.append((time.perf_counter() - start) / calls)
             progress.update()
     print()
-    return {key: median(values) for key, values in seconds.items()}
+    return {key: median(values[2:]) for key, values in seconds.items()}
 
 
 def markdown(cases: Sequence[Case], medians: Medians) -> str:

@@ -123,4 +123,5 @@ def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
 
 
 def _first(state: LayerState) -> LayerState:
-    return LayerState._make(None if t is None else t[0] for t in state)
+    """That of the first layer, without holding on to the others'."""
+    return LayerState._make(None if t is None else t[0].clone() for t in state)

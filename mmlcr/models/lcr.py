@@ -280,7 +280,9 @@ class LCR(BaseModule):
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
-        last_prompt = prompt.normed[0] if self.temporal_shift else None
+        last_prompt = None
+        if self.temporal_shift:
+            last_prompt = prompt.normed[0].clone()  # of many frames
         return outputs, cells, LCRState(states, last_prompt, last_frame)
 
     def _pass_layers(
