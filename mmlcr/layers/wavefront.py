@@ -123,5 +123,4 @@ def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
 
 
 def _first(state: LayerState) -> LayerState:
-    """That of the first layer, without holding on to the others'."""
-    return LayerState._make(None if t is None else t[0].clone() for t in state)
+    return LayerState._make(None if t is None else t[0] for t in state)

@@ -30,7 +30,7 @@ from mmlcr.layers import (
 from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
 # Frames that are read together where no gradient is kept.
-SLICE_FRAMES = 16
+SLICE_FRAMES = 8
 # Size of a tensor of several layers' frames that are computed together: larger
 # is less overhead, smaller stays in the cache.
 ELEMENTS_TOGETHER = 150_000
@@ -313,7 +313,10 @@ class LCR(BaseModule):
                 state.layers[i:j] if state else None, shift, around, functions,
                 self.with_cp and torch.is_grad_enabled())
             states += after
-        return outputs, cells, tuple(states)
+        # without holding on to the layers that were computed together
+        kept = (LayerState._make(None if t is None else t.clone() for t in s)
+                for s in states)
+        return outputs, cells, tuple(kept)
 
     def _converted(self, clip: Tensor) -> Tensor:
         if self.convert is None:
