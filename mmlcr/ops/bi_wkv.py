@@ -26,7 +26,7 @@ all. ``...`` are layers side by side, each with decays of its own, or nothing.
 """
 import functools
 import math
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -203,6 +203,7 @@ class _Memory(torch.autograd.Function):
         keys, values, states, factors, whole, half = ctx.saved_tensors
         (B, L), (H, C, _, K) = ctx.sizes, factors.shape[-4:]
         grad_w = torch.zeros_like(whole[..., 0])
+        of_keys = [grad_keys]
         if grad_states is not None:
             summed = keys[..., :2 * K]
             grad_sums = _pass_on(grad_states, whole, half, B)
@@ -212,12 +213,11 @@ class _Memory(torch.autograd.Function):
             passed = passed.unflatten(-2, (B, H, -1)).unflatten(-1, (2, K))
             grad_w = grad_w + C * passed.sum((-5, -3, -2))
             grad_values = grad_values + _bmm(summed, grad_sums)
-            grad_keys = grad_keys.clone()
-            grad_keys[..., :2 * K] += grad_summed
+            of_keys.append(grad_summed)
         first = factors[..., None, :, None, :, 0, :]  # (..., 1, H, 1, C, K)
         own = keys[..., :K].unflatten(-3, (B, H, -1)) / first / first  # k / ..
         own *= grad_keys[..., 2 * K:].unflatten(-3, (B, H, -1))
-        return (_undecayed(grad_keys, factors, B, L),
+        return (_undecayed(of_keys, factors, B, L),
                 _from_chunks(grad_values, B, L, H), grad_w,
                 own.sum((-5, -3, -2)), None, None, None, None)
 
@@ -278,7 +278,7 @@ class _Read(torch.autograd.Function):
             grad_asking += grad_read
             grad_w += _from_edges(grad_read * asking, B, H)
             grad_states = _bmm(asking.mT, grad)
-        grad_r = _undecayed(grad_asking, factors[..., :2, :], B, L)
+        grad_r = _undecayed([grad_asking], factors, B, L)
         return (grad_r, grad_keys, _bmm(score.mT, grad), grad_states, grad_w,
                 None)
 
@@ -323,12 +323,25 @@ def _from_chunks(x: Tensor, B: int, L: int, H: int) -> Tensor:
     return x[..., :L, :].transpose(-3, -2)
 
 
-def _undecayed(grad: Tensor, factors: Tensor, B: int, L: int) -> Tensor:
-    """The gradient of :func:`_to_chunks`."""
-    H, _, F, K = factors.shape[-4:]
-    grad = grad.unflatten(-3, (B, H, -1)).unflatten(-1, (F, K))
-    grad = (grad * factors[..., None, :, None, :, :, :]).sum(-2)
-    return _from_chunks(grad.flatten(-5, -3), B, L, H)
+def _undecayed(grads: Sequence[Tensor], factors: Tensor, B: int,
+               L: int) -> Tensor:
+    """The gradient of :func:`_to_chunks`.
+
+    Args:
+        grads (Sequence[Tensor]): To be summed up, each ``(..., G, C, F K)``
+            for the first ``F`` factors.
+        factors (Tensor): Of the tokens.
+        B (int): Batch.
+        L (int): Tokens.
+    """
+    H, _, _, K = factors.shape[-4:]
+    each = factors[..., None, :, None, :, :, :].unbind(-2)
+    parts = [(part, factor) for grad in grads for part, factor in zip(
+        grad.unflatten(-3, (B, H, -1)).split(K, -1), each)]
+    total = parts[0][0] * parts[0][1]
+    for part, factor in parts[1:]:
+        total.addcmul_(part, factor)
+    return _from_chunks(total.flatten(-5, -3), B, L, H)
 
 
 def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
