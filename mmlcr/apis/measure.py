@@ -30,8 +30,8 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
     """Median seconds of each case.
 
     All run once a round, in turns: what slows the machine down for a while
-    slows all of them down. Two rounds warm up. Short ones run several times
-    in a turn, so that they do not measure what the one before them left.
+    slows all of them down. Two rounds warm up. Short ones run several times in
+    a turn, so that they do not measure what the one before them left.
     """
     seconds: Dict[Tuple[str, str], List[float]] = {}
     progress = ProgressBar((repeats + 2) * len(cases))
