@@ -155,7 +155,7 @@ def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
 def growth_cases(model: torch.nn.Module, clip: Tensor,
                  parts: List[str]) -> List[Case]:
     """Clips of more frames, larger ones, and more of them."""
-    B, channels, T, height, _ = clip.shape
+    B, channels, T = clip.shape[:3]
     cases = []
     for part in parts:
         for size in GROWTH[part]:

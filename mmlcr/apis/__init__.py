@@ -15,7 +15,6 @@ from .launch import (
 )
 from .measure import (
     Case,
-    Medians,
     can_measure_memory,
     markdown,
     measure,
@@ -24,7 +23,7 @@ from .measure import (
 )
 
 __all__ = [
-    'Case', 'Medians', 'add_common_arguments', 'add_config_arguments',
+    'Case', 'add_common_arguments', 'add_config_arguments',
     'add_model_arguments', 'build_model_and_clip', 'build_runner',
     'can_measure_memory', 'load_config', 'markdown', 'measure',
     'multiply_adds', 'num_parameters', 'peak_memory', 'plot_growth',

@@ -23,14 +23,13 @@ class Functions(NamedTuple):
 
 
 @functools.lru_cache(maxsize=None)
-def compiled_functions(compiler: Optional[str]) -> Functions:
+def compiled_functions() -> Functions:
     """Both by ``torch.compile``, each as one graph.
 
-    Args:
-        compiler (str, optional): The C++ compiler; without one there is a
-            warning, and the functions are as they are.
+    Without a C++ compiler there is a warning, once, and the functions are as
+    they are.
     """
-    if compiler is None:
+    if find_compiler() is None:
         warnings.warn(
             'compile_step=True needs a C++ compiler (CXX, g++ or clang++), '
             'and there is none: LCR runs without being compiled',

@@ -22,7 +22,6 @@ from mmlcr.layers import (
     build_readout,
     build_stem,
     compiled_functions,
-    find_compiler,
     layout_from_mask,
     rotary_table,
     run_layers,
@@ -215,7 +214,8 @@ class LCR(BaseModule):
         if wanted > clip.shape[2]:
             raise ValueError(f'supervised_frames={wanted} of a clip of '
                              f'{clip.shape[2]} frames')
-        outputs, cells, _ = self._run(clip, None, tube_mask)
+        layout = self._layout(clip, tube_mask)
+        outputs, cells, _ = self._run(clip, None, layout, self._decays(layout))
         features = self._read(
             torch.stack(outputs[-wanted:]), torch.stack(cells[-wanted:]))
         return features.transpose(0, 1)
@@ -251,32 +251,29 @@ class LCR(BaseModule):
         frames.
         """
         self._check_clip(clip)
+        layout = self._layout(clip, tube_mask)
+        self._check_state(clip, state, layout)
+        decays = self._decays(layout)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
         *before, last = clip.split(together, dim=2)
         for frames in before:
-            state = self._run(frames, state, tube_mask)[2]
-        outputs, cells, state = self._run(last, state, tube_mask)
+            state = self._run(frames, state, layout, decays)[2]
+        outputs, cells, state = self._run(last, state, layout, decays)
         return self._read(outputs[-1], cells[-1]), state
 
     def _run(
-        self, clip: Tensor, state: Optional[LCRState],
-        tube_mask: Optional[Tensor]
+        self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,
+        decays: BiWKVDecays
     ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
         """What the last layer gives and its cell for each frame, the state."""
         if clip.dtype == torch.uint8:
             clip = self._converted(clip)
-        height, width = clip.shape[3:]
-        layout = layout_from_mask(height // self.patch_size,
-                                  width // self.patch_size, tube_mask)
-        if tube_mask is not None and len(tube_mask) != len(clip):
-            raise ValueError(f'tube_mask holds {len(tube_mask)} masks for '
-                             f'{len(clip)} clips')
-        self._check_state(clip, state, layout)
         x, e = self._embed(clip, layout, state.frame if state else None)
         prompt = Prompt.of_frames(e, self.norm_e(e),
                                   state.prompt if state else None,
                                   self.temporal_shift)
-        outputs, cells, states = self._pass_layers(x, prompt, layout, state)
+        outputs, cells, states = self._pass_layers(x, prompt, state, layout,
+                                                   decays)
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
@@ -286,8 +283,8 @@ class LCR(BaseModule):
         return outputs, cells, LCRState(states, last_prompt, last_frame)
 
     def _pass_layers(
-        self, x: Tensor, prompt: Prompt, layout: TokenLayout,
-        state: Optional[LCRState]
+        self, x: Tensor, prompt: Prompt, state: Optional[LCRState],
+        layout: TokenLayout, decays: BiWKVDecays
     ) -> Tuple[List[Tensor], List[Tensor], Tuple[LayerState, ...]]:
         """Equations (3) to (10) of frames ``(T, B, L, D)``, all layers."""
         shift = TokenShift.of(layout, self.num_heads,
@@ -298,10 +295,7 @@ class LCR(BaseModule):
             rotation=self._rotation(layout, x),
             temporal_shift=self.temporal_shift,
             residual=self.residual)
-        decays = self._decays(x.shape[-2])
-        functions = Functions()
-        if self.compile_step:
-            functions = compiled_functions(find_compiler())
+        functions = compiled_functions() if self.compile_step else Functions()
 
         outputs = list(x.unbind())
         states: List[LayerState] = []
@@ -370,12 +364,22 @@ class LCR(BaseModule):
                             x.device,
                             torch.promote_types(x.dtype, torch.float32))
 
-    def _decays(self, num_tokens: int) -> BiWKVDecays:
-        """Of all layers, for frames of as many tokens."""
+    def _layout(self, clip: Tensor,
+                tube_mask: Optional[Tensor]) -> TokenLayout:
+        height, width = clip.shape[3:]
+        layout = layout_from_mask(height // self.patch_size,
+                                  width // self.patch_size, tube_mask)
+        if tube_mask is not None and len(tube_mask) != len(clip):
+            raise ValueError(f'tube_mask holds {len(tube_mask)} masks for '
+                             f'{len(clip)} clips')
+        return layout
+
+    def _decays(self, layout: TokenLayout) -> BiWKVDecays:
+        """Of all layers, for patches and CLS."""
         decay = torch.stack([layer.decay for layer in self.layers])
         decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
         bonus = torch.stack([layer.bonus for layer in self.layers])
-        return bi_wkv_decays(-torch.exp(decay), bonus, num_tokens)
+        return bi_wkv_decays(-torch.exp(decay), bonus, layout.num_patches + 1)
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)

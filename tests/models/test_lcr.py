@@ -3,7 +3,7 @@
 import math
 import weakref
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 import torch
@@ -524,11 +524,17 @@ def test_compiled_step_is_the_same_in_one_graph(train: bool, redraw: Callable,
     assert counters['stats']['unique_graphs'] == 3
 
 
-def test_no_compiler_is_a_warning(redraw: Callable,
-                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    model, clip = build(redraw, compile_step=True), draw_clip(1, 1)
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on a machine without one; what was found before is forgotten."""
     monkeypatch.setenv('CXX', 'no-such-compiler')
     compiled_functions.cache_clear()
+    yield
+    compiled_functions.cache_clear()
+
+
+def test_no_compiler_is_a_warning(redraw: Callable, no_compiler: None) -> None:
+    model, clip = build(redraw, compile_step=True), draw_clip(1, 1)
     with pytest.warns(UserWarning, match='C\\+\\+ compiler'):
         compiled = model(clip)
     model.compile_step = False
