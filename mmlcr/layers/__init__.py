@@ -1,8 +1,20 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The parts of a Cross RWKV layer."""
 from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
-from .compiled import Functions, compiled_functions, find_compiler
-from .cross_rwkv import CrossRWKVLayer, LayerState, Prompt, Surroundings
+from .cross_rwkv import (
+    CrossRWKVLayer,
+    LayerState,
+    LayerWeights,
+    Prompt,
+    Surroundings,
+)
+from .functions import (
+    Functions,
+    compiled_functions,
+    find_compiler,
+    fused_functions,
+    is_traced,
+)
 from .layout import TokenLayout, layout_from_mask
 from .readout import (
     AttentionReadout,
@@ -18,8 +30,9 @@ from .wavefront import run_layers
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
     'CoupledCell', 'CrossRWKVLayer', 'Functions', 'LayerState',
-    'MeanReadout', 'PaperCell', 'PatchStem', 'Prompt', 'Surroundings',
-    'TokenLayout', 'TokenShift', 'build_cell', 'build_readout', 'build_stem',
-    'compiled_functions', 'find_compiler', 'layout_from_mask', 'rotary_table',
+    'LayerWeights', 'MeanReadout', 'PaperCell', 'PatchStem', 'Prompt',
+    'Surroundings', 'TokenLayout', 'TokenShift', 'build_cell',
+    'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
+    'fused_functions', 'is_traced', 'layout_from_mask', 'rotary_table',
     'rotate', 'run_layers'
 ]

@@ -9,7 +9,7 @@ each at a frame of its own.
 The prompt does not depend on any memory: what the layers make of it,
 :func:`answer`, is apart from what waits for the memory, :func:`ask`.
 """
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,17 @@ from torch import Tensor, nn
 from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
 from .cell import Cell, hidden_state
 from .rotary import rotate
-from .stacked import add_linear, layer_norm, linear
+from .stacked import (
+    NORM_EPS,
+    add_linear,
+    layer_norm,
+    linear,
+    narrow,
+    stack,
+)
 from .token_shift import Neighbours
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
-NORM_EPS = 1e-5
 FORGET_BIAS = 2.  # sigmoid(2) = 0.88: a memory of some eight frames at first
 
 
@@ -51,6 +57,24 @@ class AskWeights(NamedTuple):
     mu_a: Tensor  # (D,)
     receptance_key: Tensor  # (D + inner, D)
     value: Tensor  # (D, inner)
+
+
+class LayerWeights(NamedTuple):
+    """The weights of some layers side by side, each ``(n, ...)``."""
+    answer: AnswerWeights
+    ask: AskWeights
+
+    @classmethod
+    def of(cls, layers: Sequence['CrossRWKVLayer']) -> 'LayerWeights':
+        """Stack those of ``n`` layers."""
+        return cls(
+            stack([layer.answer_weights() for layer in layers]),
+            stack([layer.ask_weights() for layer in layers]))
+
+    def layers(self, start: int, stop: int) -> 'LayerWeights':
+        """Those of some layers."""
+        return LayerWeights(
+            narrow(self.answer, start, stop), narrow(self.ask, start, stop))
 
 
 class LayerState(NamedTuple):
@@ -84,11 +108,6 @@ class Prompt(NamedTuple):
         before = normed[-1] if before is None else before.to(normed.dtype)
         normed = torch.cat([normed, before[None]])
         return cls(e, normed[:-1], normed[1:])
-
-    def of_every_layer(self, n: int) -> 'Prompt':
-        """One frame, for ``n`` layers."""
-        return Prompt._make(None if t is None else t.expand(n, -1, -1, -1)
-                            for t in self)
 
 
 class Surroundings(NamedTuple):
@@ -168,11 +187,6 @@ class Answer(NamedTuple):
     """What the prompt says to each layer."""
     memory: BiWKVMemory
     forget_gate: Tensor  # (n, B, L, D)
-
-    def layers(self, start: int, stop: int) -> 'Answer':
-        """To some layers."""
-        return Answer(
-            self.memory.layers(start, stop), self.forget_gate[start:stop])
 
 
 def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,

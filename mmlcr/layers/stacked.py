@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+NORM_EPS = 1e-5  # of all norms
+
 
 def stack(layers: Sequence[Any]) -> Any:
     """Named tuples of tensors to one of stacked tensors; None stays None."""
@@ -45,6 +47,6 @@ def add_linear(base: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Layer norm of ``(n, B, L, D)``, weights ``(n, D)``."""
     if len(x) == 1:
-        return F.layer_norm(x, x.shape[-1:], weight[0], bias[0])
-    normed = F.layer_norm(x, x.shape[-1:])
+        return F.layer_norm(x, x.shape[-1:], weight[0], bias[0], NORM_EPS)
+    normed = F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
     return torch.addcmul(bias[:, None, None], normed, weight[:, None, None])

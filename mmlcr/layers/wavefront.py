@@ -13,20 +13,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmlcr.ops import BiWKVDecays
-from .compiled import Functions
-from .cross_rwkv import (
-    AnswerWeights,
-    AskWeights,
-    CrossRWKVLayer,
-    LayerState,
-    Prompt,
-    Surroundings,
-)
-from .stacked import narrow, stack
+from .cross_rwkv import LayerState, LayerWeights, Prompt, Surroundings
+from .functions import Functions
+from .stacked import narrow
 from .token_shift import Neighbours, TokenShift
 
 
-def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
+def run_layers(weights: LayerWeights, decays: BiWKVDecays,
                xs: Sequence[Tensor], prompt: Prompt,
                states: Optional[Sequence[LayerState]], shift: TokenShift,
                around: Callable[[Neighbours], Surroundings],
@@ -35,7 +28,7 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
     """All frames through some layers.
 
     Args:
-        layers (Sequence[CrossRWKVLayer]): ``n`` layers, bottom first.
+        weights (LayerWeights): Of ``n`` layers, bottom first.
         decays (BiWKVDecays): Of these layers.
         xs (Sequence[Tensor]): What the first layer reads of each of ``T``
             frames, each ``(B, L, D)``.
@@ -53,17 +46,10 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
         layer reads and the cell, of each frame, each ``(B, L, D)``; and the
         state of each layer after the last frame.
     """
-    n, T, B = len(layers), len(xs), len(xs[0])
+    n, T, B = len(weights.ask.mu_x), len(xs), len(xs[0])
     step = functools.partial(_step, functions)
     if with_cp:
         step = functools.partial(checkpoint, step, use_reentrant=False)
-    answers = stack([layer.answer_weights() for layer in layers])
-    asks = [layer.ask_weights() for layer in layers]
-    if T == 1:  # the layers wait for each other, what they are told does not
-        told = functions.answer(answers, prompt.of_every_layer(n), decays,
-                                around(shift.neighbours(n * B)))
-    else:
-        asks = stack(asks)
 
     outputs, cells, last_states = [], [], []
     x = xs[0].new_empty(0, *xs[0].shape)
@@ -78,15 +64,10 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
         else:
             x = x[:stop - start]
         assert state is not None
-        if T == 1:
-            x, state = functions.ask(
-                stack([asks[s]]), x, state, told.layers(s, s + 1), here)
-        else:
-            at = T - 1 - s  # the frame of layer 0, the latest first
-            x, state = step(
-                narrow(asks, start, stop), narrow(answers, start, stop),
-                decays.layers(start, stop), x,
-                narrow(prompt, at + start, at + stop), state, here)
+        at = T - 1 - s  # the frame of layer 0, the latest first
+        x, state = step(
+            weights.layers(start, stop), decays.layers(start, stop), x,
+            narrow(prompt, at + start, at + stop), state, here)
         if stop == n:
             outputs.append(x[-1])
             cells.append(state.c[-1])
@@ -96,12 +77,12 @@ def run_layers(layers: Sequence[CrossRWKVLayer], decays: BiWKVDecays,
     return outputs, cells, last_states
 
 
-def _step(functions: Functions, asks: AskWeights, answers: AnswerWeights,
-          decays: BiWKVDecays, x: Tensor, prompt: Prompt, state: LayerState,
+def _step(functions: Functions, weights: LayerWeights, decays: BiWKVDecays,
+          x: Tensor, prompt: Prompt, state: LayerState,
           around: Surroundings) -> Tuple[Tensor, LayerState]:
     """Of layers side by side, each at a frame of its own."""
-    told = functions.answer(answers, prompt, decays, around)
-    return functions.ask(asks, x, state, told, around)
+    told = functions.answer(weights.answer, prompt, decays, around)
+    return functions.ask(weights.ask, x, state, told, around)
 
 
 def _fresh(x: Tensor) -> LayerState:

@@ -14,6 +14,7 @@ from mmlcr.layers import (
     CrossRWKVLayer,
     Functions,
     LayerState,
+    LayerWeights,
     Prompt,
     Surroundings,
     TokenLayout,
@@ -22,6 +23,8 @@ from mmlcr.layers import (
     build_readout,
     build_stem,
     compiled_functions,
+    fused_functions,
+    is_traced,
     layout_from_mask,
     rotary_table,
     run_layers,
@@ -40,6 +43,12 @@ class LCRState(NamedTuple):
     layers: Tuple[LayerState, ...]
     prompt: Optional[Tensor]  # (B, L, D), normed, for its difference
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
+
+
+class _Prepared(NamedTuple):
+    """Made of the layers' parameters, for all frames of one size."""
+    weights: LayerWeights
+    decays: BiWKVDecays
 
 
 @MODELS.register_module()
@@ -95,6 +104,9 @@ class LCR(BaseModule):
             through ``torch.compile``: faster, after the minutes that it takes
             for each shape. On a CPU it needs a C++ compiler, and there is a
             warning and no compiling without. Defaults to False.
+        fused_kernels (bool): Whether inference on a CPU in float32 uses
+            kernels that Numba compiles, once on a machine, where it is
+            installed. Defaults to True.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
@@ -122,6 +134,7 @@ class LCR(BaseModule):
                  supervised_frames: int = 1,
                  with_cp: bool = False,
                  compile_step: bool = False,
+                 fused_kernels: bool = True,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         for name, value in (('num_heads', num_heads), ('num_layers',
@@ -151,6 +164,8 @@ class LCR(BaseModule):
         self.supervised_frames = supervised_frames
         self.with_cp = with_cp
         self.compile_step = compile_step
+        self.fused_kernels = fused_kernels
+        self._kept: Optional[Tuple[Tuple, _Prepared]] = None
 
         inputs = 2 if stem_input == 'both' else 1
         self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
@@ -215,7 +230,8 @@ class LCR(BaseModule):
             raise ValueError(f'supervised_frames={wanted} of a clip of '
                              f'{clip.shape[2]} frames')
         layout = self._layout(clip, tube_mask)
-        outputs, cells, _ = self._run(clip, None, layout, self._decays(layout))
+        outputs, cells, _ = self._run(clip, None, layout,
+                                      self._prepared(layout))
         features = self._read(
             torch.stack(outputs[-wanted:]), torch.stack(cells[-wanted:]))
         return features.transpose(0, 1)
@@ -253,17 +269,17 @@ class LCR(BaseModule):
         self._check_clip(clip)
         layout = self._layout(clip, tube_mask)
         self._check_state(clip, state, layout)
-        decays = self._decays(layout)
+        prepared = self._prepared(layout)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
         *before, last = clip.split(together, dim=2)
         for frames in before:
-            state = self._run(frames, state, layout, decays)[2]
-        outputs, cells, state = self._run(last, state, layout, decays)
+            state = self._run(frames, state, layout, prepared)[2]
+        outputs, cells, state = self._run(last, state, layout, prepared)
         return self._read(outputs[-1], cells[-1]), state
 
     def _run(
         self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,
-        decays: BiWKVDecays
+        prepared: _Prepared
     ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
         """What the last layer gives and its cell for each frame, the state."""
         if clip.dtype == torch.uint8:
@@ -273,7 +289,7 @@ class LCR(BaseModule):
                                   state.prompt if state else None,
                                   self.temporal_shift)
         outputs, cells, states = self._pass_layers(x, prompt, state, layout,
-                                                   decays)
+                                                   prepared)
         last_frame = None
         if self.stem_input != 'frame':
             last_frame = clip[:, :, -1].clone()  # the caller may reuse it
@@ -284,7 +300,7 @@ class LCR(BaseModule):
 
     def _pass_layers(
         self, x: Tensor, prompt: Prompt, state: Optional[LCRState],
-        layout: TokenLayout, decays: BiWKVDecays
+        layout: TokenLayout, prepared: _Prepared
     ) -> Tuple[List[Tensor], List[Tensor], Tuple[LayerState, ...]]:
         """Equations (3) to (10) of frames ``(T, B, L, D)``, all layers."""
         shift = TokenShift.of(layout, self.num_heads,
@@ -295,7 +311,12 @@ class LCR(BaseModule):
             rotation=self._rotation(layout, x),
             temporal_shift=self.temporal_shift,
             residual=self.residual)
-        functions = compiled_functions() if self.compile_step else Functions()
+        if self.compile_step:
+            functions = compiled_functions()
+        else:
+            fused = fused_functions(x) if self.fused_kernels else None
+            functions = fused or Functions()
+        weights, decays = prepared
 
         outputs = list(x.unbind())
         states: List[LayerState] = []
@@ -303,7 +324,7 @@ class LCR(BaseModule):
         for i in range(0, len(self.layers), together):
             j = min(i + together, len(self.layers))
             outputs, cells, after = run_layers(
-                self.layers[i:j], decays.layers(i, j), outputs, prompt,
+                weights.layers(i, j), decays.layers(i, j), outputs, prompt,
                 state.layers[i:j] if state else None, shift, around, functions,
                 self.with_cp and torch.is_grad_enabled())
             states += after
@@ -374,12 +395,33 @@ class LCR(BaseModule):
                              f'{len(clip)} clips')
         return layout
 
-    def _decays(self, layout: TokenLayout) -> BiWKVDecays:
-        """Of all layers, for patches and CLS."""
+    def train(self, mode: bool = True) -> 'LCR':
+        """As of any module; what was kept for inference is made again."""
+        self._kept = None
+        return super().train(mode)
+
+    def _prepared(self, layout: TokenLayout) -> _Prepared:
+        """Weights and decays of all layers, for patches and CLS.
+
+        Kept for inference, as long as no parameter changes.
+        """
+        num_tokens = layout.num_patches + 1
+        if torch.is_grad_enabled() or is_traced():
+            return self._prepare(num_tokens)
+        made_of = (num_tokens, *((p.data_ptr(), _version(p))
+                                 for p in self.layers.parameters()))
+        if self._kept is None or self._kept[0] != made_of:
+            with torch.inference_mode(False), torch.no_grad():
+                self._kept = made_of, self._prepare(num_tokens)
+        return self._kept[1]
+
+    def _prepare(self, num_tokens: int) -> _Prepared:
         decay = torch.stack([layer.decay for layer in self.layers])
         decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
         bonus = torch.stack([layer.bonus for layer in self.layers])
-        return bi_wkv_decays(-torch.exp(decay), bonus, layout.num_patches + 1)
+        return _Prepared(
+            LayerWeights.of(self.layers),
+            bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)
@@ -408,6 +450,11 @@ class LCR(BaseModule):
             raise ValueError('a state of other streams or frames: it holds '
                              f'(B, L, D) = {found}, these frames are '
                              f'{expected}')
+
+
+def _version(parameter: Tensor) -> int:
+    """How often it was changed in place; not counted of inference tensors."""
+    return -1 if parameter.is_inference() else parameter._version
 
 
 def _layers_together(x: Tensor, num_layers: int) -> int:

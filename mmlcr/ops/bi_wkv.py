@@ -62,13 +62,6 @@ class BiWKVMemory(NamedTuple):
     states: Optional[Tensor]  # (..., G, 2K, V), of tokens before and after
     decays: BiWKVDecays
 
-    def layers(self, start: int, stop: int) -> 'BiWKVMemory':
-        """That of some layers."""
-        return BiWKVMemory._make([
-            *(None if t is None else t[start:stop] for t in self[:-1]),
-            self.decays.layers(start, stop)
-        ])
-
 
 def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
     """Bidirectional WKV over the tokens of a frame, eq. (6).

@@ -469,8 +469,7 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
 
         monkeypatch.setattr(cross_rwkv, f'bi_wkv_{half}', counted)
     model(draw_clip(B, T))
-    # keys and values of a single frame: all layers at once
-    assert counts == dict(memory=1 if T == 1 else calls, read=calls)
+    assert counts == dict(memory=calls, read=calls)
 
 
 @pytest.mark.parametrize('dropped', [0, 7, 15])
@@ -490,6 +489,122 @@ def test_tokens_processed_after_a_mask(dropped: int, redraw: Callable,
         monkeypatch.setattr(cross_rwkv, name, seen)
     model(draw_clip(), draw_mask(2, 5, 4, dropped))
     assert tokens == {20 - dropped + 1}
+
+
+# ---- fused kernels
+
+
+@pytest.fixture
+def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """The names of the fused kernels that are called."""
+    fused = pytest.importorskip(
+        'mmlcr.layers.fused', reason='needs Numba', exc_type=ImportError)
+    calls: List[str] = []
+    call = fused._call
+
+    def named(kernel: Callable, *args: Any) -> None:
+        calls.append(kernel.__name__)
+        call(kernel, *args)
+
+    monkeypatch.setattr(fused, '_call', named)
+    return calls
+
+
+@pytest.mark.parametrize('dropped', [0, 7])
+@pytest.mark.parametrize('name', OPTIONS)
+def test_fused_kernels_are_the_same(name: str, dropped: int, redraw: Callable,
+                                    relative_error: Callable,
+                                    kernel_calls: List[str]) -> None:
+    """As float64, and as near to it as PyTorch's float32."""
+    model = build(redraw, **OPTIONS[name])
+    clip, mask = draw_clip(T=5), draw_mask(2, 5, 4, dropped)
+    with torch.no_grad():
+        fused, state = model.forward_frames(clip[:, :, :3], None, mask)
+        if not dropped:
+            fused, _ = model.forward_frames(clip[:, :, 3:], state)
+        calls = len(kernel_calls)
+        model.fused_kernels = False
+        clip = clip if not dropped else clip[:, :, :3]
+        plain = model(clip, mask)
+        assert len(kernel_calls) == calls > 0
+        exact = model.double()(clip.double(), mask)
+    assert relative_error(plain, exact) < FLOAT32_TOLERANCE
+    assert relative_error(fused, exact) < FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize('name', ['default', 'coupled'])
+def test_fused_kernels_of_many_chunks(name: str, redraw: Callable,
+                                      relative_error: Callable,
+                                      kernel_calls: List[str]) -> None:
+    model = build(redraw, **OPTIONS[name])
+    clip = draw_clip(2, 3, 48, 52)  # 157 tokens
+    with torch.no_grad():
+        fused = model(clip)
+        exact = model.double()(clip.double())
+    assert 'pass_on' in kernel_calls
+    assert relative_error(fused, exact) < FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize('name', ['default', 'clip', 'coupled'])
+def test_fused_kernels_pass_on_what_is_not_finite(name: str, redraw: Callable,
+                                                  kernel_calls: List[str]
+                                                  ) -> None:
+    model, clip = build(redraw, **OPTIONS[name]), draw_clip(T=2)
+    clip[0, 0, 0, 0, 0] = math.nan
+    with torch.no_grad():
+        feature = model(clip)
+    assert kernel_calls
+    assert feature[0].isnan().all() and feature[1].isfinite().all()
+
+
+def test_fused_kernels_where_they_can_be(redraw: Callable,
+                                         kernel_calls: List[str],
+                                         monkeypatch: pytest.MonkeyPatch
+                                         ) -> None:
+    """Neither for gradients nor in other precision nor in a trace."""
+    model, clip = build(redraw), draw_clip(1, 1)
+    model(clip)
+    with torch.no_grad():
+        with torch.autocast('cpu', torch.bfloat16):
+            model(clip)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.jit, 'is_tracing', lambda: True)
+            model(clip)
+        model.double()(clip.double())
+    assert kernel_calls == []
+    with torch.inference_mode():
+        model.float()(clip)
+    assert kernel_calls
+
+
+# ---- weights that are kept
+
+
+def test_kept_weights_follow_the_parameters(redraw: Callable) -> None:
+    """What is made of the parameters once is made again when they change."""
+    model, clip = build(redraw, readout='mean'), draw_clip(1, 2)
+    other = build(redraw, readout='mean')
+
+    def same_as_afresh() -> bool:
+        kept = model(clip)
+        model._kept = None
+        return torch.equal(kept, model(clip))
+
+    with torch.no_grad():
+        first = model(clip)
+        kept = model._kept
+        assert torch.equal(model(clip), first) and model._kept is kept
+        model.layers[0].mu_x.add_(1.)
+        assert same_as_afresh() and not torch.equal(model(clip), first)
+        model.load_state_dict(other.state_dict())
+        assert torch.equal(model(clip), other(clip))
+        model.load_state_dict(other.half().float().state_dict(), assign=True)
+        assert same_as_afresh()
+        for p in model.parameters():  # an averaged model's, as MMEngine swaps
+            p.data.mul_(0.5)
+        model.eval()
+        assert same_as_afresh()
+        assert model(draw_clip(1, 2, 24, 16)).isfinite().all()
 
 
 # ---- compiled

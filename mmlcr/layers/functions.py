@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A layer's two functions, as they are or compiled."""
+"""A layer's two functions: as they are, fused or compiled."""
 import functools
+import importlib
 import os
 import shutil
 import sys
@@ -8,6 +9,7 @@ import warnings
 from typing import Callable, NamedTuple, Optional
 
 import torch
+from torch import Tensor
 
 from .cross_rwkv import answer, ask
 
@@ -20,6 +22,38 @@ class Functions(NamedTuple):
     """What a step of some layers consists of."""
     answer: Callable = answer
     ask: Callable = ask
+
+
+def is_traced() -> bool:
+    """Whether what runs is recorded, to be run again with other values."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
+def fused_functions(x: Tensor) -> Optional[Functions]:
+    """Both with kernels by Numba, for tokens ``x`` that they can take.
+
+    They are for inference on a CPU in float32, and nothing can look into
+    them: neither a tracer nor a compiler.
+
+    Returns:
+        Functions, optional: None where they can't, or Numba is missing.
+    """
+    plain = (
+        type(x) is Tensor and x.dtype == torch.float32
+        and x.device.type == 'cpu' and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled('cpu') and not is_traced())
+    return _fused() if plain else None
+
+
+@functools.lru_cache(maxsize=None)
+def _fused() -> Optional[Functions]:
+    try:
+        # OpenMP; with what else Numba has, kernels start too slowly
+        importlib.import_module('numba.np.ufunc.omppool')
+        from . import fused
+    except ImportError:
+        return None
+    return Functions(fused.answer, fused.ask)
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,0 +1,138 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A layer's two functions with fused kernels: :mod:`mmlcr.layers.kernels`.
+
+The same functions of the same weights as in :mod:`mmlcr.layers.cross_rwkv`,
+for inference on a CPU in float32. All tensors are contiguous.
+"""
+import functools
+from typing import Any, Callable, NamedTuple, Optional, Tuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlcr.ops import BiWKVDecays, BiWKVMemory
+from mmlcr.ops import kernels as operator
+from . import kernels
+from .cell import PaperCell
+from .cross_rwkv import (
+    AnswerWeights,
+    AskWeights,
+    LayerState,
+    Prompt,
+    Surroundings,
+)
+from .stacked import linear
+
+MOST_THREADS = numba.get_num_threads()  # as many as it has started
+
+
+class FusedAnswer(NamedTuple):
+    """What the prompt says to each layer; the bias is the forget gate's."""
+    memory: BiWKVMemory
+    forget: Tensor  # (n, B, L, D), without bias and sigmoid
+    forget_bias: Optional[Tensor]  # (n, D)
+
+
+def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
+           around: Surroundings) -> FusedAnswer:
+    """As :func:`mmlcr.layers.cross_rwkv.answer`."""
+    numba.set_num_threads(min(torch.get_num_threads(), MOST_THREADS))
+    n, B, L, _ = prompt.normed.shape
+    H, K = decays.w.shape[1:]
+    C = decays.chunk_size
+    chunks = B * H * -(-L // C)
+
+    mixed = prompt.normed.new_empty(n, B, L, weights.key_value.shape[-1])
+    before = prompt.normed if prompt.before is None else prompt.before
+    _call(kernels.mix_difference, prompt.normed, weights.mu,
+          around.neighbours.tokens, before, mixed)
+    key_value = linear(mixed, weights.key_value)
+    keys = mixed.new_empty(n, chunks, C, 3 * K)
+    values = mixed.new_empty(n, chunks, C, K)
+    _call(operator.decay_keys, key_value, decays.factors,
+          _rotation(around, L, K), keys, values)
+    states = None
+    if L > C:
+        sums = torch.bmm(
+            keys.flatten(0, 1)[..., :2 * K].mT, values.flatten(0, 1))
+        sums = sums.view(n, chunks, 2 * K, K)
+        states = torch.empty_like(sums)
+        _call(operator.pass_on, sums, decays.whole, decays.half, B, states)
+    forget = prompt.e
+    if weights.forget is not None:
+        forget = linear(forget, weights.forget)
+    return FusedAnswer(
+        BiWKVMemory(keys, values, states, decays), forget,
+        weights.forget_bias)
+
+
+def ask(weights: AskWeights, x: Tensor, state: LayerState, told: FusedAnswer,
+        around: Surroundings) -> Tuple[Tensor, LayerState]:
+    """As :func:`mmlcr.layers.cross_rwkv.ask`."""
+    h, c, before = state
+    cell, neighbours, _, temporal_shift, residual = around
+    n, B, L, D = x.shape
+    normed, total = torch.empty_like(x), torch.empty_like(x)
+    asking = x.new_empty(n, B, L, weights.receptance_gate.shape[-1])
+    _call(kernels.norm_mix_difference, x, weights.norm_x,
+          weights.norm_x_bias, weights.mu_x, neighbours.tokens,
+          x[:0] if before is None else before, h, weights.norm_h,
+          weights.norm_h_bias, normed, asking)
+    receptance_gate = linear(asking, weights.receptance_gate)  # eq. (4)
+    y = _read(receptance_gate, told.memory, around)  # eq. (6)
+    gated, mixed = torch.empty_like(x), torch.empty_like(x)
+    _call(kernels.norm_heads_gate, y, receptance_gate, weights.norm_y,
+          weights.norm_y_bias, gated)
+    _call(kernels.add_norm_mix, x, linear(gated, weights.output),
+          weights.norm_a, weights.norm_a_bias, weights.mu_a,
+          neighbours.tokens, total, gated, mixed)  # eq. (7)
+
+    receptance_key = linear(mixed, weights.receptance_key)
+    _call(kernels.square_relu, receptance_key, D)
+    value = linear(receptance_key[..., D:], weights.value)
+    new_c, h = torch.empty_like(x), torch.empty_like(x)
+    if isinstance(cell, PaperCell):
+        _call(kernels.paper_step, total, receptance_key, value, told.forget,
+              np.float32(cell.bound), c, new_c, h)
+    else:
+        _call(kernels.coupled_step, total, receptance_key, value, told.forget,
+              told.forget_bias, c, new_c, h)
+    output = total.add_(h) if residual else h
+    return output, LayerState(h, new_c, normed if temporal_shift else None)
+
+
+def _read(receptance_gate: Tensor, memory: BiWKVMemory,
+          around: Surroundings) -> Tensor:
+    """Equation (6), in chunks ``(n, G, C, K)``."""
+    keys, values, states, decays = memory
+    n, chunks, C, K = values.shape
+    asking = keys.new_empty(n, chunks, C, 2 * K)
+    _call(operator.decay_receptance, receptance_gate, decays.factors,
+          _rotation(around, receptance_gate.shape[2], K), asking)
+    asking, keys = asking.flatten(0, 1), keys.flatten(0, 1)
+    score = torch.bmm(asking[..., :K], keys[..., K:2 * K].mT)
+    later = torch.bmm(asking[..., K:], keys[..., :K].mT)
+    _call(operator.join_scores, asking, keys, later, score)
+    y = torch.bmm(score, values.flatten(0, 1))
+    if states is not None:
+        y.baddbmm_(asking, states.flatten(0, 1))
+    return y.view(values.shape)
+
+
+def _call(kernel: Callable, *args: Any) -> None:
+    kernel(*(arg.numpy() if isinstance(arg, Tensor) else arg
+             for arg in args))
+
+
+def _rotation(around: Surroundings, L: int, K: int) -> Tensor:
+    """Cosine and sine; of no angle where there is no rotary position."""
+    if around.rotation is not None:
+        return around.rotation
+    return _no_rotation(L, K)
+
+
+@functools.lru_cache(maxsize=64)
+def _no_rotation(L: int, K: int) -> Tensor:
+    return torch.tensor([1., 0.]).repeat(1, L, 1, K // 2, 1)
