@@ -229,36 +229,46 @@ def ask(weights: AskWeights, x: Tensor, state: LayerState, told: Answer,
         ``x``, and the states after these frames.
     """
     h, c, before = state
-    cell, neighbours, rotation, temporal_shift, residual = around
+    cell, temporal_shift = around.cell, around.temporal_shift
     normed = layer_norm(x, weights.norm_x, weights.norm_x_bias)
     if temporal_shift:
-        mixed = neighbours.mix_and_difference(
+        mixed = around.neighbours.mix_and_difference(
             normed, weights.mu_x, normed[:0] if before is None else before)
     else:
-        mixed = neighbours.mix(normed, weights.mu_x)
+        mixed = around.neighbours.mix(normed, weights.mu_x)
+    a = _spatial_mix(weights, x, mixed, h, told.memory, around.rotation)
+    A = _channel_mix(weights, a, around.neighbours)
+    A = A.to(c.dtype)  # the state's float32
+    c = cell(A, told.forget_gate.to(c.dtype), c)  # eq. (9)
+    h = hidden_state(A, c)  # eq. (10)
+    output = A + h if around.residual else h
+    return output, LayerState(h, c, normed if temporal_shift else None)
+
+
+def _spatial_mix(weights: AskWeights, x: Tensor, mixed: Tensor, h: Tensor,
+                 memory: BiWKVMemory, rotation: Optional[Tensor]) -> Tensor:
+    """Equations (4), (6) and (7)."""
     past = layer_norm(h, weights.norm_h, weights.norm_h_bias)
     asked = linear(
         torch.cat([mixed, past], dim=-1), weights.receptance_gate)
     r, g = asked.chunk(2, dim=-1)  # eq. (4)
-    heads = told.memory.decays.w.shape[-2]
-    r = rotate(r.unflatten(-1, (heads, -1)), rotation)
-    y = bi_wkv_read(r, told.memory)  # eq. (6), (n, B, L, H, K)
+    r = rotate(r.unflatten(-1, memory.decays.w.shape[-2:]), rotation)
+    y = bi_wkv_read(r, memory)  # eq. (6), (n, B, L, H, K)
     y = _norm_heads(y, weights.norm_y, weights.norm_y_bias)
     gated = (F.silu(g).view_as(y) * y).flatten(-2)
-    a = add_linear(x, gated, weights.output)  # eq. (7)
+    return add_linear(x, gated, weights.output)  # eq. (7)
 
+
+def _channel_mix(weights: AskWeights, a: Tensor,
+                 neighbours: Neighbours) -> Tensor:
+    """Equation (8)."""
     mixed = neighbours.mix(
         layer_norm(a, weights.norm_a, weights.norm_a_bias), weights.mu_a)
     r, k = linear(mixed, weights.receptance_key).split(
-        (x.shape[-1], weights.value.shape[-1]), dim=-1)
+        (a.shape[-1], weights.value.shape[-1]), dim=-1)
     k = F.relu(k)
     value = linear(k * k, weights.value)
-    A = torch.addcmul(a, torch.sigmoid(r), value)  # eq. (8)
-    A = A.to(c.dtype)  # the state's float32
-    c = cell(A, told.forget_gate.to(c.dtype), c)  # eq. (9)
-    h = hidden_state(A, c)  # eq. (10)
-    output = A + h if residual else h
-    return output, LayerState(h, c, normed if temporal_shift else None)
+    return torch.addcmul(a, torch.sigmoid(r), value)
 
 
 def _norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
