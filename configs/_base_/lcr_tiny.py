@@ -8,6 +8,7 @@ model = dict(
         num_layers=8,
         patch_size=16,
         stem='patch',
+        layer_input='residual',  # the paper's h does not train so deep a stack
         position_grid=(14, 14)),
     cls_head=dict(
         type='LCRHead',

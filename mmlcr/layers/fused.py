@@ -25,8 +25,6 @@ from .cross_rwkv import (
 )
 from .stacked import linear
 
-MOST_THREADS = numba.get_num_threads()  # as many as it has started
-
 
 class FusedAnswer(NamedTuple):
     """What the prompt says to each layer; the bias is the forget gate's."""
@@ -38,7 +36,7 @@ class FusedAnswer(NamedTuple):
 def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
            around: Surroundings) -> FusedAnswer:
     """As :func:`mmlcr.layers.cross_rwkv.answer`."""
-    numba.set_num_threads(min(torch.get_num_threads(), MOST_THREADS))
+    numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))
     n, B, L, _ = prompt.normed.shape
     H, K = decays.w.shape[1:]
     C = decays.chunk_size
@@ -124,6 +122,18 @@ def _read(receptance_gate: Tensor, memory: BiWKVMemory,
 def _call(kernel: Callable, *args: Any) -> None:
     kernel(*(arg.numpy() if isinstance(arg, Tensor) else arg
              for arg in args))
+
+
+@functools.lru_cache(maxsize=None)
+def _start_threads() -> int:
+    """Start Numba's; returns how many there are.
+
+    They may be PyTorch's, too, and starting them sets the number of both.
+    """
+    before = torch.get_num_threads()
+    started = numba.get_num_threads()
+    torch.set_num_threads(before)
+    return started
 
 
 def _rotation(around: Surroundings, L: int, K: int) -> Tensor:

@@ -1,6 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR against its equations, and clip against stream."""
 import math
+import os
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -575,6 +578,21 @@ def test_fused_kernels_where_they_can_be(redraw: Callable,
     with torch.inference_mode():
         model.float()(clip)
     assert kernel_calls
+
+
+def test_fused_kernels_leave_the_number_of_threads() -> None:
+    """In a process of its own: it is when they start that it could change."""
+    pytest.importorskip('numba')
+    code = ('import torch, mmlcr\n'
+            'from mmlcr.models import LCR\n'
+            'model = LCR(embed_dims=16, num_heads=2, num_layers=1).eval()\n'
+            'with torch.no_grad():\n'
+            '    model(torch.randn(1, 4, 1, 32, 32))\n'
+            'print(torch.get_num_threads())')
+    done = subprocess.run([sys.executable, '-c', code],
+                          env={**os.environ, 'OMP_NUM_THREADS': '1'},
+                          stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split()[-1] == b'1'
 
 
 # ---- weights that are kept
