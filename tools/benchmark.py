@@ -8,6 +8,7 @@ one run; a machine's load changes all of its figures alike.
 """
 import argparse
 import copy
+import importlib.metadata
 import json
 import os
 import os.path as osp
@@ -127,7 +128,7 @@ def frame_case(model: torch.nn.Module, clip: Tensor, name: str,
 
 def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
                compiled: bool) -> List[Case]:
-    """Clip and frame in bfloat16, and compiled."""
+    """Clip and frame in bfloat16, without fused kernels, and compiled."""
 
     def bfloat16(run: Callable) -> Callable:
 
@@ -139,10 +140,12 @@ def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
 
     cases = [frame_case(model, clip, 'LCR, one more frame', base)]
     ways = [('bf16 autocast', model, bfloat16)]
-    if compiled:
-        model = copy.deepcopy(model)
-        model.backbone.compile_step = True
-        ways.append(('compiled', model, lambda run: run))
+    for way, option, value in (('without Numba', 'fused_kernels', False),
+                               ('compiled', 'compile_step', True)):
+        if way != 'compiled' or compiled:
+            other = copy.deepcopy(model)
+            setattr(other.backbone, option, value)
+            ways.append((way, other, lambda run: run))
     for way, model, wrap in ways:
         cases.append(
             Case('clip', f'LCR, {way}', wrap(scores(model, clip)), 'LCR',
@@ -226,6 +229,8 @@ def prepare_clip(args: argparse.Namespace, frames: int) -> Callable:
     """Inference on a clip that takes no memory of its own."""
     model, clip = prepare(args)
     clip = clip[:, :, :1].expand(-1, -1, frames, -1, -1)
+    with torch.no_grad():  # loads the kernels
+        scores(model, clip[:, :, :1])()
 
     def run() -> None:
         with torch.no_grad():
@@ -283,6 +288,14 @@ def bfloat16_error(model: torch.nn.Module, clip: Tensor) -> float:
         with torch.autocast('cpu', torch.bfloat16):
             rounded = scores(model, clip)()
     return ((rounded.float() - exact).norm() / exact.norm()).item()
+
+
+def numba_version() -> str:
+    """Of what compiles the fused kernels."""
+    try:
+        return importlib.metadata.version('numba')
+    except importlib.metadata.PackageNotFoundError:
+        return 'none'
 
 
 def parse_args() -> argparse.Namespace:
@@ -356,6 +369,7 @@ def main() -> None:
         versions=dict(
             python=platform.python_version(),
             torch=torch.__version__,
+            numba=numba_version(),
             opencv=cv2.__version__,
             mmlcr=mmlcr.__version__))
     if 'memory' in args.parts and can_measure_memory():
@@ -375,7 +389,7 @@ def main() -> None:
                  f'differ by {result["bfloat16_error"]:.1e}, relative.\n')
     print(text)
     print(f'{args.threads} threads, medians of {args.repeats}, torch '
-          f'{torch.__version__}, {result["machine"]}')
+          f'{torch.__version__}, Numba {numba_version()}, {result["machine"]}')
     if args.out:
         os.makedirs(args.out, exist_ok=True)
         with open(osp.join(args.out, 'benchmark.json'), 'w') as file:
