@@ -9,7 +9,7 @@ each at a frame of its own.
 The prompt does not depend on any memory: what the layers make of it,
 :func:`answer`, is apart from what waits for the memory, :func:`ask`.
 """
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,12 @@ class LayerWeights(NamedTuple):
         return cls(
             stack([layer.answer_weights() for layer in layers]),
             stack([layer.ask_weights() for layer in layers]))
+
+    def laid_out(self) -> 'LayerWeights':
+        """The same, matrices in the order that products read them in."""
+        return LayerWeights(
+            AnswerWeights(*map(_transposed, self.answer)),
+            AskWeights(*map(_transposed, self.ask)))
 
     def layers(self, start: int, stop: int) -> 'LayerWeights':
         """Those of some layers."""
@@ -269,6 +275,13 @@ def _channel_mix(weights: AskWeights, a: Tensor,
     k = F.relu(k)
     value = linear(k * k, weights.value)
     return torch.addcmul(a, torch.sigmoid(r), value)
+
+
+def _transposed(weight: Optional[Tensor]) -> Any:
+    """A stack of matrices, each column in one piece; others as they are."""
+    if weight is None or weight.ndim < 3:
+        return weight
+    return weight.mT.contiguous().mT
 
 
 def _norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

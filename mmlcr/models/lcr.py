@@ -44,6 +44,22 @@ class LCRState(NamedTuple):
     prompt: Optional[Tensor]  # (B, L, D), normed, for its difference
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
 
+    def tensors(self) -> List[Tensor]:
+        """All that it holds."""
+        parts = [*(t for layer in self.layers for t in layer), *self[1:]]
+        return [t for t in parts if t is not None]
+
+    def copied(self, target: Optional['LCRState'] = None) -> 'LCRState':
+        """A copy of its own, or in the place of ``target``, of its kind."""
+        if target is None:
+            layers, *others = self
+            return LCRState(
+                tuple(LayerState._make(map(_clone, s)) for s in layers),
+                *map(_clone, others))
+        for mine, its in zip(self.tensors(), target.tensors()):
+            its.copy_(mine)
+        return target
+
 
 class _Prepared(NamedTuple):
     """Made of the layers' parameters, for all frames of one size."""
@@ -272,16 +288,21 @@ class LCR(BaseModule):
         prepared = self._prepared(layout)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
         *before, last = clip.split(together, dim=2)
+        own = None  # state of this clip, in one place
         for frames in before:
-            state = self._run(frames, state, layout, prepared)[2]
-        outputs, cells, state = self._run(last, state, layout, prepared)
+            state = own = self._run(frames, state, layout, prepared, own)[2]
+        outputs, cells, state = self._run(last, state, layout, prepared, own)
         return self._read(outputs[-1], cells[-1]), state
 
     def _run(
         self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,
-        prepared: _Prepared
+        prepared: _Prepared, place: Optional[LCRState] = None
     ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
-        """What the last layer gives and its cell for each frame, the state."""
+        """What the last layer gives and its cell for each frame, the state.
+
+        That does not hold on to anything else; it is in the place of another
+        one where that is given.
+        """
         if clip.dtype == torch.uint8:
             clip = self._converted(clip)
         x, e = self._embed(clip, layout, state.frame if state else None)
@@ -290,18 +311,15 @@ class LCR(BaseModule):
                                   self.temporal_shift)
         outputs, cells, states = self._pass_layers(x, prompt, state, layout,
                                                    prepared)
-        last_frame = None
-        if self.stem_input != 'frame':
-            last_frame = clip[:, :, -1].clone()  # the caller may reuse it
-        last_prompt = None
-        if self.temporal_shift:
-            last_prompt = prompt.normed[0].clone()  # of many frames
-        return outputs, cells, LCRState(states, last_prompt, last_frame)
+        after = LCRState(
+            tuple(states), prompt.normed[0] if self.temporal_shift else None,
+            clip[:, :, -1] if self.stem_input != 'frame' else None)
+        return outputs, cells, after.copied(place)
 
     def _pass_layers(
         self, x: Tensor, prompt: Prompt, state: Optional[LCRState],
         layout: TokenLayout, prepared: _Prepared
-    ) -> Tuple[List[Tensor], List[Tensor], Tuple[LayerState, ...]]:
+    ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
         """Equations (3) to (10) of frames ``(T, B, L, D)``, all layers."""
         shift = TokenShift.of(layout, self.num_heads,
                               self.embed_dims // self.num_heads, x.device)
@@ -328,10 +346,7 @@ class LCR(BaseModule):
                 state.layers[i:j] if state else None, shift, around, functions,
                 self.with_cp and torch.is_grad_enabled())
             states += after
-        # without holding on to the layers that were computed together
-        kept = (LayerState._make(None if t is None else t.clone() for t in s)
-                for s in states)
-        return outputs, cells, tuple(kept)
+        return outputs, cells, states
 
     def _converted(self, clip: Tensor) -> Tensor:
         if self.convert is None:
@@ -395,6 +410,10 @@ class LCR(BaseModule):
                              f'{len(clip)} clips')
         return layout
 
+    def __getstate__(self) -> dict:
+        """Copies are made without what was kept for inference."""
+        return {**self.__dict__, '_kept': None}
+
     def train(self, mode: bool = True) -> 'LCR':
         """As of any module; what was kept for inference is made again."""
         self._kept = None
@@ -412,7 +431,8 @@ class LCR(BaseModule):
                                  for p in self.layers.parameters()))
         if self._kept is None or self._kept[0] != made_of:
             with torch.inference_mode(False), torch.no_grad():
-                self._kept = made_of, self._prepare(num_tokens)
+                weights, decays = self._prepare(num_tokens)
+                self._kept = made_of, _Prepared(weights.laid_out(), decays)
         return self._kept[1]
 
     def _prepare(self, num_tokens: int) -> _Prepared:
@@ -450,6 +470,10 @@ class LCR(BaseModule):
             raise ValueError('a state of other streams or frames: it holds '
                              f'(B, L, D) = {found}, these frames are '
                              f'{expected}')
+
+
+def _clone(tensor: Optional[Tensor]) -> Optional[Tensor]:
+    return None if tensor is None else tensor.clone()
 
 
 def _version(parameter: Tensor) -> int:
