@@ -37,6 +37,7 @@ from mmlcr.apis import (
     num_parameters,
     peak_memory,
     plot_growth,
+    products_alone,
 )
 from mmlcr.ops import bi_wkv
 
@@ -140,7 +141,15 @@ def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
 
         return autocast
 
-    cases = [frame_case(model, clip, 'LCR, one more frame', base)]
+    frame = frame_case(model, clip, 'LCR, one more frame', base)
+    cases = [
+        frame,
+        Case('clip', 'LCR, its products alone',
+             products_alone(scores(model, clip)), 'LCR',
+             'nothing between them'),
+        Case('clip', 'LCR, one more frame, its products alone',
+             products_alone(frame.run), base, 'nothing between them')
+    ]
     ways = [('bf16 autocast', model, bfloat16)]
     for way, option, value in (('without Numba', 'fused_kernels', False),
                                ('compiled', 'compile_step', True)):
@@ -344,14 +353,15 @@ def make_cases(args: argparse.Namespace, model: torch.nn.Module,
         heads = model.backbone.num_heads
         cases += operator_cases(heads, model.backbone.embed_dims // heads)
     if 'clip' in args.parts:
-        a, b = torch.randn(2, GEMM_SIZE, GEMM_SIZE)
+        a, b, product = torch.randn(3, GEMM_SIZE, GEMM_SIZE)
         cases += clip_cases(model, clip,
                             {name: OTHERS[name]
                              for name in args.others})
         base = CHEAPEST if CHEAPEST in args.others else 'LCR'
         cases += other_ways(model, clip, base, args.compiled)
         cases.append(
-            Case('clip', 'matrix product', lambda: a @ b, 'LCR',
+            Case('clip', 'matrix product',
+                 lambda: torch.mm(a, b, out=product), 'LCR',
                  f'{GEMM_SIZE} in each dimension'))
     if 'step' in args.parts:
         cases += step_cases(model, clip)

@@ -3,6 +3,7 @@
 from .complexity import (
     add_model_arguments,
     build_model_and_clip,
+    count_multiply_adds,
     multiply_adds,
     num_parameters,
 )
@@ -20,12 +21,13 @@ from .measure import (
     measure,
     peak_memory,
     plot_growth,
+    products_alone,
 )
 
 __all__ = [
     'Case', 'add_common_arguments', 'add_config_arguments',
     'add_model_arguments', 'build_model_and_clip', 'build_runner',
-    'can_measure_memory', 'load_config', 'markdown', 'measure',
-    'multiply_adds', 'num_parameters', 'peak_memory', 'plot_growth',
-    'set_work_dir'
+    'can_measure_memory', 'count_multiply_adds', 'load_config', 'markdown',
+    'measure', 'multiply_adds', 'num_parameters', 'peak_memory', 'plot_growth',
+    'products_alone', 'set_work_dir'
 ]

@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import torch
 from mmengine.utils import ProgressBar
+from torch.utils._python_dispatch import TorchDispatchMode
 
 TURN = 0.3  # seconds that a turn lasts at least, give or take a call
 
@@ -47,6 +48,54 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
             progress.update()
     print()
     return {key: median(values[2:]) for key, values in seconds.items()}
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps the matrix products and convolutions that run, on other tensors.
+
+    What was one tensor stays one.
+    """
+    aten = torch.ops.aten
+    kinds = (aten.bmm, aten.baddbmm, aten.baddbmm_, aten.mm, aten.addmm,
+             aten.convolution)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: List[Tuple[Callable, tuple]] = []
+        self._stand_ins: Dict[tuple, torch.Tensor] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
+                           kwargs: Any = None) -> Any:
+        if func.overloadpacket in self.kinds:
+            # with its default scalars: alpha, beta
+            self.calls.append((func, tuple(map(self._stand_in, args))))
+        return func(*args, **(kwargs or {}))
+
+    def _stand_in(self, arg: Any) -> Any:
+        if not isinstance(arg, torch.Tensor):
+            return arg
+        key = arg.data_ptr(), arg.shape, arg.stride()
+        if key not in self._stand_ins:
+            last = sum((n - 1) * m for n, m in zip(arg.shape, arg.stride()))
+            self._stand_ins[key] = torch.randn(
+                last + 1, dtype=arg.dtype).as_strided(arg.shape, arg.stride())
+        return self._stand_ins[key]
+
+
+def products_alone(run: Callable[[], object]) -> Callable[[], None]:
+    """The matrix products and convolutions of ``run``, and nothing else.
+
+    In its shapes and its order, on random numbers: what no implementation on
+    top of the same products can be faster than.
+    """
+    with torch.no_grad(), _Recorder() as recorder:
+        run()
+
+    def replay() -> None:
+        for function, args in recorder.calls:
+            function(*args)
+
+    return replay
 
 
 def markdown(cases: Sequence[Case], medians: Medians) -> str:
