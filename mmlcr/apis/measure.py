@@ -34,6 +34,9 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
     slows all of them down. Two rounds warm up. Short ones run several times in
     a turn, so that they do not measure what the one before them left.
     """
+    # as in any longer run: only after larger blocks than those of the cases
+    # have been freed does glibc keep memory, and not ask for it page by page
+    torch.zeros(8_000_000)
     seconds: Dict[Tuple[str, str], List[float]] = {}
     progress = ProgressBar((repeats + 2) * len(cases))
     for turn in range(repeats + 2):

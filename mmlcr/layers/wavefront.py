@@ -69,8 +69,8 @@ def run_layers(weights: LayerWeights, decays: BiWKVDecays,
             weights.layers(start, stop), decays.layers(start, stop), x,
             narrow(prompt, at + start, at + stop), state, here)
         if stop == n:
-            outputs.append(x[-1])
-            cells.append(state.c[-1])
+            outputs.append(_alone(x))
+            cells.append(_alone(state.c))
         if s >= T - 1:  # one has met its last frame
             last_states.append(_first(state))
             state = narrow(state, 1, n)
@@ -101,6 +101,12 @@ def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
             stacked = one if stacked is None else torch.cat([stacked, one])
         joined.append(stacked)
     return LayerState._make(joined)
+
+
+def _alone(stacked: Tensor) -> Tensor:
+    """The last layer's; where no gradient is kept, the others may go."""
+    last = stacked[-1]
+    return last if torch.is_grad_enabled() else last.clone()
 
 
 def _first(state: LayerState) -> LayerState:

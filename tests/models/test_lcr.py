@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -577,6 +578,27 @@ def test_fused_kernels_where_they_can_be(redraw: Callable,
     assert kernel_calls == []
     with torch.inference_mode():
         model.float()(clip)
+    assert kernel_calls
+
+
+def test_fused_kernels_in_either_mode_and_any_size(redraw: Callable,
+                                                   kernel_calls: List[str]
+                                                   ) -> None:
+    """Their scratch memory serves them all, in turns."""
+    model, fused = build(redraw), sys.modules['mmlcr.layers.fused']
+    clips = [draw_clip(B, 2, side, side) for B, side in ((1, 8), (3, 24))]
+    with torch.no_grad():
+        expected = [model(clip) for clip in clips]
+    fused._of_thread.__dict__.clear()
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            for clip, feature in zip(clips * 2, expected * 2):
+                assert torch.equal(model(clip), feature)
+    infer = torch.no_grad()(model.forward)
+    with ThreadPoolExecutor(2) as pool:
+        features = list(pool.map(infer, clips * 8))
+    for feature, same in zip(features, expected * 8):
+        assert torch.equal(feature, same)
     assert kernel_calls
 
 
