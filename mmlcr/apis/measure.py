@@ -64,15 +64,18 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: List[Tuple[Callable, tuple]] = []
+        self.calls: List[Tuple[Callable, list, dict]] = []
         self._stand_ins: Dict[tuple, torch.Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
                            kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if func.overloadpacket in self.kinds:
-            # with its default scalars: alpha, beta
-            self.calls.append((func, tuple(map(self._stand_in, args))))
-        return func(*args, **(kwargs or {}))
+            self.calls.append((func, [self._stand_in(arg) for arg in args], {
+                key: self._stand_in(arg)
+                for key, arg in kwargs.items()
+            }))
+        return func(*args, **kwargs)
 
     def _stand_in(self, arg: Any) -> Any:
         if not isinstance(arg, torch.Tensor):
@@ -95,8 +98,8 @@ def products_alone(run: Callable[[], object]) -> Callable[[], None]:
         run()
 
     def replay() -> None:
-        for function, args in recorder.calls:
-            function(*args)
+        for function, args, kwargs in recorder.calls:
+            function(*args, **kwargs)
 
     return replay
 
