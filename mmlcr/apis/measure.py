@@ -56,7 +56,7 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
 class _Recorder(TorchDispatchMode):
     """Keeps the matrix products and convolutions that run, on other tensors.
 
-    What was one tensor stays one.
+    What was in one place of the memory stays in one.
     """
     aten = torch.ops.aten
     kinds = (aten.bmm, aten.baddbmm, aten.baddbmm_, aten.mm, aten.addmm,
@@ -65,7 +65,7 @@ class _Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: List[Tuple[Callable, list, dict]] = []
-        self._stand_ins: Dict[tuple, torch.Tensor] = {}
+        self._stand_ins: Dict[int, torch.Tensor] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
                            kwargs: Any = None) -> Any:
@@ -80,12 +80,13 @@ class _Recorder(TorchDispatchMode):
     def _stand_in(self, arg: Any) -> Any:
         if not isinstance(arg, torch.Tensor):
             return arg
-        key = arg.data_ptr(), arg.shape, arg.stride()
-        if key not in self._stand_ins:
-            last = sum((n - 1) * m for n, m in zip(arg.shape, arg.stride()))
-            self._stand_ins[key] = torch.randn(
-                last + 1, dtype=arg.dtype).as_strided(arg.shape, arg.stride())
-        return self._stand_ins[key]
+        storage = arg.untyped_storage()
+        kept, key = self._stand_ins, storage.data_ptr()
+        size = storage.nbytes() // arg.element_size()
+        if key not in kept or len(kept[key]) < size:
+            kept[key] = torch.randn(size, dtype=arg.dtype)
+        return kept[key].as_strided(arg.shape, arg.stride(),
+                                    arg.storage_offset())
 
 
 def products_alone(run: Callable[[], object]) -> Callable[[], None]:
