@@ -216,6 +216,15 @@ class LCR(BaseModule):
         if self.position is not None:
             nn.init.trunc_normal_(self.position, std=0.02)
 
+    def __getstate__(self) -> dict:
+        """Copies are made without what was kept for inference."""
+        return {**self.__dict__, '_kept': None}
+
+    def train(self, mode: bool = True) -> 'LCR':
+        """As of any module; what was kept for inference is made again."""
+        self._kept = None
+        return super().train(mode)
+
     def forward(self,
                 clip: Tensor,
                 tube_mask: Optional[Tensor] = None) -> Tensor:
@@ -409,15 +418,6 @@ class LCR(BaseModule):
             raise ValueError(f'tube_mask holds {len(tube_mask)} masks for '
                              f'{len(clip)} clips')
         return layout
-
-    def __getstate__(self) -> dict:
-        """Copies are made without what was kept for inference."""
-        return {**self.__dict__, '_kept': None}
-
-    def train(self, mode: bool = True) -> 'LCR':
-        """As of any module; what was kept for inference is made again."""
-        self._kept = None
-        return super().train(mode)
 
     def _prepared(self, layout: TokenLayout) -> _Prepared:
         """Weights and decays of all layers, for patches and CLS.
