@@ -12,7 +12,7 @@ from .functions import (
     Functions,
     compiled_functions,
     find_compiler,
-    fused_functions,
+    find_fused,
     is_traced,
 )
 from .layout import TokenLayout, layout_from_mask
@@ -25,14 +25,13 @@ from .readout import (
 from .rotary import rotary_table, rotate
 from .stem import ConvStem, PatchStem, build_stem
 from .token_shift import TokenShift
-from .wavefront import run_layers
+from .wavefront import Wavefront
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
     'CoupledCell', 'CrossRWKVLayer', 'Functions', 'LayerState',
     'LayerWeights', 'MeanReadout', 'PaperCell', 'PatchStem', 'Prompt',
-    'Surroundings', 'TokenLayout', 'TokenShift', 'build_cell',
+    'Surroundings', 'TokenLayout', 'TokenShift', 'Wavefront', 'build_cell',
     'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
-    'fused_functions', 'is_traced', 'layout_from_mask', 'rotary_table',
-    'rotate', 'run_layers'
+    'find_fused', 'is_traced', 'layout_from_mask', 'rotary_table', 'rotate'
 ]

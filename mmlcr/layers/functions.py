@@ -6,12 +6,16 @@ import os
 import shutil
 import sys
 import warnings
-from typing import Callable, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Type
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .cross_rwkv import answer, ask
+
+if TYPE_CHECKING:
+    from .fused import FusedLayers
 
 # Shapes that a function is compiled for: sets of layers side by side, their
 # first frames, training and inference.
@@ -29,31 +33,33 @@ def is_traced() -> bool:
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
-def fused_functions(x: Tensor) -> Optional[Functions]:
-    """Both with kernels by Numba, for tokens ``x`` that they can take.
+def find_fused(x: Tensor) -> Optional[Type['FusedLayers']]:
+    """What takes frames ``x`` through all layers with fused kernels.
 
     They are for inference on a CPU in float32, and nothing can look into
-    them: neither a tracer nor a compiler.
+    them: neither a tracer nor a compiler nor what counts operations.
 
     Returns:
-        Functions, optional: None where they can't, or Numba is missing.
+        type[FusedLayers], optional: None where they can't be used, Numba is
+        missing or can't share threads with PyTorch's products.
     """
     plain = (
-        type(x) is Tensor and x.dtype == torch.float32
+        type(x) is Tensor and x.dtype in (torch.float32, torch.uint8)
         and x.device.type == 'cpu' and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled('cpu') and not is_traced())
+        and not torch.is_autocast_enabled('cpu') and not is_traced()
+        and _get_current_dispatch_mode() is None)
     return _fused() if plain else None
 
 
 @functools.lru_cache(maxsize=None)
-def _fused() -> Optional[Functions]:
+def _fused() -> Optional[Type['FusedLayers']]:
     try:
         # OpenMP; with what else Numba has, kernels start too slowly
         importlib.import_module('numba.np.ufunc.omppool')
-        from . import fused
+        from .fused import FusedLayers
     except ImportError:
         return None
-    return Functions(fused.answer, fused.ask)
+    return FusedLayers
 
 
 @functools.lru_cache(maxsize=None)

@@ -1,155 +1,183 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A layer's two functions with fused kernels: :mod:`mmlcr.layers.kernels`.
-
-The same functions of the same weights as in :mod:`mmlcr.layers.cross_rwkv`,
-for inference on a CPU in float32. All tensors are contiguous.
-"""
+"""All layers by :mod:`mmlcr.layers.kernels`, for inference on a CPU."""
 import functools
 import math
 import threading
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmlcr.ops import BiWKVDecays, BiWKVMemory
-from mmlcr.ops import kernels as operator
-from . import kernels
-from .cell import PaperCell
-from .cross_rwkv import (
-    AnswerWeights,
-    AskWeights,
-    LayerState,
-    Prompt,
-    Surroundings,
+from mmlcr.ops import BiWKVDecays
+from mmlcr.ops.jit import find_blas
+from mmlcr.ops.kernels import Decays
+from .cross_rwkv import LayerState, LayerWeights, Prompt, Surroundings
+from .kernels import (
+    Frames,
+    Grid,
+    Options,
+    Room,
+    State,
+    Weights,
+    pass_layers,
 )
+from .token_shift import Neighbours, TokenShift
+
+BLAS = find_blas()
 
 
-class FusedAnswer(NamedTuple):
-    """What the prompt says to each layer; the bias is the forget gate's."""
-    memory: BiWKVMemory
-    forget: Tensor  # (n, B, L, D), without bias and sigmoid
-    forget_bias: Optional[Tensor]  # (n, D)
+class FusedLayers:
+    """What :class:`mmlcr.layers.Wavefront` does, in float32 on a CPU.
+
+    Args:
+        weights (LayerWeights): Of ``n`` layers.
+        decays (BiWKVDecays): Likewise.
+    """
+
+    def __init__(self, weights: LayerWeights, decays: BiWKVDecays) -> None:
+        self.weights = _laid_out(weights, *decays.w.shape[1:])
+        factors = decays.factors[..., :2, :]
+        whole, half = decays.whole[..., 0], decays.half[..., 0]
+        self.decays = Decays(*(_array(_halves(t))
+                               for t in (factors, whole, half, decays.u)))
+
+    def __call__(
+        self, x: Tensor, prompt: Prompt, before: Optional[LayerState],
+        shift: TokenShift, around: Callable[[Neighbours], Surroundings],
+        place: Optional[LayerState] = None
+    ) -> Tuple[List[Tensor], List[Tensor], LayerState]:
+        """All frames through all layers.
+
+        Args:
+            x (Tensor): As all others of :class:`mmlcr.layers.Wavefront`; what
+                the last layer gives takes its place.
+            prompt (Prompt): Likewise.
+            before (LayerState, optional): Likewise.
+            shift (TokenShift): Likewise.
+            around (Callable): Likewise.
+            place (LayerState, optional): Where the state is to be; may be
+                ``before``. Defaults to None: elsewhere.
+        """
+        (_, B, L, D), n = x.shape, len(self.decays.u)
+        here = around(shift.neighbours(B))
+        after = place
+        if after is None:
+            h, c, normed = x.new_empty(3, n, B, L, D)
+            after = LayerState(h, c, normed if here.temporal_shift else None)
+        known = before
+        if known is None:
+            known = after
+            after.h.zero_(), after.c.zero_()
+        cells = torch.empty_like(x)
+        earlier = prompt.normed if prompt.before is None else prompt.before
+        numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))
+        pass_layers(
+            BLAS, Frames(*map(_array, (x, cells, *prompt[:2], earlier))),
+            self.weights, self.decays, _state(known), _state(after),
+            before is None, _grid(shift.tokens, here.rotation, L,
+                                  self.decays.u.shape[-1]),
+            Options(here.residual,
+                    np.float32(getattr(here.cell, 'bound', 0.))),
+            self._room(B, L, D))
+        return list(x.unbind()), list(cells.unbind()), after
+
+    def _room(self, B: int, L: int, D: int) -> Room:
+        """Memory for as many layers as keep the threads at work."""
+        n, H, C, _, K = self.decays.factors.shape
+        N, threads = -(-L // C), numba.get_num_threads()
+        s = min(n, math.ceil(threads / (B * N)))
+        widest = max(self.weights.receptance_gate.shape[1], 2 * D,
+                     self.weights.receptance_key.shape[2])
+        frame = s, B, L, D
+        return Room(
+            _scratch('inputs', threads, C * widest),
+            _scratch('outputs', threads, C * widest),
+            _scratch('asking', threads, C, 2 * K),
+            _scratch('scores', threads, 2, C, C),
+            _scratch('key_value', s, B, L, 2 * D),
+            _scratch('keys', s, B, N, H, C, 2 * K),
+            _scratch('states', s, B, H, N, 2 * K, K),
+            *(_scratch(name, *frame)
+              for name in ('logits', 'difference', 'a', 'normed')))
 
 
-def answer(weights: AnswerWeights, prompt: Prompt, decays: BiWKVDecays,
-           around: Surroundings) -> FusedAnswer:
-    """As :func:`mmlcr.layers.cross_rwkv.answer`."""
-    numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))
-    n, B, L, _ = prompt.normed.shape
-    H, K = decays.w.shape[1:]
-    C = decays.chunk_size
-    chunks = B * H * -(-L // C)
+def _laid_out(weights: LayerWeights, H: int, K: int) -> Weights:
+    """Matrices by rows of inputs, receptance and key by halves of pairs."""
+    of_e, of_x = weights
+    none = of_x.norm_x[:0]
 
-    mixed = _scratch('mixed', n, B, L, weights.key_value.shape[-1])
-    before = prompt.normed if prompt.before is None else prompt.before
-    _call(kernels.mix_difference, prompt.normed, weights.mu,
-          around.neighbours.tokens, before, mixed)
-    key_value = _linear('key_value', mixed, weights.key_value)
-    keys = _scratch('keys', n, chunks, C, 3 * K)
-    values = _scratch('values', n, chunks, C, K)
-    _call(operator.decay_keys, key_value, decays.factors,
-          _rotation(around, L, K), keys, values)
-    states = None
-    if L > C:
-        sums = _scratch('sums', n, chunks, 2 * K, K)
-        states = _scratch('states', n, chunks, 2 * K, K)
-        torch.bmm(keys.flatten(0, 1)[..., :2 * K].mT, values.flatten(0, 1),
-                  out=sums.flatten(0, 1))
-        _call(operator.pass_on, sums, decays.whole, decays.half, B, states)
-    forget = prompt.e
-    if weights.forget is not None:
-        forget = _linear('forget', forget, weights.forget)
-    return FusedAnswer(
-        BiWKVMemory(keys, values, states, decays), forget,
-        weights.forget_bias)
+    def matrix(weight: Optional[Tensor]) -> np.ndarray:
+        return _array((none[..., None] if weight is None else weight).mT)
 
+    def first_by_halves(weight: Tensor) -> np.ndarray:
+        first, second = weight.chunk(2, dim=1)
+        first = _halves(first.mT.unflatten(-1, (H, K))).flatten(-2)
+        return _array(torch.cat([first, second.mT], -1))
 
-def ask(weights: AskWeights, x: Tensor, state: LayerState, told: FusedAnswer,
-        around: Surroundings) -> Tuple[Tensor, LayerState]:
-    """As :func:`mmlcr.layers.cross_rwkv.ask`."""
-    h, c, before = state
-    cell, neighbours, _, temporal_shift, residual = around
-    n, B, L, D = x.shape
-    normed, total = torch.empty_like(x), torch.empty_like(x)
-    asking = _scratch('mixed', n, B, L, weights.receptance_gate.shape[-1])
-    _call(kernels.norm_mix_difference, x, weights.norm_x,
-          weights.norm_x_bias, weights.mu_x, neighbours.tokens,
-          x[:0] if before is None else before, h, weights.norm_h,
-          weights.norm_h_bias, normed, asking)
-    receptance_gate = _linear('key_value', asking,
-                              weights.receptance_gate)  # eq. (4)
-    y = _read(receptance_gate, told.memory, around)  # eq. (6)
-    gated, mixed = _scratch('gated', *x.shape), _scratch('mixed', *x.shape)
-    _call(kernels.norm_heads_gate, y, receptance_gate, weights.norm_y,
-          weights.norm_y_bias, gated)
-    _call(kernels.add_norm_mix, x, _linear('added', gated, weights.output),
-          weights.norm_a, weights.norm_a_bias, weights.mu_a,
-          neighbours.tokens, total, gated, mixed)  # eq. (7)
+    def shares(mu: Tensor) -> np.ndarray:
+        """Of left, right, upper, lower neighbour, and the token itself."""
+        direction = torch.arange(H * K) * 4 // K % 4
+        taken = torch.arange(4)[:, None] == direction
+        mu = mu[:, None]
+        return _array(torch.cat([mu * taken, 1 - mu], 1))
 
-    receptance_key = _linear('key_value', mixed, weights.receptance_key)
-    _call(kernels.square_relu, receptance_key, D)
-    value = _linear('added', receptance_key[..., D:], weights.value)
-    new_c, h = torch.empty_like(x), torch.empty_like(x)
-    if isinstance(cell, PaperCell):
-        _call(kernels.paper_step, total, receptance_key, value, told.forget,
-              np.float32(cell.bound), c, new_c, h)
-    else:
-        _call(kernels.coupled_step, total, receptance_key, value, told.forget,
-              told.forget_bias, c, new_c, h)
-    output = total.add_(h) if residual else h
-    return output, LayerState(h, new_c, normed if temporal_shift else None)
+    norms = {
+        name: _array(getattr(of_x, name))
+        for name in of_x._fields if name.startswith('norm')
+    }
+    return Weights(
+        shares_e=shares(of_e.mu),
+        key_value=first_by_halves(of_e.key_value),
+        forget=matrix(of_e.forget),
+        forget_bias=_array(none if of_e.forget_bias is None else
+                           of_e.forget_bias),
+        shares_x=shares(of_x.mu_x),
+        receptance_gate=first_by_halves(of_x.receptance_gate),
+        output=matrix(of_x.output),
+        shares_a=shares(of_x.mu_a),
+        receptance_key=matrix(of_x.receptance_key),
+        value=matrix(of_x.value),
+        **norms)
 
 
-def _read(receptance_gate: Tensor, memory: BiWKVMemory,
-          around: Surroundings) -> Tensor:
-    """Equation (6), in chunks ``(n, G, C, K)``."""
-    keys, values, states, decays = memory
-    n, chunks, C, K = values.shape
-    asking = _scratch('sums', n, chunks, C, 2 * K)
-    _call(operator.decay_receptance, receptance_gate, decays.factors,
-          _rotation(around, receptance_gate.shape[2], K), asking)
-    asking, keys = asking.flatten(0, 1), keys.flatten(0, 1)
-    score, later = _scratch('scores', 2, n * chunks, C, C)
-    torch.bmm(asking[..., :K], keys[..., K:2 * K].mT, out=score)
-    torch.bmm(asking[..., K:], keys[..., :K].mT, out=later)
-    _call(operator.join_scores, asking, keys, later, score)
-    y = torch.bmm(
-        score, values.flatten(0, 1), out=_scratch('y', n * chunks, C, K))
-    if states is not None:
-        y.baddbmm_(asking, states.flatten(0, 1))
-    return y.view(values.shape)
+def _halves(x: Tensor) -> Tensor:
+    """Pairs ``(..., K)`` half a head apart: channels 0, 2, ..., 1, 3, ..."""
+    return x.unflatten(-1, (-1, 2)).mT.flatten(-2)
 
 
-def _linear(name: str, x: Tensor, weight: Tensor) -> Tensor:
-    """As :func:`mmlcr.layers.stacked.linear`, into scratch memory."""
-    y = _scratch(name, *x.shape[:-1], weight.shape[1])
-    torch.bmm(x.flatten(1, 2), weight.mT, out=y.flatten(1, 2))
-    return y
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().to(torch.float32).contiguous().numpy()
+
+
+def _state(state: LayerState) -> State:
+    h, c, x = state
+    return State(_array(h), _array(c),
+                 _scratch('x', *h.shape) if x is None else _array(x))
+
+
+def _grid(tokens: Tensor, rotation: Optional[Tensor], L: int,
+          K: int) -> Grid:
+    if rotation is None:  # by no angle
+        rotation = torch.tensor([1., 0.]).expand(len(tokens), L, 1, K // 2, 2)
+    cos, sin = rotation.flatten(1, 2).unbind(-1)
+    return Grid(tokens.contiguous().numpy(), _array(cos), _array(sin))
 
 
 _of_thread = threading.local()
 
 
-def _scratch(name: str, *shape: int) -> Tensor:
-    """Memory for a result, under a name that another takes when it is used up.
+def _scratch(name: str, *shape: int) -> np.ndarray:
+    """Memory to work in, the same whenever there is enough of it.
 
-    Always the same: it need not be asked of the system again and again, which
-    for a clip would be some ten thousand pages.
+    So it need not be asked of the system again and again.
     """
     size = math.prod(shape)
     kept = _of_thread.__dict__
     if name not in kept or len(kept[name]) < size:
-        with torch.inference_mode(False):  # not for one mode alone
-            kept[name] = torch.empty(4 * size)  # what is not used is free
-    return kept[name][:size].view(shape)
-
-
-def _call(kernel: Callable, *args: Any) -> None:
-    kernel(*(arg.numpy() if isinstance(arg, Tensor) else arg
-             for arg in args))
+        kept[name] = torch.empty(size).numpy()  # aligned for the products
+    return kept[name][:size].reshape(shape)
 
 
 @functools.lru_cache(maxsize=None)
@@ -162,15 +190,3 @@ def _start_threads() -> int:
     started = numba.get_num_threads()
     torch.set_num_threads(before)
     return started
-
-
-def _rotation(around: Surroundings, L: int, K: int) -> Tensor:
-    """Cosine and sine; of no angle where there is no rotary position."""
-    if around.rotation is not None:
-        return around.rotation
-    return _no_rotation(L, K)
-
-
-@functools.lru_cache(maxsize=64)
-def _no_rotation(L: int, K: int) -> Tensor:
-    return torch.tensor([1., 0.]).repeat(1, L, 1, K // 2, 1)

@@ -1,326 +1,316 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Passes over memory of a layer, each one compiled by Numba.
+"""Cross RWKV layers by chunks of tokens, in functions that Numba compiles.
 
-For inference on a CPU in float32: what stands between two matrix products of
-:mod:`mmlcr.layers.cross_rwkv` is one pass here. All arrays are contiguous.
+For inference on a CPU in float32: :mod:`mmlcr.layers.cross_rwkv` once more.
+There, a layer's frame is some thirty operations, each of all tokens. Here a
+thread takes a chunk of tokens, the operator's, through all that does not wait
+for other tokens, so that it stays in the cache: four passes make a layer.
+
+Symbols as there. ``R`` tokens are in a chunk, of at most ``C``, and ``N``
+chunks in a frame. All arrays are contiguous.
 """
+from typing import NamedTuple
+
 import numba
 import numpy as np
 from numpy import float32 as f32
 
-from mmlcr.ops.kernels import compiled, kernel
-from .stacked import NORM_EPS
+from mmlcr.ops.jit import compiled, kernel, product
+from mmlcr.ops.kernels import Decays, pass_on, read, sum_up
+from .rows import (
+    add,
+    copy,
+    coupled_cell,
+    gated_sum,
+    hidden_state,
+    mix,
+    norm,
+    norm_heads_gate,
+    paper_cell,
+    square_relu,
+    subtract,
+)
 
-EPS = f32(NORM_EPS)
-LOG2_E, LN2_HIGH, LN2_LOW = (
-    f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4))
+
+class Weights(NamedTuple):
+    """Of ``n`` layers."""
+    shares_e: np.ndarray  # (n, 5, D), of neighbours and of the token itself
+    key_value: np.ndarray  # (n, D or 2D, 2D)
+    forget: np.ndarray  # (n or 0, D, D)
+    forget_bias: np.ndarray  # (n or 0, D)
+    norm_x: np.ndarray  # (n, D), as all norms
+    norm_x_bias: np.ndarray
+    shares_x: np.ndarray
+    norm_h: np.ndarray
+    norm_h_bias: np.ndarray
+    receptance_gate: np.ndarray  # (n, 2D or 3D, 2D)
+    norm_y: np.ndarray
+    norm_y_bias: np.ndarray
+    output: np.ndarray  # (n, D, D)
+    norm_a: np.ndarray
+    norm_a_bias: np.ndarray
+    shares_a: np.ndarray
+    receptance_key: np.ndarray  # (n, D, D + inner)
+    value: np.ndarray  # (n, inner, D)
+
+
+class Frames(NamedTuple):
+    """What the layers read, and write in the place of ``x``."""
+    x: np.ndarray  # (T, B, L, D)
+    cells: np.ndarray  # (T, B, L, D), result, of the last layer
+    e: np.ndarray  # (T, B, L, D), the latest first, as in Prompt
+    normed: np.ndarray
+    before: np.ndarray
+
+
+class State(NamedTuple):
+    """Of ``n`` layers, as in LayerState."""
+    h: np.ndarray  # (n, B, L, D), as all
+    c: np.ndarray
+    x: np.ndarray
+
+
+class Grid(NamedTuple):
+    """Where the tokens sit."""
+    neighbours: np.ndarray  # (B or 1, L, 4)
+    cos: np.ndarray  # (B or 1, L, K / 2)
+    sin: np.ndarray
+
+
+class Room(NamedTuple):
+    """Memory to work in, of the ``s`` layers that are side by side."""
+    inputs: np.ndarray  # (threads, C * widest), of a product
+    outputs: np.ndarray  # likewise
+    asking: np.ndarray  # (threads, C, 2K)
+    scores: np.ndarray  # (threads, 2, C, C)
+    key_value: np.ndarray  # (s, B, L, 2D)
+    keys: np.ndarray  # (s, B, N, H, C, 2K)
+    states: np.ndarray  # (s, B, H, N, 2K, K)
+    logits: np.ndarray  # (s, B, L, D), as all that follow: of forget gates
+    difference: np.ndarray
+    a: np.ndarray
+    normed: np.ndarray
+
+
+class Options(NamedTuple):
+    """Of the model."""
+    residual: bool
+    bound: float  # of the paper's cell
+
+
+class Step(NamedTuple):
+    """Layer ``i`` is at frame ``number - i``."""
+    number: int
+    first: int  # layer at work
+    last: int  # past it
+
+
+@compiled
+def pass_layers(blas: int, frames: Frames, weights: Weights, decays: Decays,
+                before: State, after: State, fresh: bool, grid: Grid,
+                options: Options, room: Room) -> None:
+    """All frames through all layers, some of them side by side.
+
+    Args:
+        blas (int): For products.
+        frames (Frames): Of ``T`` frames.
+        weights (Weights): Of ``n`` layers.
+        decays (Decays): Likewise.
+        before (State): Of each layer after the frame before.
+        after (State): Result; may be the same.
+        fresh (bool): Whether there was no frame before.
+        grid (Grid): Where the tokens sit.
+        options (Options): Of the model.
+        room (Room): To work in.
+    """
+    T, n, side_by_side = len(frames.x), len(decays.u), len(room.a)
+    for bottom in range(0, n, side_by_side):
+        top = min(n, bottom + side_by_side)
+        for number in range(bottom, T + top - 1):
+            step = Step(number, max(bottom, number - T + 1),
+                        min(top, number + 1))
+            answer(blas, frames, weights, decays, before, after, fresh, grid,
+                   room, step)
+            if room.states.shape[3] > 1:
+                pass_states_on(decays, room, step)
+            ask_spatial(blas, frames, weights, decays, before, after, grid,
+                        room, step)
+            ask_channel(blas, frames, weights, decays, before, after, grid,
+                        options, room, step)
 
 
 @kernel
-def norm_mix_difference(x: np.ndarray, norm: np.ndarray, bias: np.ndarray,
-                        mu: np.ndarray, table: np.ndarray,
-                        before: np.ndarray, h: np.ndarray,
-                        norm_h: np.ndarray, bias_h: np.ndarray,
-                        normed: np.ndarray, out: np.ndarray) -> None:
-    """What receptance and gate are made of, eqs. (3) and (4).
+def answer(blas: int, frames: Frames, weights: Weights, decays: Decays,
+           before: State, after: State, fresh: bool, grid: Grid, room: Room,
+           step: Step) -> None:
+    """Key, value and forget gate, eq. (5), and the norm of the tokens."""
+    x, _, e, prompt, prompt_before = frames
+    neighbours, cos, sin = grid
+    factors = decays.factors
+    shares, key_value_weight = weights.shares_e, weights.key_value
+    forget = weights.forget
+    norm_x, norm_x_bias = weights.norm_x, weights.norm_x_bias
+    past, now = before.x, after.x
+    inputs, key_value, keys = room.inputs, room.key_value, room.keys
+    states, logits, difference = room.states, room.logits, room.difference
+    number, first, last = step
 
-    Args:
-        x (np.ndarray): Tokens, ``(n, B, L, D)``.
-        norm (np.ndarray): Of their layer norm, ``(n, D)``.
-        bias (np.ndarray): Likewise.
-        mu (np.ndarray): Share of the neighbours, ``(n, D)``.
-        table (np.ndarray): Neighbours, shape ``(B or 1, L, 4H)``.
-        before (np.ndarray): Tokens of the frame before, ``(m, B, L, D)``.
-        h (np.ndarray): Hidden state, ``(n, B, L, D)``.
-        norm_h (np.ndarray): Of its layer norm, ``(n, D)``.
-        bias_h (np.ndarray): Likewise.
-        normed (np.ndarray): Result, ``(n, B, L, D)``.
-        out (np.ndarray): Result, ``(n, B, L, 2D or 3D)``.
-    """
-    n, B, L, D = x.shape
-    width = out.shape[3]
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        _norm(x[i, b, l], norm[i], bias[i], normed[i, b, l])
-        _norm(h[i, b, l], norm_h[i], bias_h[i], out[i, b, l, width - D:])
-    shares = _shares(mu, table.shape[2])
-    nothing = np.zeros(D, f32)
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        row = out[i, b, l]
-        _mix(normed[i, b], l, table[b % table.shape[0], l], nothing,
-             shares[i], row)
-        if width == 3 * D:
-            if i < before.shape[0]:
-                _subtract(normed[i, b, l], before[i, b, l], row[D:])
-            else:  # the first frame
-                row[D:2 * D] = f32(0)
-
-
-@kernel
-def mix_difference(normed: np.ndarray, mu: np.ndarray, table: np.ndarray,
-                   before: np.ndarray, out: np.ndarray) -> None:
-    """What key and value are made of, eqs. (3) and (5).
-
-    Args:
-        normed (np.ndarray): Prompt, ``(n, B, L, D)``.
-        mu (np.ndarray): Share of the neighbours, ``(n, D)``.
-        table (np.ndarray): Neighbours, shape ``(B or 1, L, 4H)``.
-        before (np.ndarray): Prompt of the frame before, as ``normed``.
-        out (np.ndarray): Result, ``(n, B, L, D or 2D)``.
-    """
-    n, B, L, D = normed.shape
-    shares = _shares(mu, table.shape[2])
-    nothing = np.zeros(D, f32)
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        row = out[i, b, l]
-        _mix(normed[i, b], l, table[b % table.shape[0], l], nothing,
-             shares[i], row)
-        if out.shape[3] == 2 * D:
-            _subtract(normed[i, b, l], before[i, b, l], row[D:])
+    T, B, L, D = x.shape
+    C, N = factors.shape[2], states.shape[3]
+    width = key_value_weight.shape[1]
+    for t in numba.prange((last - first) * B * N):
+        i, b, m = first + t // (B * N), t // N % B, t % N
+        s, frame = i % len(logits), number - i
+        start, stop = m * C, min(L, m * C + C)
+        at, where = T - 1 - frame, b % len(cos)
+        mixed = inputs[numba.get_thread_id(), :(stop - start) * width]
+        mixed = mixed.reshape((stop - start, width))
+        nothing = np.zeros(D, f32)
+        for l in range(start, stop):
+            mix(prompt[at, b], l, neighbours[where, l], shares[i], nothing,
+                mixed[l - start, :D])
+            if width > D:
+                subtract(prompt[at, b, l], prompt_before[at, b, l],
+                         mixed[l - start, D:])
+        product(blas, mixed, key_value_weight[i], f32(0),
+                key_value[s, b, start:stop])
+        sum_up(blas, key_value[s, b, start:stop], cos[where, start:stop],
+               sin[where, start:stop], factors[i], keys[s, b, m],
+               states[s, b, :, m])
+        if len(forget):
+            product(blas, e[at, b, start:stop], forget[i], f32(0),
+                    logits[s, b, start:stop])
+        for l in range(start, stop):
+            normed = mixed[l - start, :D]
+            norm(x[frame, b, l], norm_x[i], norm_x_bias[i], normed)
+            if frame > 0:
+                subtract(normed, now[i, b, l], difference[s, b, l])
+            elif fresh:
+                difference[s, b, l, :] = f32(0)
+            else:
+                subtract(normed, past[i, b, l], difference[s, b, l])
+            copy(normed, now[i, b, l])
 
 
 @kernel
-def add_norm_mix(x: np.ndarray, added: np.ndarray, norm: np.ndarray,
-                 bias: np.ndarray, mu: np.ndarray, table: np.ndarray,
-                 total: np.ndarray, normed: np.ndarray,
-                 out: np.ndarray) -> None:
-    """The sum of equation (7), and what equation (8) is made of.
-
-    Args:
-        x (np.ndarray): Tokens, as all other ``(n, B, L, D)``.
-        added (np.ndarray): To them.
-        norm (np.ndarray): Of the sum's layer norm, ``(n, D)``.
-        bias (np.ndarray): Likewise.
-        mu (np.ndarray): Share of the neighbours, ``(n, D)``.
-        table (np.ndarray): Neighbours, shape ``(B or 1, L, 4H)``.
-        total (np.ndarray): Result, the sum.
-        normed (np.ndarray): The sum normed.
-        out (np.ndarray): Result, normed and mixed.
-    """
-    n, B, L, D = x.shape
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        row, some, more = total[i, b, l], x[i, b, l], added[i, b, l]
-        for j in range(D):
-            row[j] = some[j] + more[j]
-        _norm(row, norm[i], bias[i], normed[i, b, l])
-    shares = _shares(mu, table.shape[2])
-    nothing = np.zeros(D, f32)
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        _mix(normed[i, b], l, table[b % table.shape[0], l], nothing,
-             shares[i], out[i, b, l])
+def pass_states_on(decays: Decays, room: Room, step: Step) -> None:
+    """From chunk to chunk."""
+    _, whole, half, _ = decays
+    states, (_, first, last) = room.states, step
+    B, H = states.shape[1:3]
+    for t in numba.prange((last - first) * B * H * 2):
+        i, b, head = first + t // (B * H * 2), t // (H * 2) % B, t // 2 % H
+        pass_on(states[i % len(states), b, head], whole[i, head],
+                half[i, head], t % 2 == 1)
 
 
 @kernel
-def norm_heads_gate(y: np.ndarray, receptance_gate: np.ndarray,
-                    norm: np.ndarray, bias: np.ndarray,
-                    out: np.ndarray) -> None:
-    """``SiLU(g_t) * LN_head(y_t)`` of equation (7); ``y`` has no mean.
+def ask_spatial(blas: int, frames: Frames, weights: Weights, decays: Decays,
+                before: State, after: State, grid: Grid, room: Room,
+                step: Step) -> None:
+    """Equations (4), (6) and (7), and the norm of the result."""
+    x = frames.x
+    factors, _, _, u = decays
+    neighbours, cos, sin = grid
+    shares, receptance_gate = weights.shares_x, weights.receptance_gate
+    norm_h, norm_h_bias = weights.norm_h, weights.norm_h_bias
+    norm_y, norm_y_bias = weights.norm_y, weights.norm_y_bias
+    output = weights.output
+    norm_a, norm_a_bias = weights.norm_a, weights.norm_a_bias
+    past, now, tokens = before.h, after.h, after.x
+    inputs, outputs, asking, scores, key_value, keys, states = room[:7]
+    difference, a, normed = room.difference, room.a, room.normed
+    number, first, last = step
 
-    Args:
-        y (np.ndarray): In chunks, ``(n, G, C, K)``.
-        receptance_gate (np.ndarray): The gate comes last, ``(n, B, L, 2D)``.
-        norm (np.ndarray): Of the norm of the heads, ``(n, D)``.
-        bias (np.ndarray): Likewise.
-        out (np.ndarray): Result, ``(n, B, L, D)``.
-    """
-    n, B, L, D = out.shape
-    C, K = y.shape[2:]
-    H = D // K
-    N = y.shape[1] // (B * H)
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        row = out[i, b, l]
-        for head in range(H):
-            read = y[i, (b * H + head) * N + l // C, l % C]
-            squares = f32(0)
-            for j in range(K):
-                squares += read[j] * read[j]
-            scale = f32(1) / np.sqrt(squares / f32(K) + EPS)
-            for j in range(K):
-                row[head * K + j] = read[j] * scale
-        gate, weight, offset = receptance_gate[i, b, l, D:], norm[i], bias[i]
-        for j in range(D):
-            row[j] = ((row[j] * weight[j] + offset[j]) * gate[j] *
-                      _sigmoid(gate[j]))
+    T, B, L, D = x.shape
+    H, C = factors.shape[1:3]
+    N = states.shape[3]
+    width = receptance_gate.shape[1]
+    for t in numba.prange((last - first) * B * N):
+        i, b, m = first + t // (B * N), t // N % B, t % N
+        s, frame = i % len(a), number - i
+        start, stop = m * C, min(L, m * C + C)
+        R, where, me = stop - start, b % len(cos), numba.get_thread_id()
+        mixed = inputs[me, :R * width].reshape((R, width))
+        nothing = np.zeros(D, f32)
+        for l in range(start, stop):
+            row = mixed[l - start]
+            mix(tokens[i, b], l, neighbours[where, l], shares[i], nothing,
+                row[:D])
+            if width > 2 * D:
+                copy(difference[s, b, l], row[D:2 * D])
+            if frame > 0:
+                norm(now[i, b, l], norm_h[i], norm_h_bias[i],
+                     row[width - D:])
+            else:
+                norm(past[i, b, l], norm_h[i], norm_h_bias[i],
+                     row[width - D:])
+        asked = outputs[me, :R * 2 * D].reshape((R, 2 * D))
+        product(blas, mixed, receptance_gate[i], f32(0), asked)  # eq. (4)
 
-
-@kernel
-def square_relu(receptance_key: np.ndarray, D: int) -> None:
-    """``relu(k)^2`` of equation (8), in the place of the key.
-
-    Args:
-        receptance_key (np.ndarray): Shape ``(n, B, L, D + inner)``.
-        D (int): Where the key begins.
-    """
-    n, B, L, _ = receptance_key.shape
-    for t in numba.prange(n * B * L):
-        row = receptance_key[t // (B * L), t // L % B, t % L, D:]
-        for j in range(row.shape[0]):
-            k = f32(0) if row[j] < f32(0) else row[j]  # NaN stays
-            row[j] = k * k
-
-
-@kernel
-def coupled_step(a: np.ndarray, receptance_key: np.ndarray,
-                 value: np.ndarray, logit: np.ndarray, bias: np.ndarray,
-                 c: np.ndarray, new_c: np.ndarray, h: np.ndarray) -> None:
-    """Equations (8) and (10), and the coupled cell.
-
-    Args:
-        a (np.ndarray): As all others ``(n, B, L, D)``; becomes ``A_t``.
-        receptance_key (np.ndarray): Receptance first, ``(n, B, L, *)``.
-        value (np.ndarray): Of the channel mix.
-        logit (np.ndarray): Of the forget gate, without its bias.
-        bias (np.ndarray): That, ``(n, D)``.
-        c (np.ndarray): ``c_{t-1}``.
-        new_c (np.ndarray): Result, ``c_t``.
-        h (np.ndarray): Result, ``h_t``.
-    """
-    n, B, L, D = a.shape
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        A, cell = a[i, b, l], new_c[i, b, l]
-        _gated_sum(A, receptance_key[i, b, l], value[i, b, l])
-        z, offset, past = logit[i, b, l], bias[i], c[i, b, l]
-        for j in range(D):
-            # tanh(A) = -m / (m + 2), the forget gate is 1 / (1 + q)
-            m = _expm1(f32(-2) * A[j])
-            q = f32(1) + _expm1(-z[j] - offset[j])
-            cell[j] = ((past[j] * (m + f32(2)) - m * q) /
-                       ((m + f32(2)) * (f32(1) + q)))
-        _hidden(A, cell, h[i, b, l])
+        y = inputs[me, :R * D].reshape((R, D))
+        read(blas, asked, key_value[s, b, start:stop], keys[s, b, m],
+             states[s, b, :, m] if N > 1 else states[s, b, :0, m],
+             cos[where, start:stop], sin[where, start:stop], factors[i], u[i],
+             asking[me], scores[me], y)  # eq. (6)
+        for l in range(R):
+            norm_heads_gate(y[l], asked[l, D:], norm_y[i], norm_y_bias[i], H)
+        added = outputs[me, :R * D].reshape((R, D))
+        product(blas, y, output[i], f32(0), added)
+        for l in range(start, stop):
+            add(x[frame, b, l], added[l - start], a[s, b, l])  # eq. (7)
+            norm(a[s, b, l], norm_a[i], norm_a_bias[i], normed[s, b, l])
 
 
 @kernel
-def paper_step(a: np.ndarray, receptance_key: np.ndarray, value: np.ndarray,
-               gate: np.ndarray, bound: f32, c: np.ndarray,
-               new_c: np.ndarray, h: np.ndarray) -> None:
-    """Equations (8) to (10) with the paper's cell; see above."""
-    n, B, L, D = a.shape
-    for t in numba.prange(n * B * L):
-        i, b, l = t // (B * L), t // L % B, t % L
-        A, cell = a[i, b, l], new_c[i, b, l]
-        _gated_sum(A, receptance_key[i, b, l], value[i, b, l])
-        forget, past = gate[i, b, l], c[i, b, l]
-        for j in range(D):
-            cell[j] = forget[j] * (_tanh(A[j]) + past[j]) + past[j]
-        for j in range(D):
-            cell[j] = bound if cell[j] > bound else cell[j]
-            cell[j] = -bound if cell[j] < -bound else cell[j]
-        _hidden(A, cell, h[i, b, l])
+def ask_channel(blas: int, frames: Frames, weights: Weights, decays: Decays,
+                before: State, after: State, grid: Grid, options: Options,
+                room: Room, step: Step) -> None:
+    """Equations (8) to (10)."""
+    x, cells, e = frames[:3]
+    neighbours = grid.neighbours
+    shares, receptance_key = weights.shares_a, weights.receptance_key
+    value_weight = weights.value
+    forget, forget_bias = weights.forget, weights.forget_bias
+    residual, bound = options
+    past, h, c = before.c, after.h, after.c
+    inputs, outputs, logits = room.inputs, room.outputs, room.logits
+    a, normed = room.a, room.normed
+    number, first, last = step
 
-
-@compiled
-def _norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
-          out: np.ndarray) -> None:
-    """Layer norm of one token."""
-    D = x.shape[0]
-    total = f32(0)
-    for j in range(D):
-        total += x[j]
-    mean = total / f32(D)
-    squares = f32(0)
-    for j in range(D):
-        squares += (x[j] - mean) * (x[j] - mean)
-    scale = f32(1) / np.sqrt(squares / f32(D) + EPS)
-    for j in range(D):
-        out[j] = (x[j] - mean) * scale * weight[j] + bias[j]
-
-
-@compiled
-def _shares(mu: np.ndarray, pieces: int) -> np.ndarray:
-    """Of left, right, upper and lower neighbour and of the token itself.
-
-    Args:
-        mu (np.ndarray): Share of all neighbours, ``(n, D)``.
-        pieces (int): Of a token, ``4H``.
-
-    Returns:
-        np.ndarray: Shape ``(n, 5, D)``.
-    """
-    n, D = mu.shape
-    shares = np.zeros((n, 5, D), f32)
-    for i in range(n):
-        for j in range(D):
-            shares[i, j * pieces // D % 4, j] = mu[i, j]
-            shares[i, 4, j] = f32(1) - mu[i, j]
-    return shares
-
-
-@compiled
-def _mix(x: np.ndarray, l: int, neighbours: np.ndarray, nothing: np.ndarray,
-         shares: np.ndarray, out: np.ndarray) -> None:
-    """Token ``l`` of ``(L, D)`` with its neighbours.
-
-    All channels of each, most times a share of zero: that is faster than to
-    pick those of each direction.
-    """
-    here = x[l]
-    left = x[neighbours[0]] if neighbours[0] >= 0 else nothing
-    right = x[neighbours[1]] if neighbours[1] >= 0 else nothing
-    upper = x[neighbours[2]] if neighbours[2] >= 0 else nothing
-    lower = x[neighbours[3]] if neighbours[3] >= 0 else nothing
-    for j in range(shares.shape[1]):
-        out[j] = (
-            shares[0, j] * left[j] + shares[1, j] * right[j] +
-            shares[2, j] * upper[j] + shares[3, j] * lower[j] +
-            shares[4, j] * here[j])
-
-
-@compiled
-def _subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    for j in range(x.shape[0]):
-        out[j] = x[j] - y[j]
-
-
-@compiled
-def _gated_sum(a: np.ndarray, receptance: np.ndarray,
-               value: np.ndarray) -> None:
-    """Equation (8), in the place of ``a``."""
-    for j in range(a.shape[0]):
-        a[j] += _sigmoid(receptance[j]) * value[j]
-
-
-@compiled
-def _hidden(A: np.ndarray, c: np.ndarray, h: np.ndarray) -> None:
-    """Equation (10)."""
-    for j in range(A.shape[0]):
-        m = _expm1(f32(-2) * c[j])  # tanh(c) = -m / (m + 2)
-        h[j] = -m / ((m + f32(2)) * (f32(2) + _expm1(-A[j])))
-
-
-@compiled
-def _sigmoid(x: f32) -> f32:
-    return f32(1) / (f32(2) + _expm1(-x))
-
-
-@compiled
-def _tanh(x: f32) -> f32:
-    m = _expm1(f32(-2) * x)
-    return -m / (m + f32(2))
-
-
-@compiled
-def _expm1(x: f32) -> f32:
-    """``exp(x) - 1``, with ``x`` of at most 40: so that products are finite.
-
-    ``exp(x) = 2^n exp(r)`` with ``|r| <= log(2) / 2``, and a polynomial for
-    ``exp(r) - 1`` (Cephes, S. Moshier, expf).
-    """
-    x = f32(40) if x > f32(40) else x  # NaN stays
-    x = f32(-40) if x < f32(-40) else x
-    n = np.floor(x * LOG2_E + f32(0.5))
-    r = x - n * LN2_HIGH - n * LN2_LOW
-    p = f32(1.9875691500e-4)
-    p = p * r + f32(1.3981999507e-3)
-    p = p * r + f32(8.3334519073e-3)
-    p = p * r + f32(4.1665795894e-2)
-    p = p * r + f32(1.6666665459e-1)
-    p = p * r + f32(5.0000001201e-1)
-    p = p * r * r + r
-    power = np.int32((np.int32(n) + 127) << 23).view(f32)
-    return power * p + (power - f32(1))
+    T, B, L, D = x.shape
+    n, _, C = decays.factors.shape[:3]
+    N = room.states.shape[3]
+    width = receptance_key.shape[2]
+    for t in numba.prange((last - first) * B * N):
+        i, b, m = first + t // (B * N), t // N % B, t % N
+        s, frame = i % len(a), number - i
+        start, stop = m * C, min(L, m * C + C)
+        R, me = stop - start, numba.get_thread_id()
+        mixed = inputs[me, :R * D].reshape((R, D))
+        nothing = np.zeros(D, f32)
+        for l in range(start, stop):
+            mix(normed[s, b], l, neighbours[b % len(neighbours), l],
+                shares[i], nothing, mixed[l - start])
+        asked = outputs[me, :R * width].reshape((R, width))
+        product(blas, mixed, receptance_key[i], f32(0), asked)
+        for l in range(R):
+            square_relu(asked[l, D:])
+        value = inputs[me, :R * D].reshape((R, D))
+        product(blas, asked[:, D:], value_weight[i], f32(0), value)
+        for l in range(start, stop):
+            A, cell, hidden = a[s, b, l], c[i, b, l], h[i, b, l]
+            gated_sum(A, asked[l - start, :D], value[l - start])  # eq. (8)
+            if frame == 0:
+                copy(past[i, b, l], cell)
+            if len(forget):
+                coupled_cell(A, logits[s, b, l], forget_bias[i], cell)
+            else:
+                paper_cell(A, e[T - 1 - frame, b, l], bound, cell)
+            hidden_state(A, cell, hidden)
+            if residual:
+                add(A, hidden, x[frame, b, l])
+            else:
+                copy(hidden, x[frame, b, l])
+            if i == n - 1:
+                copy(cell, cells[frame, b, l])

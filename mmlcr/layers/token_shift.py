@@ -18,7 +18,6 @@ class Neighbours(NamedTuple):
     found: Tensor  # (B or 1, L, D): one where there is such a piece, else zero
     reader: Tensor  # for each piece, the index of the one that it becomes
     read: Tensor  # (B or 1, L, D): one where there is such a piece, else zero
-    tokens: Tensor  # (B or 1, L, 4H): the token each comes from, or -1
 
     def mix(self, x: Tensor, mu: Tensor) -> Tensor:
         """Each token with its neighbours: ``x~`` of eq. (3).
@@ -43,11 +42,11 @@ class Neighbours(NamedTuple):
             Tensor: ``x~`` and the difference, shape ``(n, B, L, 2D)``.
         """
         return _MixAndDifference.apply(x, mu.to(x.dtype), before.to(x.dtype),
-                                       *self[:4])
+                                       *self)
 
     def shift(self, x: Tensor) -> Tensor:
         """The neighbours of tokens ``(..., B, L, D)``, CLS last."""
-        return _Gather.apply(x, *self[:4])
+        return _Gather.apply(x, *self)
 
 
 class TokenShift:
@@ -72,8 +71,9 @@ class TokenShift:
         source, found, reader, read = _pieces(layout.rows, layout.cols, kept,
                                               num_heads)
         self.samples, L = source.shape[:2]
-        tokens = source // (4 * num_heads) % L
-        self.tokens = torch.where(found, tokens, -1).flatten(-2)
+        # left, right, upper, lower token or -1, (B or 1, L, 4)
+        tokens = source[:, :, 0] // (4 * num_heads) % L
+        self.tokens = torch.where(found[:, :, 0], tokens, -1)
         self.source, self.reader = source.flatten(), reader.flatten()
         self.found, self.read = (
             t.float().repeat_interleave(head_width // 4, -1).flatten(-2)
@@ -102,7 +102,7 @@ class TokenShift:
                 first = first[:, None] * len(self.source)
                 self._of[frames] = Neighbours(
                     (first + self.source).flatten(), self.found,
-                    (first + self.reader).flatten(), self.read, self.tokens)
+                    (first + self.reader).flatten(), self.read)
         return self._of[frames]
 
     def __call__(self, x: Tensor) -> Tensor:

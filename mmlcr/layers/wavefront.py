@@ -15,36 +15,88 @@ from torch.utils.checkpoint import checkpoint
 from mmlcr.ops import BiWKVDecays
 from .cross_rwkv import LayerState, LayerWeights, Prompt, Surroundings
 from .functions import Functions
-from .stacked import narrow
+from .stacked import narrow, stack
 from .token_shift import Neighbours, TokenShift
 
+# Size of a tensor of several layers' frames that are computed together: larger
+# is less overhead, smaller stays in the cache.
+ELEMENTS_TOGETHER = 150_000
 
-def run_layers(weights: LayerWeights, decays: BiWKVDecays,
-               xs: Sequence[Tensor], prompt: Prompt,
-               states: Optional[Sequence[LayerState]], shift: TokenShift,
-               around: Callable[[Neighbours], Surroundings],
-               functions: Functions, with_cp: bool
-               ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
-    """All frames through some layers.
+
+class Wavefront:
+    """The layers by PyTorch's operations.
 
     Args:
         weights (LayerWeights): Of ``n`` layers, bottom first.
         decays (BiWKVDecays): Of these layers.
-        xs (Sequence[Tensor]): What the first layer reads of each of ``T``
-            frames, each ``(B, L, D)``.
-        prompt (Prompt): Of the same frames.
-        states (Sequence[LayerState], optional): Of each layer after the frame
-            before the first; None starts afresh.
-        shift (TokenShift): The spatial shift.
-        around (Callable): What the layers have in common, given neighbours.
         functions (Functions): A layer's.
         with_cp (bool): Whether a step keeps its inputs alone for the backward
-            pass.
+            pass. Defaults to False.
+    """
+
+    def __init__(self, weights: LayerWeights, decays: BiWKVDecays,
+                 functions: Functions, with_cp: bool = False) -> None:
+        self.weights = weights
+        self.decays = decays
+        self.functions = functions
+        self.with_cp = with_cp
+
+    def __call__(
+        self, x: Tensor, prompt: Prompt, before: Optional[LayerState],
+        shift: TokenShift, around: Callable[[Neighbours], Surroundings],
+        place: Optional[LayerState] = None
+    ) -> Tuple[List[Tensor], List[Tensor], LayerState]:
+        """All frames through all layers.
+
+        Args:
+            x (Tensor): What the first layer reads, ``(T, B, L, D)``.
+            prompt (Prompt): Of the same frames.
+            before (LayerState, optional): Of all layers after the frame
+                before, each ``(n, B, L, D)``; None starts afresh.
+            shift (TokenShift): The spatial shift.
+            around (Callable): What the layers have in common, given
+                neighbours.
+            place (LayerState, optional): Is not needed.
+
+        Returns:
+            tuple[list[Tensor], list[Tensor], LayerState]: What the last layer
+            gives and its cell, of each frame, each ``(B, L, D)``; and the
+            state after the last frame, which holds on to nothing else.
+        """
+        n = len(self.weights.ask.mu_x)
+        together = n
+        if len(x) > 1:
+            together = round(ELEMENTS_TOGETHER / x[0].numel())
+            together = min(n, max(1, together))
+        outputs = list(x.unbind())
+        after: List[LayerState] = []
+        for i in range(0, n, together):
+            j = min(i + together, n)
+            outputs, cells, states = _run_layers(
+                self.weights.layers(i, j), self.decays.layers(i, j), outputs,
+                prompt, None if before is None else narrow(before, i, j),
+                shift, around, self.functions, self.with_cp)
+            after += states
+        return outputs, cells, stack(after)
+
+
+def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
+                xs: Sequence[Tensor], prompt: Prompt,
+                before: Optional[LayerState], shift: TokenShift,
+                around: Callable[[Neighbours], Surroundings],
+                functions: Functions, with_cp: bool
+                ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
+    """All frames through some layers.
+
+    Args:
+        xs (Sequence[Tensor]): What the first of them reads of each of ``T``
+            frames, each ``(B, L, D)``.
+        before (LayerState, optional): Of these layers.
 
     Returns:
         tuple[list[Tensor], list[Tensor], list[LayerState]]: What the next
-        layer reads and the cell, of each frame, each ``(B, L, D)``; and the
-        state of each layer after the last frame.
+        layer reads and the cell, of each frame; and the state of each layer
+        after the last frame.
     """
     n, T, B = len(weights.ask.mu_x), len(xs), len(xs[0])
     step = functools.partial(_step, functions)
@@ -58,7 +110,8 @@ def run_layers(weights: LayerWeights, decays: BiWKVDecays,
         start, stop = max(0, s - T + 1), min(n, s + 1)  # layers at work
         here = around(shift.neighbours((stop - start) * B))
         if s < n:  # one meets its first frame
-            state = _join(state, states[s] if states else _fresh(xs[0]))
+            state = _join(
+                state, _fresh(xs[0]) if before is None else _at(before, s))
         if s < T:
             x = torch.cat([xs[s][None], x[:stop - 1]])
         else:
@@ -72,7 +125,7 @@ def run_layers(weights: LayerWeights, decays: BiWKVDecays,
             outputs.append(_alone(x))
             cells.append(_alone(state.c))
         if s >= T - 1:  # one has met its last frame
-            last_states.append(_first(state))
+            last_states.append(_at(state, 0))
             state = narrow(state, 1, n)
     return outputs, cells, last_states
 
@@ -109,5 +162,5 @@ def _alone(stacked: Tensor) -> Tensor:
     return last if torch.is_grad_enabled() else last.clone()
 
 
-def _first(state: LayerState) -> LayerState:
-    return LayerState._make(None if t is None else t[0] for t in state)
+def _at(state: LayerState, layer: int) -> LayerState:
+    return LayerState._make(None if t is None else t[layer] for t in state)

@@ -19,52 +19,27 @@ from mmlcr.layers import (
     Surroundings,
     TokenLayout,
     TokenShift,
+    Wavefront,
     build_cell,
     build_readout,
     build_stem,
     compiled_functions,
-    fused_functions,
+    find_fused,
     is_traced,
     layout_from_mask,
     rotary_table,
-    run_layers,
 )
 from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
 # Frames that are read together where no gradient is kept.
 SLICE_FRAMES = 8
-# Size of a tensor of several layers' frames that are computed together: larger
-# is less overhead, smaller stays in the cache.
-ELEMENTS_TOGETHER = 150_000
 
 
 class LCRState(NamedTuple):
     """What LCR carries from a frame to the next."""
-    layers: Tuple[LayerState, ...]
+    layers: LayerState  # of all, stacked: (num_layers, B, L, D)
     prompt: Optional[Tensor]  # (B, L, D), normed, for its difference
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
-
-    def tensors(self) -> List[Tensor]:
-        """All that it holds."""
-        parts = [*(t for layer in self.layers for t in layer), *self[1:]]
-        return [t for t in parts if t is not None]
-
-    def copied(self, target: Optional['LCRState'] = None) -> 'LCRState':
-        """A copy of its own, or in the place of ``target``, of its kind."""
-        if target is None:
-            layers, *others = self
-            return LCRState(
-                tuple(LayerState._make(map(_clone, s)) for s in layers),
-                *map(_clone, others))
-        for mine, its in zip(self.tensors(), target.tensors()):
-            its.copy_(mine)
-        return target
-
-
-class _Prepared(NamedTuple):
-    """Made of the layers' parameters, for all frames of one size."""
-    weights: LayerWeights
-    decays: BiWKVDecays
 
 
 @MODELS.register_module()
@@ -181,7 +156,7 @@ class LCR(BaseModule):
         self.with_cp = with_cp
         self.compile_step = compile_step
         self.fused_kernels = fused_kernels
-        self._kept: Optional[Tuple[Tuple, _Prepared]] = None
+        self._kept: Optional[Tuple[Tuple, Callable]] = None
 
         inputs = 2 if stem_input == 'both' else 1
         self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
@@ -256,7 +231,7 @@ class LCR(BaseModule):
                              f'{clip.shape[2]} frames')
         layout = self._layout(clip, tube_mask)
         outputs, cells, _ = self._run(clip, None, layout,
-                                      self._prepared(layout))
+                                      self._take_layers(clip, layout))
         features = self._read(
             torch.stack(outputs[-wanted:]), torch.stack(cells[-wanted:]))
         return features.transpose(0, 1)
@@ -294,23 +269,25 @@ class LCR(BaseModule):
         self._check_clip(clip)
         layout = self._layout(clip, tube_mask)
         self._check_state(clip, state, layout)
-        prepared = self._prepared(layout)
+        run_layers = self._take_layers(clip, layout)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
         *before, last = clip.split(together, dim=2)
-        own = None  # state of this clip, in one place
+        own = None  # the state's place, which is this clip's alone
         for frames in before:
-            state = own = self._run(frames, state, layout, prepared, own)[2]
-        outputs, cells, state = self._run(last, state, layout, prepared, own)
+            state = self._run(frames, state, layout, run_layers, own)[2]
+            own = state.layers
+        outputs, cells, state = self._run(last, state, layout, run_layers,
+                                          own)
         return self._read(outputs[-1], cells[-1]), state
 
     def _run(
         self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,
-        prepared: _Prepared, place: Optional[LCRState] = None
+        run_layers: Callable, place: Optional[LayerState] = None
     ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
         """What the last layer gives and its cell for each frame, the state.
 
-        That does not hold on to anything else; it is in the place of another
-        one where that is given.
+        That does not hold on to anything else; its layers may be where those
+        of another one were.
         """
         if clip.dtype == torch.uint8:
             clip = self._converted(clip)
@@ -318,44 +295,21 @@ class LCR(BaseModule):
         prompt = Prompt.of_frames(e, self.norm_e(e),
                                   state.prompt if state else None,
                                   self.temporal_shift)
-        outputs, cells, states = self._pass_layers(x, prompt, state, layout,
-                                                   prepared)
-        after = LCRState(
-            tuple(states), prompt.normed[0] if self.temporal_shift else None,
-            clip[:, :, -1] if self.stem_input != 'frame' else None)
-        return outputs, cells, after.copied(place)
-
-    def _pass_layers(
-        self, x: Tensor, prompt: Prompt, state: Optional[LCRState],
-        layout: TokenLayout, prepared: _Prepared
-    ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
-        """Equations (3) to (10) of frames ``(T, B, L, D)``, all layers."""
-        shift = TokenShift.of(layout, self.num_heads,
-                              self.embed_dims // self.num_heads, x.device)
+        head_width = self.embed_dims // self.num_heads
         around = functools.partial(
             Surroundings,
             self.cell,
             rotation=self._rotation(layout, x),
             temporal_shift=self.temporal_shift,
             residual=self.residual)
-        if self.compile_step:
-            functions = compiled_functions()
-        else:
-            fused = fused_functions(x) if self.fused_kernels else None
-            functions = fused or Functions()
-        weights, decays = prepared
-
-        outputs = list(x.unbind())
-        states: List[LayerState] = []
-        together = _layers_together(x, len(self.layers))
-        for i in range(0, len(self.layers), together):
-            j = min(i + together, len(self.layers))
-            outputs, cells, after = run_layers(
-                weights.layers(i, j), decays.layers(i, j), outputs, prompt,
-                state.layers[i:j] if state else None, shift, around, functions,
-                self.with_cp and torch.is_grad_enabled())
-            states += after
-        return outputs, cells, states
+        outputs, cells, layers = run_layers(
+            x, prompt, state.layers if state else None,
+            TokenShift.of(layout, self.num_heads, head_width, x.device),
+            around, place)
+        return outputs, cells, LCRState(
+            layers,
+            prompt.normed[0].clone() if self.temporal_shift else None,
+            clip[:, :, -1].clone() if self.stem_input != 'frame' else None)
 
     def _converted(self, clip: Tensor) -> Tensor:
         if self.convert is None:
@@ -419,29 +373,41 @@ class LCR(BaseModule):
                              f'{len(clip)} clips')
         return layout
 
-    def _prepared(self, layout: TokenLayout) -> _Prepared:
-        """Weights and decays of all layers, for patches and CLS.
+    def _take_layers(self, clip: Tensor, layout: TokenLayout) -> Callable:
+        """What takes frames through all layers, of patches and CLS.
 
         Kept for inference, as long as no parameter changes.
         """
         num_tokens = layout.num_patches + 1
+        functions = Functions()
+        if self.compile_step:
+            functions = compiled_functions()
         if torch.is_grad_enabled() or is_traced():
-            return self._prepare(num_tokens)
-        made_of = (num_tokens, *((p.data_ptr(), _version(p))
-                                 for p in self.layers.parameters()))
+            with_cp = self.with_cp and torch.is_grad_enabled()
+            return Wavefront(*self._weights(num_tokens), functions, with_cp)
+        fused = None
+        if self.fused_kernels and not self.compile_step:
+            fused = find_fused(clip)
+        made_of = (num_tokens, functions, fused,
+                   *((p.data_ptr(), _version(p))
+                     for p in self.layers.parameters()))
         if self._kept is None or self._kept[0] != made_of:
             with torch.inference_mode(False), torch.no_grad():
-                weights, decays = self._prepare(num_tokens)
-                self._kept = made_of, _Prepared(weights.laid_out(), decays)
+                weights, decays = self._weights(num_tokens)
+                if fused is not None:
+                    layers = fused(weights, decays)
+                else:
+                    layers = Wavefront(weights.laid_out(), decays, functions)
+            self._kept = made_of, layers
         return self._kept[1]
 
-    def _prepare(self, num_tokens: int) -> _Prepared:
+    def _weights(self,
+                 num_tokens: int) -> Tuple[LayerWeights, BiWKVDecays]:
         decay = torch.stack([layer.decay for layer in self.layers])
         decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
         bonus = torch.stack([layer.bonus for layer in self.layers])
-        return _Prepared(
-            LayerWeights.of(self.layers),
-            bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
+        return (LayerWeights.of(self.layers),
+                bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)
@@ -461,31 +427,18 @@ class LCR(BaseModule):
                      layout: TokenLayout) -> None:
         if state is None:
             return
-        if len(state.layers) != len(self.layers):
-            raise ValueError(f'a state of {len(state.layers)} layers for a '
-                             f'model of {len(self.layers)}')
-        expected = (len(clip), layout.num_patches + 1, self.embed_dims)
-        found = tuple(state.layers[0].h.shape)
+        expected = (len(self.layers), len(clip), layout.num_patches + 1,
+                    self.embed_dims)
+        found = tuple(state.layers.h.shape)
         if found != expected:
-            raise ValueError('a state of other streams or frames: it holds '
-                             f'(B, L, D) = {found}, these frames are '
-                             f'{expected}')
-
-
-def _clone(tensor: Optional[Tensor]) -> Optional[Tensor]:
-    return None if tensor is None else tensor.clone()
+            raise ValueError(
+                'a state of another model, of other streams or frames: it '
+                f'holds (layers, B, L, D) = {found}, these are {expected}')
 
 
 def _version(parameter: Tensor) -> int:
     """How often it was changed in place; not counted of inference tensors."""
     return -1 if parameter.is_inference() else parameter._version
-
-
-def _layers_together(x: Tensor, num_layers: int) -> int:
-    """How many layers take frames ``(T, B, L, D)`` together."""
-    if len(x) == 1:
-        return num_layers
-    return min(num_layers, max(1, round(ELEMENTS_TOGETHER / x[0].numel())))
 
 
 def _resize(position: Tensor, grid: torch.Size) -> Tensor:

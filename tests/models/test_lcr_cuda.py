@@ -50,8 +50,7 @@ def test_half_keeps_the_state_in_float32(dtype: torch.dtype, redraw: Callable,
     with torch.autocast('cuda', dtype):
         feature, state = model.forward_frames(clip)
     assert relative_error(feature, expected) < HALF_TOLERANCE
-    for layer in state.layers:
-        assert layer.h.dtype == layer.c.dtype == torch.float32
+    assert state.layers.h.dtype == state.layers.c.dtype == torch.float32
     feature.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all()
                for p in model.parameters())
