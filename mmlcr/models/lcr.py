@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
 import functools
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,19 @@ class LCRState(NamedTuple):
     layers: LayerState  # of all, stacked: (num_layers, B, L, D)
     prompt: Optional[Tensor]  # (B, L, D), normed, for its difference
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
+
+
+class _Kept(NamedTuple):
+    """What takes frames through all layers, and what it was made of."""
+    wanted: Tuple
+    parameters: List[Dict[str, Optional[Tensor]]]  # of each module
+    versions: List[Tuple[int, int]]
+    layers: Callable
+
+    def serves(self, wanted: Tuple) -> bool:
+        """Whether it is that, and no parameter changed."""
+        return (self.wanted == wanted
+                and self.versions == _versions(self.parameters))
 
 
 @MODELS.register_module()
@@ -156,7 +169,7 @@ class LCR(BaseModule):
         self.with_cp = with_cp
         self.compile_step = compile_step
         self.fused_kernels = fused_kernels
-        self._kept: Optional[Tuple[Tuple, Callable]] = None
+        self._kept: Optional[_Kept] = None
 
         inputs = 2 if stem_input == 'both' else 1
         self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
@@ -388,18 +401,18 @@ class LCR(BaseModule):
         fused = None
         if self.fused_kernels and not self.compile_step:
             fused = find_fused(clip)
-        made_of = (num_tokens, functions, fused,
-                   *((p.data_ptr(), _version(p))
-                     for p in self.layers.parameters()))
-        if self._kept is None or self._kept[0] != made_of:
+        wanted = num_tokens, functions, fused
+        if self._kept is None or not self._kept.serves(wanted):
+            parameters = [m._parameters for m in self.layers.modules()]
             with torch.inference_mode(False), torch.no_grad():
                 weights, decays = self._weights(num_tokens)
                 if fused is not None:
                     layers = fused(weights, decays)
                 else:
                     layers = Wavefront(weights.laid_out(), decays, functions)
-            self._kept = made_of, layers
-        return self._kept[1]
+            self._kept = _Kept(wanted, parameters, _versions(parameters),
+                               layers)
+        return self._kept.layers
 
     def _weights(self,
                  num_tokens: int) -> Tuple[LayerWeights, BiWKVDecays]:
@@ -436,9 +449,16 @@ class LCR(BaseModule):
                 f'holds (layers, B, L, D) = {found}, these are {expected}')
 
 
-def _version(parameter: Tensor) -> int:
-    """How often it was changed in place; not counted of inference tensors."""
-    return -1 if parameter.is_inference() else parameter._version
+def _versions(
+        parameters: List[Dict[str, Optional[Tensor]]]
+) -> List[Tuple[int, int]]:
+    """Where each is, and how often it was changed in place.
+
+    That is not counted of inference tensors.
+    """
+    return [(p.data_ptr(), -1 if p.is_inference() else p._version)
+            for of_module in parameters for p in of_module.values()
+            if p is not None]
 
 
 def _resize(position: Tensor, grid: torch.Size) -> Tensor:

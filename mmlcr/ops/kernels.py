@@ -47,8 +47,8 @@ def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
         for l in range(R):
             key = key_value[l, first:last]
             _turn(key, cos[l], sin[l])
-            _decay(key, factors[head, l, 0], factors[head, l, 1],
-                   keys[head, l])
+            _scale(key, factors[head, l, 0], keys[head, l, :K])
+            _scale(key, factors[head, l, 1], keys[head, l, K:])
         value = key_value[:, H * K + first:H * K + last]
         product(blas, keys[head, :R].T, value, f32(0), sums[head])
 
@@ -109,7 +109,8 @@ def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
         for l in range(R):
             r = receptance[l, first:last]
             _turn(r, cos[l], sin[l])
-            _decay(r, factors[head, l, 1], factors[head, l, 0], asking[l])
+            _scale(r, factors[head, l, 1], asking[l, :K])
+            _scale(r, factors[head, l, 0], asking[l, K:])
         product(blas, asking[:, K:], keys[head, :R, K:].T, f32(0), score)
         product(blas, asking[:, :K], keys[head, :R, :K].T, f32(0), later)
         for l in range(R):
@@ -140,11 +141,7 @@ def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
 
 
 @compiled
-def _decay(x: np.ndarray, factor: np.ndarray, other: np.ndarray,
-           out: np.ndarray) -> None:
-    """``(K, )`` times both factors, side by side."""
-    K = len(x)
-    for j in range(K):
+def _scale(x: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
+    """``(K, )`` times another."""
+    for j in range(len(x)):
         out[j] = x[j] * factor[j]
-    for j in range(K):
-        out[K + j] = x[j] * other[j]
