@@ -37,7 +37,6 @@ from mmlcr.apis import (
     num_parameters,
     peak_memory,
     plot_growth,
-    products_alone,
 )
 from mmlcr.ops import bi_wkv
 
@@ -142,14 +141,7 @@ def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
         return autocast
 
     frame = frame_case(model, clip, 'LCR, one more frame', base)
-    cases = [
-        frame,
-        Case('clip', 'LCR, its products alone',
-             products_alone(scores(model, clip)), 'LCR',
-             'nothing between them'),
-        Case('clip', 'LCR, one more frame, its products alone',
-             products_alone(frame.run), base, 'nothing between them')
-    ]
+    cases = [frame]
     unfused = copy.deepcopy(model)
     unfused.backbone.fused_kernels = False
     ways = [('bf16 autocast', model, bfloat16),

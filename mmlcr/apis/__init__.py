@@ -21,7 +21,6 @@ from .measure import (
     measure,
     peak_memory,
     plot_growth,
-    products_alone,
 )
 
 __all__ = [
@@ -29,5 +28,5 @@ __all__ = [
     'add_model_arguments', 'build_model_and_clip', 'build_runner',
     'can_measure_memory', 'count_multiply_adds', 'load_config', 'markdown',
     'measure', 'multiply_adds', 'num_parameters', 'peak_memory', 'plot_growth',
-    'products_alone', 'set_work_dir'
+    'set_work_dir'
 ]

@@ -8,7 +8,6 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import torch
 from mmengine.utils import ProgressBar
-from torch.utils._python_dispatch import TorchDispatchMode
 
 TURN = 0.3  # seconds that a turn lasts at least, give or take a call
 
@@ -51,58 +50,6 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
             progress.update()
     print()
     return {key: median(values[2:]) for key, values in seconds.items()}
-
-
-class _Recorder(TorchDispatchMode):
-    """Keeps the matrix products and convolutions that run, on other tensors.
-
-    What was in one place of the memory stays in one.
-    """
-    aten = torch.ops.aten
-    kinds = (aten.bmm, aten.baddbmm, aten.baddbmm_, aten.mm, aten.addmm,
-             aten.convolution)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: List[Tuple[Callable, list, dict]] = []
-        self._stand_ins: Dict[int, torch.Tensor] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (),
-                           kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func.overloadpacket in self.kinds:
-            self.calls.append((func, [self._stand_in(arg) for arg in args], {
-                key: self._stand_in(arg)
-                for key, arg in kwargs.items()
-            }))
-        return func(*args, **kwargs)
-
-    def _stand_in(self, arg: Any) -> Any:
-        if not isinstance(arg, torch.Tensor):
-            return arg
-        storage = arg.untyped_storage()
-        kept, key = self._stand_ins, storage.data_ptr()
-        size = storage.nbytes() // arg.element_size()
-        if key not in kept or len(kept[key]) < size:
-            kept[key] = torch.randn(size, dtype=arg.dtype)
-        return kept[key].as_strided(arg.shape, arg.stride(),
-                                    arg.storage_offset())
-
-
-def products_alone(run: Callable[[], object]) -> Callable[[], None]:
-    """The matrix products and convolutions of ``run``, and nothing else.
-
-    In its shapes and its order, on random numbers: what no implementation on
-    top of the same products can be faster than.
-    """
-    with torch.no_grad(), _Recorder() as recorder:
-        run()
-
-    def replay() -> None:
-        for function, args, kwargs in recorder.calls:
-            function(*args, **kwargs)
-
-    return replay
 
 
 def markdown(cases: Sequence[Case], medians: Medians) -> str:

@@ -79,7 +79,7 @@ class FusedLayers:
             before is None, _grid(shift.tokens, here.rotation, L,
                                   self.decays.u.shape[-1]),
             Options(here.residual,
-                    np.float32(getattr(here.cell, 'bound', 0.))),
+                    float(getattr(here.cell, 'bound', 0.))),
             self._room(B, L, D))
         return list(x.unbind()), list(cells.unbind()), after
 

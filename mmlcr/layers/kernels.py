@@ -272,7 +272,7 @@ def ask_channel(blas: int, frames: Frames, weights: Weights, decays: Decays,
     shares, receptance_key = weights.shares_a, weights.receptance_key
     value_weight = weights.value
     forget, forget_bias = weights.forget, weights.forget_bias
-    residual, bound = options
+    residual, bound = options.residual, f32(options.bound)
     past, h, c = before.c, after.h, after.c
     inputs, outputs, logits = room.inputs, room.outputs, room.logits
     a, normed = room.a, room.normed

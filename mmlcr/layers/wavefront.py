@@ -86,17 +86,11 @@ def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
                 around: Callable[[Neighbours], Surroundings],
                 functions: Functions, with_cp: bool
                 ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
-    """All frames through some layers.
+    """All frames through some layers, whose weights and decays these are.
 
-    Args:
-        xs (Sequence[Tensor]): What the first of them reads of each of ``T``
-            frames, each ``(B, L, D)``.
-        before (LayerState, optional): Of these layers.
-
-    Returns:
-        tuple[list[Tensor], list[Tensor], list[LayerState]]: What the next
-        layer reads and the cell, of each frame; and the state of each layer
-        after the last frame.
+    ``xs`` is what the first of them reads of each of ``T`` frames. Returns
+    what the next layer reads and the cell, of each frame; and the state of
+    each layer after the last frame.
     """
     n, T, B = len(weights.ask.mu_x), len(xs), len(xs[0])
     step = functools.partial(_step, functions)

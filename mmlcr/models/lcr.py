@@ -406,6 +406,7 @@ class LCR(BaseModule):
             parameters = [m._parameters for m in self.layers.modules()]
             with torch.inference_mode(False), torch.no_grad():
                 weights, decays = self._weights(num_tokens)
+                layers: Callable
                 if fused is not None:
                     layers = fused(weights, decays)
                 else:

@@ -80,7 +80,8 @@ def product(blas: int, a: np.ndarray, b: np.ndarray, beta: f32,
     # BLAS counts by columns: out^T = b^T a^T
     of_a, row_a = _order(a)
     of_b, row_b = _order(b)
-    _sgemm(blas, of_b, of_a, i32(b.shape[1]), i32(a.shape[0]),
+    _sgemm(  # type: ignore[call-arg]  # the context is Numba's
+           blas, of_b, of_a, i32(b.shape[1]), i32(a.shape[0]),
            i32(a.shape[1]), f32(1), b.ctypes.data, row_b, a.ctypes.data,
            row_a, beta, out.ctypes.data, i32(out.strides[0] // 4))
 

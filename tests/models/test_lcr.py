@@ -462,7 +462,8 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers share a call along the diagonals, frames of a batch anyway."""
     model, counts = build(redraw, num_layers=8), dict(memory=0, read=0)
-    monkeypatch.setattr('mmlcr.layers.wavefront.ELEMENTS_TOGETHER', 4 * 21 * 16)
+    monkeypatch.setattr('mmlcr.layers.wavefront.ELEMENTS_TOGETHER',
+                        4 * 21 * 16)
     for half in counts:
         function = getattr(cross_rwkv, f'bi_wkv_{half}')
 
