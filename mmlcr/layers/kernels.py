@@ -143,10 +143,7 @@ def pass_layers(blas: int, frames: Frames, weights: Weights, decays: Decays,
 def answer(blas: int, frames: Frames, weights: Weights, decays: Decays,
            before: State, after: State, fresh: bool, grid: Grid, room: Room,
            step: Step) -> None:
-    """Key, value and forget gate, eq.
-
-    (5), and the norm of the tokens.
-    """
+    """Key, value and forget gate of equation (5), tokens' norm."""
     x, _, e, prompt, prompt_before = frames
     neighbours, cos, sin = grid
     factors = decays.factors

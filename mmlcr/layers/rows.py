@@ -105,10 +105,7 @@ def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
 
 @compiled
 def square_relu(k: np.ndarray) -> None:
-    """``relu(k)^2`` of eq.
-
-    (8), in the place of ``k``.
-    """
+    """``relu(k)^2`` of equation (8), in the place of ``k``."""
     for j in range(len(k)):
         positive = f32(0) if k[j] < f32(0) else k[j]  # NaN stays
         k[j] = positive * positive
@@ -117,10 +114,7 @@ def square_relu(k: np.ndarray) -> None:
 @compiled
 def gated_sum(a: np.ndarray, receptance: np.ndarray,
               value: np.ndarray) -> None:
-    """The end of eq.
-
-    (8), in the place of ``a``.
-    """
+    """The end of equation (8), in the place of ``a``."""
     for j in range(len(a)):
         a[j] += _sigmoid(receptance[j]) * value[j]
 
