@@ -140,16 +140,14 @@ def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
 
         return autocast
 
-    frame = frame_case(model, clip, 'LCR, one more frame', base)
-    cases = [frame]
-    unfused = copy.deepcopy(model)
-    unfused.backbone.fused_kernels = False
-    ways = [('bf16 autocast', model, bfloat16),
-            ('without Numba', unfused, lambda run: run)]
-    if compiled:
-        model = copy.deepcopy(model)
-        model.backbone.compile_step = True
-        ways.append(('compiled', model, lambda run: run))
+    cases = [frame_case(model, clip, 'LCR, one more frame', base)]
+    ways = [('bf16 autocast', model, bfloat16)]
+    for way, option, value in (('without Numba', 'fused_kernels', False),
+                               ('compiled', 'compile_step', True)):
+        if way != 'compiled' or compiled:
+            other = copy.deepcopy(model)
+            setattr(other.backbone, option, value)
+            ways.append((way, other, lambda run: run))
     for way, model, wrap in ways:
         cases.append(
             Case('clip', f'LCR, {way}', wrap(scores(model, clip)), 'LCR',

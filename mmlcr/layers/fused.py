@@ -68,8 +68,9 @@ class FusedLayers:
             after = LayerState(h, c, normed if here.temporal_shift else None)
         known = before
         if known is None:
+            after.h.zero_()
+            after.c.zero_()
             known = after
-            after.h.zero_(), after.c.zero_()
         cells = torch.empty_like(x)
         earlier = prompt.normed if prompt.before is None else prompt.before
         numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))

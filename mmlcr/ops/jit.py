@@ -1,7 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Functions that Numba compiles, and PyTorch's matrix product in them."""
 import ctypes
-import functools
 import os.path as osp
 from typing import Any, Callable, Tuple
 
@@ -45,7 +44,6 @@ def kernel(function: Callable) -> Callable:
     return compiled(function, parallel=PRANGE)
 
 
-@functools.lru_cache(maxsize=None)
 def find_blas() -> int:
     """Where PyTorch's ``sgemm_`` is, the product behind its own.
 
