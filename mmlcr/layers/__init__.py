@@ -3,9 +3,9 @@
 from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
 from .cross_rwkv import (
     CrossRWKVLayer,
+    Frames,
     LayerState,
     LayerWeights,
-    Prompt,
     Surroundings,
 )
 from .functions import (
@@ -29,8 +29,8 @@ from .wavefront import Wavefront
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
-    'CoupledCell', 'CrossRWKVLayer', 'Functions', 'LayerState',
-    'LayerWeights', 'MeanReadout', 'PaperCell', 'PatchStem', 'Prompt',
+    'CoupledCell', 'CrossRWKVLayer', 'Frames', 'Functions', 'LayerState',
+    'LayerWeights', 'MeanReadout', 'PaperCell', 'PatchStem',
     'Surroundings', 'TokenLayout', 'TokenShift', 'Wavefront', 'build_cell',
     'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
     'find_fused', 'is_traced', 'layout_from_mask', 'rotary_table', 'rotate'

@@ -90,6 +90,14 @@ class LayerState(NamedTuple):
     x: Optional[Tensor]  # normed frame tokens, for the temporal difference
 
 
+class Frames(NamedTuple):
+    """What the layers read of some frames, in order of time."""
+    x: Tensor  # (T, B, L, D), for the first layer
+    e: Tensor  # (T, B, L, D), edge prompt, as all that follow for each layer
+    prompt: Tensor  # (T, B, L, D), e normed
+    before: Optional[Tensor]  # (B, L, D), that of the frame before the first
+
+
 class Prompt(NamedTuple):
     """The edge prompt of some frames, the latest first."""
     e: Tensor  # (T, B, L, D)
@@ -97,22 +105,12 @@ class Prompt(NamedTuple):
     before: Optional[Tensor]  # (T, B, L, D), normed, of the frame before
 
     @classmethod
-    def of_frames(cls, e: Tensor, normed: Tensor, before: Optional[Tensor],
-                  temporal_shift: bool) -> 'Prompt':
-        """Turn frames in order of time around.
-
-        Args:
-            e (Tensor): Edge prompt, shape ``(T, B, L, D)``.
-            normed (Tensor): Normed, of the same shape.
-            before (Tensor, optional): Normed, of the frame before the first,
-                ``(B, L, D)``; None: the same as of the first.
-            temporal_shift (bool): Whether differences are wanted.
-        """
-        e, normed = e.flip(0), normed.flip(0)
-        if not temporal_shift:
+    def of(cls, frames: Frames) -> 'Prompt':
+        """Turn frames around; without one before there are no differences."""
+        e, normed = frames.e.flip(0), frames.prompt.flip(0)
+        if frames.before is None:
             return cls(e, normed, None)
-        before = normed[-1] if before is None else before.to(normed.dtype)
-        normed = torch.cat([normed, before[None]])
+        normed = torch.cat([normed, frames.before.to(normed.dtype)[None]])
         return cls(e, normed[:-1], normed[1:])
 
 

@@ -3,7 +3,7 @@
 import functools
 import math
 import threading
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import numba
 import numpy as np
@@ -12,17 +12,8 @@ from torch import Tensor
 
 from mmlcr.ops import BiWKVDecays
 from mmlcr.ops.jit import find_blas
-from mmlcr.ops.kernels import Decays
-from .cross_rwkv import LayerState, LayerWeights, Prompt, Surroundings
-from .kernels import (
-    Frames,
-    Grid,
-    Options,
-    Room,
-    State,
-    Weights,
-    pass_layers,
-)
+from .cross_rwkv import Frames, LayerState, LayerWeights, Surroundings
+from .kernels import Work, pass_layers
 from .token_shift import Neighbours, TokenShift
 
 BLAS = find_blas()
@@ -38,29 +29,30 @@ class FusedLayers:
 
     def __init__(self, weights: LayerWeights, decays: BiWKVDecays) -> None:
         self.weights = _laid_out(weights, *decays.w.shape[1:])
-        factors = decays.factors[..., :2, :]
-        whole, half = decays.whole[..., 0], decays.half[..., 0]
-        self.decays = Decays(*(_array(_halves(t))
-                               for t in (factors, whole, half, decays.u)))
+        self.decays = dict(
+            factors=_array(_halves(decays.factors[..., :2, :])),
+            whole=_array(_halves(decays.whole[..., 0])),
+            half=_array(_halves(decays.half[..., 0])),
+            u=_array(_halves(decays.u)))
 
     def __call__(
-        self, x: Tensor, prompt: Prompt, before: Optional[LayerState],
+        self, frames: Frames, before: Optional[LayerState],
         shift: TokenShift, around: Callable[[Neighbours], Surroundings],
         place: Optional[LayerState] = None
     ) -> Tuple[List[Tensor], List[Tensor], LayerState]:
         """All frames through all layers.
 
         Args:
-            x (Tensor): As all others of :class:`mmlcr.layers.Wavefront`; what
-                the last layer gives takes its place.
-            prompt (Prompt): Likewise.
+            frames (Frames): As all others of :class:`mmlcr.layers.Wavefront`;
+                what the last layer gives takes the place of ``x``.
             before (LayerState, optional): Likewise.
             shift (TokenShift): Likewise.
             around (Callable): Likewise.
             place (LayerState, optional): Where the state is to be; may be
                 ``before``. Defaults to None: elsewhere.
         """
-        (_, B, L, D), n = x.shape, len(self.decays.u)
+        x, e, prompt, prompt_before = frames
+        (T, B, L, D), n = x.shape, len(self.decays['u'])
         here = around(shift.neighbours(B))
         after = place
         if after is None:
@@ -72,39 +64,58 @@ class FusedLayers:
             after.c.zero_()
             known = after
         cells = torch.empty_like(x)
-        earlier = prompt.normed if prompt.before is None else prompt.before
         numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))
         pass_layers(
-            BLAS, Frames(*map(_array, (x, cells, *prompt[:2], earlier))),
-            self.weights, self.decays, _state(known), _state(after),
-            before is None, _grid(shift.tokens, here.rotation, L,
-                                  self.decays.u.shape[-1]),
-            Options(here.residual,
-                    float(getattr(here.cell, 'bound', 0.))),
-            self._room(B, L, D))
+            Work(
+                blas=BLAS,
+                residual=here.residual,
+                bound=float(getattr(here.cell, 'bound', 0.)),
+                x=_array(x),
+                cells=_array(cells),
+                e=_array(e),
+                prompt=_array(prompt),
+                prompt_before=_array(
+                    prompt[0] if prompt_before is None else prompt_before),
+                fresh=before is None,
+                h_before=_array(known.h),
+                c_before=_array(known.c),
+                x_before=_normed_x(known),
+                h=_array(after.h),
+                c=_array(after.c),
+                normed_x=_normed_x(after),
+                **_grid(shift.tokens, here.rotation, L,
+                        self.decays['u'].shape[-1]),
+                nothing=np.zeros(D, np.float32),
+                **self.weights,
+                **self.decays,
+                **self._room(T, B, L, D)))
         return list(x.unbind()), list(cells.unbind()), after
 
-    def _room(self, B: int, L: int, D: int) -> Room:
+    def _room(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
         """Memory for as many layers as keep the threads at work."""
-        n, H, C, _, K = self.decays.factors.shape
+        n, H, C, _, K = self.decays['factors'].shape
         N, threads = -(-L // C), numba.get_num_threads()
-        s = min(n, math.ceil(threads / (B * N)))
-        widest = max(self.weights.receptance_gate.shape[1], 2 * D,
-                     self.weights.receptance_key.shape[2])
-        frame = s, B, L, D
-        return Room(
-            _scratch('inputs', threads, C * widest),
-            _scratch('outputs', threads, C * widest),
-            _scratch('asking', threads, C, 2 * K),
-            _scratch('scores', threads, 2, C, C),
-            _scratch('key_value', s, B, L, 2 * D),
-            _scratch('keys', s, B, N, H, C, 2 * K),
-            _scratch('states', s, B, H, N, 2 * K, K),
-            *(_scratch(name, *frame)
-              for name in ('logits', 'difference', 'a', 'normed')))
+        s = math.ceil(threads / B)
+        if 2 * s > T:
+            s = math.ceil(threads / (B * N))
+        s = min(s, n, T)
+        widest = max(self.weights['receptance_gate'].shape[1], 2 * D,
+                     self.weights['receptance_key'].shape[2])
+        shapes = {
+            'inputs': (threads, C * widest),
+            'outputs': (threads, C * widest),
+            'asking': (threads, C, 2 * K),
+            'scores': (threads, 2, C, C),
+            'keys_values': (s, B, L, 2 * D),
+            'keys': (s, B, N, H, C, 2 * K),
+            'states': (s, B, H, N, 2 * K, K),
+            **dict.fromkeys(('logits', 'difference', 'a', 'normed_a'),
+                            (s, B, L, D))
+        }
+        return {name: _scratch(name, *shape) for name, shape in shapes.items()}
 
 
-def _laid_out(weights: LayerWeights, H: int, K: int) -> Weights:
+def _laid_out(weights: LayerWeights, H: int, K: int) -> Dict[str, np.ndarray]:
     """Matrices by rows of inputs, receptance and key by halves of pairs."""
     of_e, of_x = weights
     none = of_x.norm_x[:0]
@@ -128,7 +139,7 @@ def _laid_out(weights: LayerWeights, H: int, K: int) -> Weights:
         name: _array(getattr(of_x, name))
         for name in of_x._fields if name.startswith('norm')
     }
-    return Weights(
+    return dict(
         shares_e=shares(of_e.mu),
         key_value=first_by_halves(of_e.key_value),
         forget=matrix(of_e.forget),
@@ -152,18 +163,22 @@ def _array(x: Tensor) -> np.ndarray:
     return x.detach().to(torch.float32).contiguous().numpy()
 
 
-def _state(state: LayerState) -> State:
-    h, c, x = state
-    return State(_array(h), _array(c),
-                 _scratch('x', *h.shape) if x is None else _array(x))
+def _normed_x(state: LayerState) -> np.ndarray:
+    if state.x is None:  # of this frame alone
+        return _scratch('normed_x', *state.h.shape)
+    return _array(state.x)
 
 
 def _grid(tokens: Tensor, rotation: Optional[Tensor], L: int,
-          K: int) -> Grid:
+          K: int) -> Dict[str, np.ndarray]:
     if rotation is None:  # by no angle
         rotation = torch.tensor([1., 0.]).expand(len(tokens), L, 1, K // 2, 2)
     cos, sin = rotation.flatten(1, 2).unbind(-1)
-    return Grid(tokens.contiguous().numpy(), _array(cos), _array(sin))
+    return {
+        'neighbours': tokens.contiguous().numpy(),
+        'cos': _array(cos),
+        'sin': _array(sin)
+    }
 
 
 _of_thread = threading.local()

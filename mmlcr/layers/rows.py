@@ -8,18 +8,20 @@ take several channels at a time, unless ``out`` is also among the arguments.
 import numpy as np
 from numpy import float32 as f32
 
-from mmlcr.ops.jit import compiled
+from mmlcr.ops.jit import compiled, take_wide_vectors
 from .stacked import NORM_EPS
 
 EPS = f32(NORM_EPS)
 LOG2_E, LN2_HIGH, LN2_LOW = (
     f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4))
+LARGE = f32(1e17)  # products of two are finite, and 1 / LARGE is nothing
 
 
 @compiled
 def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
          out: np.ndarray) -> None:
     """Layer norm of one token."""
+    take_wide_vectors()
     D = len(x)
     total = f32(0)
     for j in range(D):
@@ -49,6 +51,7 @@ def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
         nothing (np.ndarray): Zeros, in the place of those that are missing.
         out (np.ndarray): Result.
     """
+    take_wide_vectors()
     left = x[where[0]] if where[0] >= 0 else nothing
     right = x[where[1]] if where[1] >= 0 else nothing
     upper = x[where[2]] if where[2] >= 0 else nothing
@@ -64,6 +67,7 @@ def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
 @compiled
 def subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """``x - y``."""
+    take_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] - y[j]
 
@@ -71,6 +75,7 @@ def subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
 @compiled
 def add(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """``x + y``."""
+    take_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] + y[j]
 
@@ -78,6 +83,7 @@ def add(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
 @compiled
 def copy(x: np.ndarray, out: np.ndarray) -> None:
     """``x``."""
+    take_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j]
 
@@ -89,6 +95,7 @@ def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
 
     A head of ``y`` has no mean.
     """
+    take_wide_vectors()
     D = len(y)
     K = D // H
     for head in range(H):
@@ -106,6 +113,7 @@ def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
 @compiled
 def square_relu(k: np.ndarray) -> None:
     """``relu(k)^2`` of equation (8), in the place of ``k``."""
+    take_wide_vectors()
     for j in range(len(k)):
         positive = f32(0) if k[j] < f32(0) else k[j]  # NaN stays
         k[j] = positive * positive
@@ -115,38 +123,38 @@ def square_relu(k: np.ndarray) -> None:
 def gated_sum(a: np.ndarray, receptance: np.ndarray,
               value: np.ndarray) -> None:
     """The end of equation (8), in the place of ``a``."""
+    take_wide_vectors()
     for j in range(len(a)):
         a[j] += _sigmoid(receptance[j]) * value[j]
 
 
 @compiled
 def coupled_cell(A: np.ndarray, logit: np.ndarray, bias: np.ndarray,
-                 c: np.ndarray) -> None:
-    """Of :class:`mmlcr.layers.CoupledCell`, in the place of ``c``."""
+                 c: np.ndarray, h: np.ndarray) -> None:
+    """Of :class:`mmlcr.layers.CoupledCell`, and equation (10)."""
+    take_wide_vectors()
     for j in range(len(A)):
+        a = _expm1(-A[j])
         # tanh(A) = -m / (m + 2), the forget gate is 1 / (1 + q)
-        m = _expm1(f32(-2) * A[j])
+        m = a * (a + f32(2))
+        m = LARGE if m > LARGE else m
         q = f32(1) + _expm1(-logit[j] - bias[j])
         c[j] = ((c[j] * (m + f32(2)) - m * q) /
                 ((m + f32(2)) * (f32(1) + q)))
+        m = _expm1(f32(-2) * c[j])
+        h[j] = -m / ((m + f32(2)) * (f32(2) + a))
 
 
 @compiled
 def paper_cell(A: np.ndarray, e: np.ndarray, bound: f32,
-               c: np.ndarray) -> None:
-    """Of :class:`mmlcr.layers.PaperCell`, in the place of ``c``."""
+               c: np.ndarray, h: np.ndarray) -> None:
+    """Of :class:`mmlcr.layers.PaperCell`, and equation (10)."""
+    take_wide_vectors()
     for j in range(len(A)):
         c[j] = e[j] * (_tanh(A[j]) + c[j]) + c[j]
-    for j in range(len(A)):
-        c[j] = bound if c[j] > bound else c[j]
+        c[j] = bound if c[j] > bound else c[j]  # NaN stays
         c[j] = -bound if c[j] < -bound else c[j]
-
-
-@compiled
-def hidden_state(A: np.ndarray, c: np.ndarray, h: np.ndarray) -> None:
-    """Equation (10)."""
-    for j in range(len(A)):
-        m = _expm1(f32(-2) * c[j])  # tanh(c) = -m / (m + 2)
+        m = _expm1(f32(-2) * c[j])
         h[j] = -m / ((m + f32(2)) * (f32(2) + _expm1(-A[j])))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmlcr.ops import BiWKVDecays
-from .cross_rwkv import LayerState, LayerWeights, Prompt, Surroundings
+from .cross_rwkv import Frames, LayerState, LayerWeights, Prompt, Surroundings
 from .functions import Functions
 from .stacked import narrow, stack
 from .token_shift import Neighbours, TokenShift
@@ -42,15 +42,14 @@ class Wavefront:
         self.with_cp = with_cp
 
     def __call__(
-        self, x: Tensor, prompt: Prompt, before: Optional[LayerState],
+        self, frames: Frames, before: Optional[LayerState],
         shift: TokenShift, around: Callable[[Neighbours], Surroundings],
         place: Optional[LayerState] = None
     ) -> Tuple[List[Tensor], List[Tensor], LayerState]:
         """All frames through all layers.
 
         Args:
-            x (Tensor): What the first layer reads, ``(T, B, L, D)``.
-            prompt (Prompt): Of the same frames.
+            frames (Frames): Of ``T`` frames.
             before (LayerState, optional): Of all layers after the frame
                 before, each ``(n, B, L, D)``; None starts afresh.
             shift (TokenShift): The spatial shift.
@@ -63,6 +62,7 @@ class Wavefront:
             gives and its cell, of each frame, each ``(B, L, D)``; and the
             state after the last frame, which holds on to nothing else.
         """
+        x, prompt = frames.x, Prompt.of(frames)
         n = len(self.weights.ask.mu_x)
         together = n
         if len(x) > 1:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from mmaction.registry import MODELS
 from mmlcr.layers import (
     CrossRWKVLayer,
+    Frames,
     Functions,
     LayerState,
     LayerWeights,
-    Prompt,
     Surroundings,
     TokenLayout,
     TokenShift,
@@ -305,9 +305,9 @@ class LCR(BaseModule):
         if clip.dtype == torch.uint8:
             clip = self._converted(clip)
         x, e = self._embed(clip, layout, state.frame if state else None)
-        prompt = Prompt.of_frames(e, self.norm_e(e),
-                                  state.prompt if state else None,
-                                  self.temporal_shift)
+        prompt, before = self.norm_e(e), None
+        if self.temporal_shift:
+            before = state.prompt if state else prompt[0]
         head_width = self.embed_dims // self.num_heads
         around = functools.partial(
             Surroundings,
@@ -316,12 +316,12 @@ class LCR(BaseModule):
             temporal_shift=self.temporal_shift,
             residual=self.residual)
         outputs, cells, layers = run_layers(
-            x, prompt, state.layers if state else None,
+            Frames(x, e, prompt, before), state.layers if state else None,
             TokenShift.of(layout, self.num_heads, head_width, x.device),
             around, place)
         return outputs, cells, LCRState(
             layers,
-            prompt.normed[0].clone() if self.temporal_shift else None,
+            prompt[-1].clone() if self.temporal_shift else None,
             clip[:, :, -1].clone() if self.stem_input != 'frame' else None)
 
     def _converted(self, clip: Tensor) -> Tensor:

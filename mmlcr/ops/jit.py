@@ -2,7 +2,7 @@
 """Functions that Numba compiles, and PyTorch's matrix product in them."""
 import ctypes
 import os.path as osp
-from typing import Any, Callable, Tuple
+from typing import Any, Callable, Dict, Tuple
 
 import numba
 import numpy as np
@@ -15,6 +15,10 @@ from numpy import int32 as i32
 
 # Sums in any order, a * b + c in one go. NaN and infinity stay what they are.
 FAST_MATH = {'reassoc', 'contract', 'nsz', 'arcp'}
+# No counts of references: views of arrays for a token would cost as much as
+# what is done to it. So no function can make an array.
+OPTIONS: Dict[str, Any] = dict(
+    fastmath=FAST_MATH, error_model='numpy', _nrt=False)
 # Only what is written as prange, and one after the other.
 PRANGE = dict(prange=True, fusion=False, comprehension=False, reduction=False,
               inplace_binop=False, setitem=False, numpy=False, stencil=False)
@@ -27,11 +31,7 @@ def compiled(function: Callable, parallel: Any = False) -> Callable:
 
     def build(cache: bool) -> Callable:
         return numba.njit(
-            function,
-            parallel=parallel,
-            fastmath=FAST_MATH,
-            error_model='numpy',
-            cache=cache)
+            function, parallel=parallel, cache=cache, **OPTIONS)
 
     try:
         return build(cache=True)
@@ -42,6 +42,11 @@ def compiled(function: Callable, parallel: Any = False) -> Callable:
 def kernel(function: Callable) -> Callable:
     """Compile a function whose ``prange`` is shared among the threads."""
     return compiled(function, parallel=PRANGE)
+
+
+def in_llvm(write: Callable) -> Any:
+    """Make a function of what types and writes LLVM's code for its calls."""
+    return intrinsic(write)
 
 
 def find_blas() -> int:
@@ -62,6 +67,23 @@ def find_blas() -> int:
     raise ImportError('no sgemm_ in the libraries of PyTorch')
 
 
+@in_llvm
+def take_wide_vectors(context: Any) -> Tuple[Any, Callable]:
+    """Call first in a function whose loops gain by vectors of 512 bits.
+
+    LLVM takes half of that on most machines that have them. The products are
+    by such vectors anyway.
+    """
+
+    def build(context: Any, builder: Any, signature: Any,
+              values: Any) -> Any:
+        # past the check of llvmlite, which does not know the attribute
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), build
+
+
 @compiled
 def product(blas: int, a: np.ndarray, b: np.ndarray, beta: f32,
             out: np.ndarray) -> None:
@@ -78,8 +100,7 @@ def product(blas: int, a: np.ndarray, b: np.ndarray, beta: f32,
     # BLAS counts by columns: out^T = b^T a^T
     of_a, row_a = _order(a)
     of_b, row_b = _order(b)
-    _sgemm(  # type: ignore[call-arg]  # the context is Numba's
-           blas, of_b, of_a, i32(b.shape[1]), i32(a.shape[0]),
+    _sgemm(blas, of_b, of_a, i32(b.shape[1]), i32(a.shape[0]),
            i32(a.shape[1]), f32(1), b.ctypes.data, row_b, a.ctypes.data,
            row_a, beta, out.ctypes.data, i32(out.strides[0] // 4))
 
@@ -92,7 +113,7 @@ def _order(matrix: np.ndarray) -> Tuple[np.uint8, np.int32]:
     return TRANSPOSED, i32(matrix.strides[1] // 4)
 
 
-@intrinsic
+@in_llvm
 def _sgemm(context: Any, address: Any, of_a: Any, of_b: Any, M: Any, N: Any,
            K: Any, alpha: Any, a: Any, row_a: Any, b: Any, row_b: Any,
            beta: Any, c: Any, row_c: Any) -> Tuple[Any, Callable]:

@@ -8,27 +8,17 @@ Symbols as there. ``R`` tokens are in a chunk, of at most ``C``. Of a head's
 channels, those that rotary position turns together are half a head apart: one
 loop over each half is faster than one over pairs.
 """
-from typing import NamedTuple
-
 import numpy as np
 from numpy import float32 as f32
 
-from .jit import compiled, product
-
-
-class Decays(NamedTuple):
-    """Of ``n`` layers, as in :class:`mmlcr.ops.BiWKVDecays`."""
-    factors: np.ndarray  # (n, H, C, 2, K), the first two
-    whole: np.ndarray  # (n, H, K)
-    half: np.ndarray  # (n, H, K)
-    u: np.ndarray  # (n, H, K)
+from .jit import compiled, product, take_wide_vectors
 
 
 @compiled
 def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
-           sin: np.ndarray, factors: np.ndarray, keys: np.ndarray,
-           sums: np.ndarray) -> None:
-    """What a chunk's keys and values are to later and to earlier tokens.
+           sin: np.ndarray, factors: np.ndarray, m: int, N: int,
+           keys: np.ndarray, sums: np.ndarray) -> None:
+    """What a chunk's keys and values are to other chunks.
 
     Args:
         blas (int): For products.
@@ -37,11 +27,15 @@ def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
         cos (np.ndarray): Of these tokens, shape ``(R, K / 2)``.
         sin (np.ndarray): Likewise.
         factors (np.ndarray): Shape ``(H, C, 2, K)``.
+        m (int): Which chunk.
+        N (int): Of how many.
         keys (np.ndarray): Result, shape ``(H, C, 2K)``.
-        sums (np.ndarray): Result, shape ``(H, 2K, K)``.
+        sums (np.ndarray): Result, shape ``(H, 2K, K)``, for earlier and for
+            later chunks, where there are any.
     """
     R = len(key_value)
     H, _, _, K = factors.shape
+    start, stop = 0 if m > 0 else K, 2 * K if m < N - 1 else K
     for head in range(H):
         first, last = head * K, (head + 1) * K
         for l in range(R):
@@ -50,12 +44,14 @@ def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
             _scale(key, factors[head, l, 0], keys[head, l, :K])
             _scale(key, factors[head, l, 1], keys[head, l, K:])
         value = key_value[:, H * K + first:H * K + last]
-        product(blas, keys[head, :R].T, value, f32(0), sums[head])
+        if start < stop:
+            product(blas, keys[head, :R, start:stop].T, value, f32(0),
+                    sums[head, start:stop])
 
 
 @compiled
 def pass_on(states: np.ndarray, whole: np.ndarray, half: np.ndarray,
-            forward: bool) -> None:
+            forward: bool, passed: np.ndarray) -> None:
     """As :func:`mmlcr.ops.bi_wkv._pass_on`, of one head, in one direction.
 
     Args:
@@ -64,9 +60,11 @@ def pass_on(states: np.ndarray, whole: np.ndarray, half: np.ndarray,
         whole (np.ndarray): Shape ``(K, )``.
         half (np.ndarray): Likewise.
         forward (bool): Which half.
+        passed (np.ndarray): To work in, of at least ``V``.
     """
+    take_wide_vectors()
     N, K = len(states), len(whole)
-    passed = np.empty(states.shape[2], f32)
+    passed = passed[:states.shape[2]]
     for k in range(K):
         keep, enter = whole[k], half[k]
         passed[:] = f32(0)
@@ -81,7 +79,7 @@ def pass_on(states: np.ndarray, whole: np.ndarray, half: np.ndarray,
 @compiled
 def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
          keys: np.ndarray, states: np.ndarray, cos: np.ndarray,
-         sin: np.ndarray, factors: np.ndarray, u: np.ndarray,
+         sin: np.ndarray, factors: np.ndarray, u: np.ndarray, m: int, N: int,
          asking: np.ndarray, scores: np.ndarray, y: np.ndarray) -> None:
     """Equation (6).
 
@@ -91,18 +89,21 @@ def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
             turned in their place.
         key_value (np.ndarray): As :func:`sum_up` left it.
         keys (np.ndarray): Likewise.
-        states (np.ndarray): Of tokens before and after, ``(H, 2K, K)``, or of
-            no heads, if there are none.
+        states (np.ndarray): Of later and of earlier chunks,
+            ``(H, 2K, K)``, where there are any.
         cos (np.ndarray): Of these tokens, shape ``(R, K / 2)``.
         sin (np.ndarray): Likewise.
         factors (np.ndarray): Shape ``(H, C, 2, K)``.
         u (np.ndarray): Bonus, ``(H, K)``.
+        m (int): Which chunk.
+        N (int): Of how many.
         asking (np.ndarray): To work in, ``(C, 2K)``.
         scores (np.ndarray): Likewise, ``(2, C, C)``.
         y (np.ndarray): Result, ``(R, D)``.
     """
     R = len(receptance)
     H, _, _, K = factors.shape
+    start, stop = 0 if m < N - 1 else K, 2 * K if m > 0 else K
     asking, score, later = asking[:R], scores[0, :R, :R], scores[1, :R, :R]
     for head in range(H):
         first, last = head * K, (head + 1) * K
@@ -125,13 +126,15 @@ def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
         out = y[:, first:last]
         value = key_value[:, H * K + first:H * K + last]
         product(blas, score, value, f32(0), out)
-        if len(states):
-            product(blas, asking, states[head], f32(1), out)
+        if start < stop:
+            product(blas, asking[:, start:stop], states[head, start:stop],
+                    f32(1), out)
 
 
 @compiled
 def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
     """Turn a head's channels ``(K, )``, by cosine and sine ``(K / 2, )``."""
+    take_wide_vectors()
     half = len(cos)
     a, b = x[:half], x[half:]
     for j in range(half):
@@ -143,5 +146,6 @@ def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
 @compiled
 def _scale(x: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
     """``(K, )`` times another."""
+    take_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] * factor[j]
