@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 import torch
 from mmengine.utils import ProgressBar
 
-TURN = 0.3  # seconds that a turn lasts at least, give or take a call
+TURN = 1.  # second that a turn lasts at least, give or take a call
 
 
 class Case(NamedTuple):

@@ -23,7 +23,7 @@ from .readout import (
     build_readout,
 )
 from .rotary import rotary_table, rotate
-from .stem import ConvStem, PatchStem, build_stem
+from .stem import ConvStem, PatchStem, build_stem, resize_position
 from .token_shift import TokenShift
 from .wavefront import Wavefront
 
@@ -33,5 +33,6 @@ __all__ = [
     'LayerWeights', 'MeanReadout', 'PaperCell', 'PatchStem',
     'Surroundings', 'TokenLayout', 'TokenShift', 'Wavefront', 'build_cell',
     'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
-    'find_fused', 'is_traced', 'layout_from_mask', 'rotary_table', 'rotate'
+    'find_fused', 'is_traced', 'layout_from_mask', 'resize_position',
+    'rotary_table', 'rotate'
 ]

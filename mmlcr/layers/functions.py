@@ -16,6 +16,7 @@ from .cross_rwkv import answer, ask
 
 if TYPE_CHECKING:
     from .fused import FusedLayers
+    from .fused_stem import FusedStem
 
 # Shapes that a function is compiled for: sets of layers side by side, their
 # first frames, training and inference.
@@ -28,20 +29,26 @@ class Functions(NamedTuple):
     ask: Callable = ask
 
 
+class Fused(NamedTuple):
+    """What takes frames through patch stems and layers by fused kernels."""
+    stem: Type['FusedStem']
+    layers: Type['FusedLayers']
+
+
 def is_traced() -> bool:
     """Whether what runs is recorded, to be run again with other values."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
-def find_fused(x: Tensor) -> Optional[Type['FusedLayers']]:
-    """What takes frames ``x`` through all layers with fused kernels.
+def find_fused(x: Tensor) -> Optional[Fused]:
+    """Fused kernels for frames ``x``.
 
     They are for inference on a CPU in float32, and nothing can look into
     them: neither a tracer nor a compiler nor what counts operations.
 
     Returns:
-        type[FusedLayers], optional: None where they can't be used, Numba is
-        missing or can't share threads with PyTorch's products.
+        Fused, optional: None where they can't be used, Numba is missing or
+        can't share threads with PyTorch's products.
     """
     plain = (
         type(x) is Tensor and x.dtype in (torch.float32, torch.uint8)
@@ -52,14 +59,15 @@ def find_fused(x: Tensor) -> Optional[Type['FusedLayers']]:
 
 
 @functools.lru_cache(maxsize=None)
-def _fused() -> Optional[Type['FusedLayers']]:
+def _fused() -> Optional[Fused]:
     try:
         # OpenMP; with what else Numba has, kernels start too slowly
         importlib.import_module('numba.np.ufunc.omppool')
         from .fused import FusedLayers
+        from .fused_stem import FusedStem
     except ImportError:
         return None
-    return FusedLayers
+    return Fused(FusedStem, FusedLayers)
 
 
 @functools.lru_cache(maxsize=None)

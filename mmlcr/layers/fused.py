@@ -1,22 +1,18 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """All layers by :mod:`mmlcr.layers.kernels`, for inference on a CPU."""
-import functools
 import math
-import threading
 from typing import Callable, Dict, List, Optional, Tuple
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmlcr.ops import BiWKVDecays
-from mmlcr.ops.jit import find_blas
+from mmlcr.ops.jit import BLAS
 from .cross_rwkv import Frames, LayerState, LayerWeights, Surroundings
 from .kernels import Work, pass_layers
+from .scratch import as_array, scratch, share_threads
 from .token_shift import Neighbours, TokenShift
-
-BLAS = find_blas()
 
 
 class FusedLayers:
@@ -30,10 +26,10 @@ class FusedLayers:
     def __init__(self, weights: LayerWeights, decays: BiWKVDecays) -> None:
         self.weights = _laid_out(weights, *decays.w.shape[1:])
         self.decays = dict(
-            factors=_array(_halves(decays.factors[..., :2, :])),
-            whole=_array(_halves(decays.whole[..., 0])),
-            half=_array(_halves(decays.half[..., 0])),
-            u=_array(_halves(decays.u)))
+            factors=as_array(_halves(decays.factors[..., :2, :])),
+            whole=as_array(_halves(decays.whole[..., 0])),
+            half=as_array(_halves(decays.half[..., 0])),
+            u=as_array(_halves(decays.u)))
 
     def __call__(
         self, frames: Frames, before: Optional[LayerState],
@@ -63,25 +59,24 @@ class FusedLayers:
             after.h.zero_()
             after.c.zero_()
             known = after
-        cells = torch.empty_like(x)
-        numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))
+        cells = torch.from_numpy(scratch('cells', *x.shape))
         pass_layers(
             Work(
                 blas=BLAS,
                 residual=here.residual,
                 bound=float(getattr(here.cell, 'bound', 0.)),
-                x=_array(x),
-                cells=_array(cells),
-                e=_array(e),
-                prompt=_array(prompt),
-                prompt_before=_array(
+                x=as_array(x),
+                cells=as_array(cells),
+                e=as_array(e),
+                prompt=as_array(prompt),
+                prompt_before=as_array(
                     prompt[0] if prompt_before is None else prompt_before),
                 fresh=before is None,
-                h_before=_array(known.h),
-                c_before=_array(known.c),
+                h_before=as_array(known.h),
+                c_before=as_array(known.c),
                 x_before=_normed_x(known),
-                h=_array(after.h),
-                c=_array(after.c),
+                h=as_array(after.h),
+                c=as_array(after.c),
                 normed_x=_normed_x(after),
                 **_grid(shift.tokens, here.rotation, L,
                         self.decays['u'].shape[-1]),
@@ -94,7 +89,7 @@ class FusedLayers:
     def _room(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
         """Memory for as many layers as keep the threads at work."""
         n, H, C, _, K = self.decays['factors'].shape
-        N, threads = -(-L // C), numba.get_num_threads()
+        N, threads = -(-L // C), share_threads()
         s = math.ceil(threads / B)
         if 2 * s > T:
             s = math.ceil(threads / (B * N))
@@ -112,7 +107,7 @@ class FusedLayers:
             **dict.fromkeys(('logits', 'difference', 'a', 'normed_a'),
                             (s, B, L, D))
         }
-        return {name: _scratch(name, *shape) for name, shape in shapes.items()}
+        return {name: scratch(name, *shape) for name, shape in shapes.items()}
 
 
 def _laid_out(weights: LayerWeights, H: int, K: int) -> Dict[str, np.ndarray]:
@@ -121,29 +116,29 @@ def _laid_out(weights: LayerWeights, H: int, K: int) -> Dict[str, np.ndarray]:
     none = of_x.norm_x[:0]
 
     def matrix(weight: Optional[Tensor]) -> np.ndarray:
-        return _array((none[..., None] if weight is None else weight).mT)
+        return as_array((none[..., None] if weight is None else weight).mT)
 
     def first_by_halves(weight: Tensor) -> np.ndarray:
         first, second = weight.chunk(2, dim=1)
         first = _halves(first.mT.unflatten(-1, (H, K))).flatten(-2)
-        return _array(torch.cat([first, second.mT], -1))
+        return as_array(torch.cat([first, second.mT], -1))
 
     def shares(mu: Tensor) -> np.ndarray:
         """Of left, right, upper, lower neighbour, and the token itself."""
         direction = torch.arange(H * K) * 4 // K % 4
         taken = torch.arange(4)[:, None] == direction
         mu = mu[:, None]
-        return _array(torch.cat([mu * taken, 1 - mu], 1))
+        return as_array(torch.cat([mu * taken, 1 - mu], 1))
 
     norms = {
-        name: _array(getattr(of_x, name))
+        name: as_array(getattr(of_x, name))
         for name in of_x._fields if name.startswith('norm')
     }
     return dict(
         shares_e=shares(of_e.mu),
         key_value=first_by_halves(of_e.key_value),
         forget=matrix(of_e.forget),
-        forget_bias=_array(none if of_e.forget_bias is None else
+        forget_bias=as_array(none if of_e.forget_bias is None else
                            of_e.forget_bias),
         shares_x=shares(of_x.mu_x),
         receptance_gate=first_by_halves(of_x.receptance_gate),
@@ -159,14 +154,10 @@ def _halves(x: Tensor) -> Tensor:
     return x.unflatten(-1, (-1, 2)).mT.flatten(-2)
 
 
-def _array(x: Tensor) -> np.ndarray:
-    return x.detach().to(torch.float32).contiguous().numpy()
-
-
 def _normed_x(state: LayerState) -> np.ndarray:
     if state.x is None:  # of this frame alone
-        return _scratch('normed_x', *state.h.shape)
-    return _array(state.x)
+        return scratch('normed_x', *state.h.shape)
+    return as_array(state.x)
 
 
 def _grid(tokens: Tensor, rotation: Optional[Tensor], L: int,
@@ -176,33 +167,6 @@ def _grid(tokens: Tensor, rotation: Optional[Tensor], L: int,
     cos, sin = rotation.flatten(1, 2).unbind(-1)
     return {
         'neighbours': tokens.contiguous().numpy(),
-        'cos': _array(cos),
-        'sin': _array(sin)
+        'cos': as_array(cos),
+        'sin': as_array(sin)
     }
-
-
-_of_thread = threading.local()
-
-
-def _scratch(name: str, *shape: int) -> np.ndarray:
-    """Memory to work in, the same whenever there is enough of it.
-
-    So it need not be asked of the system again and again.
-    """
-    size = math.prod(shape)
-    kept = _of_thread.__dict__
-    if name not in kept or len(kept[name]) < size:
-        kept[name] = torch.empty(size).numpy()  # aligned for the products
-    return kept[name][:size].reshape(shape)
-
-
-@functools.lru_cache(maxsize=None)
-def _start_threads() -> int:
-    """Start Numba's; returns how many there are.
-
-    They may be PyTorch's, too, and starting them sets the number of both.
-    """
-    before = torch.get_num_threads()
-    started = numba.get_num_threads()
-    torch.set_num_threads(before)
-    return started

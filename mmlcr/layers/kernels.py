@@ -114,7 +114,7 @@ def pass_layers(work: Work) -> None:
     steps = T * ((n + s - 1) // s)  # of each that is side by side
     for step in range(steps + s - 1):
         first, last = max(0, step - steps + 1), min(s, step + 1)
-        if (last - first) * B % numba.get_num_threads() == 0:
+        if (last - first) * B % len(work.inputs) == 0:
             _share_frames(work, step, first, last)
         else:
             for this_pass in range(4):

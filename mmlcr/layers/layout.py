@@ -19,12 +19,16 @@ class TokenLayout(NamedTuple):
             return self.rows * self.cols
         return self.kept.shape[1]
 
+    def places(self, device: torch.device) -> Tensor:
+        """Where in the grid every patch token is, shape ``(B or 1, P)``."""
+        if self.kept is None:
+            return torch.arange(self.rows * self.cols, device=device)[None]
+        return self.kept
+
     def position(self, device: torch.device) -> Tensor:
         """Row and column of every patch token, shape ``(B or 1, P, 2)``."""
-        kept = self.kept
-        if kept is None:
-            kept = torch.arange(self.rows * self.cols, device=device)[None]
-        return torch.stack([kept // self.cols, kept % self.cols], dim=-1)
+        places = self.places(device)
+        return torch.stack([places // self.cols, places % self.cols], dim=-1)
 
     def drop(self, patches: Tensor) -> Tensor:
         """Leave out the dropped patches.

@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """From pixels to tokens and edge prompt, equations (1) and (2)."""
 import math
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -82,3 +83,11 @@ def build_stem(kind: str, in_channels: int, embed_dims: int,
     if kind not in stems:
         raise ValueError(f"stem must be 'patch' or 'conv', got {kind!r}")
     return stems[kind](in_channels, embed_dims, patch_size)
+
+
+def resize_position(position: Tensor, grid: Tuple[int, int]) -> Tensor:
+    """A position embedding ``(1, D, rows, cols)`` for another grid."""
+    if position.shape[-2:] == grid:
+        return position
+    return F.interpolate(
+        position, grid, mode='bicubic', align_corners=False)

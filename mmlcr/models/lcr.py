@@ -4,7 +4,6 @@ import functools
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from mmlcr.layers import (
     Functions,
     LayerState,
     LayerWeights,
+    PatchStem,
     Surroundings,
     TokenLayout,
     TokenShift,
@@ -27,6 +27,7 @@ from mmlcr.layers import (
     find_fused,
     is_traced,
     layout_from_mask,
+    resize_position,
     rotary_table,
 )
 from mmlcr.ops import BiWKVDecays, bi_wkv_decays
@@ -42,12 +43,18 @@ class LCRState(NamedTuple):
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
 
 
+class _Passage(NamedTuple):
+    """What takes frames from pixels to tokens, and through all layers."""
+    embed: Callable
+    layers: Callable
+
+
 class _Kept(NamedTuple):
-    """What takes frames through all layers, and what it was made of."""
+    """A passage, and what it was made of."""
     wanted: Tuple
     parameters: List[Dict[str, Optional[Tensor]]]  # of each module
     versions: List[Tuple[int, int]]
-    layers: Callable
+    passage: _Passage
 
     def serves(self, wanted: Tuple) -> bool:
         """Whether it is that, and no parameter changed."""
@@ -244,7 +251,7 @@ class LCR(BaseModule):
                              f'{clip.shape[2]} frames')
         layout = self._layout(clip, tube_mask)
         outputs, cells, _ = self._run(clip, None, layout,
-                                      self._take_layers(clip, layout))
+                                      self._passage(clip, layout))
         features = self._read(
             torch.stack(outputs[-wanted:]), torch.stack(cells[-wanted:]))
         return features.transpose(0, 1)
@@ -282,20 +289,19 @@ class LCR(BaseModule):
         self._check_clip(clip)
         layout = self._layout(clip, tube_mask)
         self._check_state(clip, state, layout)
-        run_layers = self._take_layers(clip, layout)
+        passage = self._passage(clip, layout)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
         *before, last = clip.split(together, dim=2)
         own = None  # the state's place, which is this clip's alone
         for frames in before:
-            state = self._run(frames, state, layout, run_layers, own)[2]
+            state = self._run(frames, state, layout, passage, own)[2]
             own = state.layers
-        outputs, cells, state = self._run(last, state, layout, run_layers,
-                                          own)
+        outputs, cells, state = self._run(last, state, layout, passage, own)
         return self._read(outputs[-1], cells[-1]), state
 
     def _run(
         self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,
-        run_layers: Callable, place: Optional[LayerState] = None
+        passage: _Passage, place: Optional[LayerState] = None
     ) -> Tuple[List[Tensor], List[Tensor], LCRState]:
         """What the last layer gives and its cell for each frame, the state.
 
@@ -304,8 +310,9 @@ class LCR(BaseModule):
         """
         if clip.dtype == torch.uint8:
             clip = self._converted(clip)
-        x, e = self._embed(clip, layout, state.frame if state else None)
-        prompt, before = self.norm_e(e), None
+        x, e, prompt = passage.embed(clip, layout,
+                                     state.frame if state else None)
+        before = None
         if self.temporal_shift:
             before = state.prompt if state else prompt[0]
         head_width = self.embed_dims // self.num_heads
@@ -315,7 +322,7 @@ class LCR(BaseModule):
             rotation=self._rotation(layout, x),
             temporal_shift=self.temporal_shift,
             residual=self.residual)
-        outputs, cells, layers = run_layers(
+        outputs, cells, layers = passage.layers(
             Frames(x, e, prompt, before), state.layers if state else None,
             TokenShift.of(layout, self.num_heads, head_width, x.device),
             around, place)
@@ -335,20 +342,22 @@ class LCR(BaseModule):
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
         return self.readout(torch.cat([x, c.to(x.dtype)], dim=-1))
 
-    def _embed(self, clip: Tensor, layout: TokenLayout,
-               previous: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
-        """Frame tokens and edge prompt, equations (1) and (2)."""
+    def _embed(
+            self, clip: Tensor, layout: TokenLayout,
+            previous: Optional[Tensor]) -> Tuple[Tensor, Tensor, Tensor]:
+        """Frame tokens and edge prompt, equations (1) and (2), its norm."""
         T = clip.shape[2]
         inputs = rearrange(
             self._stem_inputs(clip, previous), 'n b c t h w -> (t b) n c h w')
         x = self.stem(inputs[:, :, :3].flatten(1, 2))
         if self.position is not None:
-            x = x + _resize(self.position, x.shape[-2:])
+            x = x + resize_position(self.position, x.shape[-2:])
         e = x
         if self.edge_stem is not None and self.zero_conv is not None:
             edges = inputs[:, :, 3:].flatten(1, 2)
             e = x + self.zero_conv(self.edge_stem(edges))
-        return self._tokens(x, T, layout), self._tokens(e, T, layout)
+        e = self._tokens(e, T, layout)
+        return self._tokens(x, T, layout), e, self.norm_e(e)
 
     def _stem_inputs(self, clip: Tensor,
                      previous: Optional[Tensor]) -> Tensor:
@@ -386,8 +395,8 @@ class LCR(BaseModule):
                              f'{len(clip)} clips')
         return layout
 
-    def _take_layers(self, clip: Tensor, layout: TokenLayout) -> Callable:
-        """What takes frames through all layers, of patches and CLS.
+    def _passage(self, clip: Tensor, layout: TokenLayout) -> _Passage:
+        """What takes frames from pixels through all layers.
 
         Kept for inference, as long as no parameter changes.
         """
@@ -397,23 +406,35 @@ class LCR(BaseModule):
             functions = compiled_functions()
         if torch.is_grad_enabled() or is_traced():
             with_cp = self.with_cp and torch.is_grad_enabled()
-            return Wavefront(*self._weights(num_tokens), functions, with_cp)
+            weights, decays = self._weights(num_tokens)
+            return _Passage(self._embed,
+                            Wavefront(weights, decays, functions, with_cp))
         fused = None
         if self.fused_kernels and not self.compile_step:
             fused = find_fused(clip)
         wanted = num_tokens, functions, fused
         if self._kept is None or not self._kept.serves(wanted):
-            parameters = [m._parameters for m in self.layers.modules()]
+            parameters = [m._parameters for m in self.modules()]
             with torch.inference_mode(False), torch.no_grad():
                 weights, decays = self._weights(num_tokens)
-                layers: Callable
-                if fused is not None:
-                    layers = fused(weights, decays)
+                if fused is None:
+                    passage = _Passage(
+                        self._embed,
+                        Wavefront(weights.laid_out(), decays, functions))
                 else:
-                    layers = Wavefront(weights.laid_out(), decays, functions)
+                    passage = _Passage(
+                        self._fused_embed(fused.stem),
+                        fused.layers(weights, decays))
             self._kept = _Kept(wanted, parameters, _versions(parameters),
-                               layers)
-        return self._kept.layers
+                               passage)
+        return self._kept.passage
+
+    def _fused_embed(self, fused_stem: Callable) -> Callable:
+        """For patch stems that read frames alone."""
+        if not isinstance(self.stem, PatchStem) or self.stem_input != 'frame':
+            return self._embed
+        return fused_stem(self.stem, self.edge_stem, self.zero_conv,
+                          self.position, self.cls_token, self.norm_e)
 
     def _weights(self,
                  num_tokens: int) -> Tuple[LayerWeights, BiWKVDecays]:
@@ -460,11 +481,3 @@ def _versions(
     return [(p.data_ptr(), -1 if p.is_inference() else p._version)
             for of_module in parameters for p in of_module.values()
             if p is not None]
-
-
-def _resize(position: Tensor, grid: torch.Size) -> Tensor:
-    """A position embedding ``(1, D, rows, cols)`` for another grid."""
-    if position.shape[-2:] == grid:
-        return position
-    return F.interpolate(
-        position, grid, mode='bicubic', align_corners=False)

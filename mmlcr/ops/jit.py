@@ -67,6 +67,9 @@ def find_blas() -> int:
     raise ImportError('no sgemm_ in the libraries of PyTorch')
 
 
+BLAS = find_blas()
+
+
 @in_llvm
 def take_wide_vectors(context: Any) -> Tuple[Any, Callable]:
     """Call first in a function whose loops gain by vectors of 512 bits.
@@ -108,9 +111,10 @@ def product(blas: int, a: np.ndarray, b: np.ndarray, beta: f32,
 @compiled
 def _order(matrix: np.ndarray) -> Tuple[np.uint8, np.int32]:
     """Whether it is by rows, and how far these, or columns, are apart."""
+    rows, cols = matrix.shape  # of one row or column strides say nothing
     if matrix.strides[1] == 4:
-        return AS_IT_IS, i32(matrix.strides[0] // 4)
-    return TRANSPOSED, i32(matrix.strides[1] // 4)
+        return AS_IT_IS, i32(max(cols, matrix.strides[0] // 4))
+    return TRANSPOSED, i32(max(rows, matrix.strides[1] // 4))
 
 
 @in_llvm

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmaction.registry import MODELS
+from mmlcr.apis import count_multiply_adds
 from mmlcr.layers import compiled_functions, cross_rwkv, find_compiler
 from mmlcr.models import LCR
 from mmlcr.models.lcr import SLICE_FRAMES
@@ -586,11 +587,11 @@ def test_fused_kernels_in_either_mode_and_any_size(redraw: Callable,
                                                    kernel_calls: List[int]
                                                    ) -> None:
     """Their scratch memory serves them all, in turns."""
-    model, fused = build(redraw), sys.modules['mmlcr.layers.fused']
+    model, scratch = build(redraw), sys.modules['mmlcr.layers.scratch']
     clips = [draw_clip(B, 2, side, side) for B, side in ((1, 8), (3, 24))]
     with torch.no_grad():
         expected = [model(clip) for clip in clips]
-    fused._of_thread.__dict__.clear()
+    scratch._of_thread.__dict__.clear()
     for mode in (torch.inference_mode, torch.no_grad):
         with mode():
             for clip, feature in zip(clips * 2, expected * 2):
@@ -616,6 +617,51 @@ def test_fused_kernels_leave_the_number_of_threads() -> None:
                           env={**os.environ, 'OMP_NUM_THREADS': '1'},
                           stdout=subprocess.PIPE, check=True)
     assert done.stdout.split()[-1] == b'1'
+
+
+@pytest.mark.parametrize('name', OPTIONS)
+def test_kernels_and_operations_count_the_same(name: str,
+                                               kernel_calls: List[int]
+                                               ) -> None:
+    """What counts products sees those of PyTorch's operations."""
+    model, clip = LCR(**{**TINY, **OPTIONS[name]}).eval(), draw_clip(1, 2)
+    counts = []
+    for model.fused_kernels in (True, False):
+        counts.append(count_multiply_adds(lambda: model(clip)))
+    assert counts[0] == counts[1] > 0 and not kernel_calls
+
+
+@pytest.mark.parametrize('threads', [2, 3])
+def test_threads_share_layers_and_chunks(threads: int,
+                                         run_python: Callable) -> None:
+    """All ways to share them, in a process that has more threads."""
+    pytest.importorskip('numba')
+    code = (
+        'import os, sys\n'
+        'for name in "OMP_NUM_THREADS", "NUMBA_NUM_THREADS":\n'
+        '    os.environ[name] = sys.argv[1]\n'
+        'import copy, torch, mmlcr\n'
+        'from mmlcr.models import LCR\n'
+        'torch.manual_seed(0)\n'
+        'model = LCR(embed_dims=16, num_heads=2, num_layers=5, '
+        'patch_size=4).eval()\n'
+        'for weight in model.parameters():\n'
+        '    torch.nn.init.normal_(weight, std=0.3)\n'
+        'exact = copy.deepcopy(model).double()\n'
+        'for B in (1, 2, 3):\n'
+        '    for T in (1, 2, 7, 10):\n'
+        '        for side in (8, 36):\n'
+        '            clip = torch.randn(B, 4, T, side, side)\n'
+        '            with torch.no_grad():\n'
+        '                found = model(clip)\n'
+        '                assert model._kept.wanted[-1] is not None\n'
+        '                expected = exact(clip.double())\n'
+        '            error = (found - expected).norm() / expected.norm()\n'
+        '            print(error.item())\n')
+    done = run_python(code, threads)
+    assert 'Cannot cache' not in done.stderr  # to be compiled every time
+    errors = list(map(float, done.stdout.split()))
+    assert len(errors) == 24 and max(errors) < FLOAT32_TOLERANCE, done.stderr
 
 
 # ---- weights that are kept

@@ -1,0 +1,175 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From pixels to tokens and edge prompt, for inference on a CPU in float32.
+
+:class:`mmlcr.layers.PatchStem` of frames and edge maps once more, with all
+that is between it and the layers: a thread takes some patches through it.
+"""
+import math
+from typing import NamedTuple, Optional, Tuple
+
+import numba
+import numpy as np
+import torch
+from numpy import float32 as f32
+from torch import Tensor, nn
+
+from mmlcr.ops.jit import BLAS, compiled, kernel, product
+from .layout import TokenLayout
+from .rows import add, copy, norm
+from .scratch import as_array, scratch, share_threads
+from .stem import PatchStem, resize_position
+
+MAX_PATCHES = 56  # that are taken together
+
+
+class Work(NamedTuple):
+    """All that there is to do, and to do it with."""
+    blas: int  # for products
+    size: int  # of a patch
+    clip: np.ndarray  # (B, channels, T, height, width)
+    places: np.ndarray  # (B or 1, L - 1), of patches in a frame's grid
+    # results
+    x: np.ndarray  # (T, B, L, D), tokens, CLS last
+    e: np.ndarray  # likewise, edge prompt
+    prompt: np.ndarray  # likewise, e normed
+    # weights
+    weight: np.ndarray  # (3 * size * size, D)
+    bias: np.ndarray  # (1 or all places, D)
+    edge_weight: np.ndarray  # (size * size, D), or of no edges
+    edge_bias: np.ndarray  # (D,)
+    cls: np.ndarray  # (D,)
+    norm: np.ndarray  # (D,)
+    norm_bias: np.ndarray  # (D,)
+    pixels: np.ndarray  # (threads, patches together, 3 * size * size)
+
+
+class FusedStem:
+    """What :class:`mmlcr.models.LCR` makes of frames with patch stems.
+
+    Args:
+        stem (PatchStem): Of frames.
+        edge_stem (PatchStem, optional): Of edge maps.
+        zero_conv (nn.Conv2d, optional): What follows it.
+        position (Tensor, optional): Embedding, ``(1, D, rows, cols)``.
+        cls_token (Tensor): Shape ``(D, )``.
+        norm_e (nn.LayerNorm): Of the edge prompt.
+    """
+
+    def __init__(self, stem: PatchStem, edge_stem: Optional[PatchStem],
+                 zero_conv: Optional[nn.Conv2d], position: Optional[Tensor],
+                 cls_token: Tensor, norm_e: nn.LayerNorm) -> None:
+        self.size = stem.projection.stride[0]
+        self.position = position
+        weight, bias = _matrix_and_bias(stem.projection)
+        self.bias = bias.detach()[None]
+        edge_weight, edge_bias = weight[:, :0], torch.zeros_like(bias)
+        if edge_stem is not None and zero_conv is not None:
+            # one product after the other, with no bend in between
+            of_edges, edge_bias = _matrix_and_bias(edge_stem.projection)
+            then, then_bias = _matrix_and_bias(zero_conv)
+            edge_weight = then @ of_edges
+            edge_bias = then @ edge_bias + then_bias
+        self.weights = dict(
+            weight=as_array(weight.mT),
+            edge_weight=as_array(edge_weight.mT),
+            edge_bias=as_array(edge_bias),
+            cls=as_array(cls_token),
+            norm=as_array(norm_e.weight),
+            norm_bias=as_array(norm_e.bias))
+
+    def __call__(self, clip: Tensor, layout: TokenLayout,
+                 previous: Optional[Tensor] = None
+                 ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Frame tokens, edge prompt and the norm of that.
+
+        Args:
+            clip (Tensor): Shape ``(B, 4, T, height, width)``.
+            layout (TokenLayout): Patches that are left.
+            previous (Tensor, optional): Is not needed.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Each ``(T, B, L, D)``.
+        """
+        (B, _, T), P = clip.shape[:3], layout.num_patches
+        inputs, D = self.weights['weight'].shape
+        results = [
+            scratch(name, T, B, P + 1, D) for name in ('x', 'e', 'prompt')
+        ]
+        bias = self.bias
+        if self.position is not None:
+            position = resize_position(self.position,
+                                       (layout.rows, layout.cols))
+            bias = bias + position[0].flatten(1).mT
+        together = math.ceil(P / math.ceil(P / MAX_PATCHES))
+        pass_stem(
+            Work(
+                blas=BLAS,
+                size=self.size,
+                clip=clip.detach().to(torch.float32).numpy(),
+                places=layout.places(clip.device).numpy(),
+                x=results[0],
+                e=results[1],
+                prompt=results[2],
+                bias=as_array(bias),
+                pixels=scratch('inputs', share_threads(), together, inputs),
+                **self.weights))
+        x, e, prompt = map(torch.from_numpy, results)
+        return x, e, prompt
+
+
+def _matrix_and_bias(convolution: nn.Conv2d) -> Tuple[Tensor, Tensor]:
+    assert convolution.bias is not None
+    return convolution.weight.flatten(1), convolution.bias
+
+
+@kernel
+def pass_stem(work: Work) -> None:
+    """Equations (1) and (2)."""
+    T, B, L, D = work.x.shape
+    together = work.pixels.shape[1]
+    N = (L - 1 + together - 1) // together
+    for t in numba.prange(T * B * N):
+        frame, b, start = t // (B * N), t // N % B, t % N * together
+        _pass_patches(work, frame, b, start, min(L - 1, start + together))
+
+
+@compiled
+def _pass_patches(work: Work, frame: int, b: int, start: int,
+                  stop: int) -> None:
+    x, e, prompt = work.x[frame, b], work.e[frame, b], work.prompt[frame, b]
+    places, L = work.places[b % len(work.places)], len(x)
+    pixels = work.pixels[numba.get_thread_id(), :stop - start]
+    for l in range(start, stop):
+        _take_pixels(work, frame, b, places[l], 0, 3, pixels[l - start])
+    product(work.blas, pixels, work.weight, f32(0), x[start:stop])
+    for l in range(start, stop):
+        add(x[l], work.bias[places[l] % len(work.bias)], e[l])
+        copy(e[l], x[l])
+    edges = pixels[:, :len(work.edge_weight)]
+    if edges.shape[1]:
+        for l in range(start, stop):
+            _take_pixels(work, frame, b, places[l], 3, 4, edges[l - start])
+        product(work.blas, edges, work.edge_weight, f32(1), e[start:stop])
+    if stop == L - 1:
+        copy(work.cls, x[stop])
+        copy(work.cls, e[stop])
+        norm(e[stop], work.norm, work.norm_bias, prompt[stop])
+    for l in range(start, stop):
+        for j in range(e.shape[1]):
+            e[l, j] += work.edge_bias[j]
+        norm(e[l], work.norm, work.norm_bias, prompt[l])
+
+
+@compiled
+def _take_pixels(work: Work, frame: int, b: int, place: int, first: int,
+                 last: int, out: np.ndarray) -> None:
+    """Those of a patch, by channel, row and column."""
+    size = work.size
+    cols = work.clip.shape[4] // size
+    row, col = place // cols * size, place % cols * size
+    for channel in range(first, last):
+        for i in range(size):
+            line = work.clip[b, channel, frame, row + i]
+            at = ((channel - first) * size + i) * size
+            for j in range(size):
+                out[at + j] = line[col + j]
