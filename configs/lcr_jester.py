@@ -18,6 +18,7 @@ classes = [
 ]
 num_classes = 27
 clip_len, size = 16, 224
+stream_fps = 16 / 3  # clip_len frames of a video of three seconds
 
 model = dict(cls_head=dict(num_classes=num_classes))
 

@@ -6,6 +6,7 @@ _base_ = [
 data_root = '{{$LCR_DATA_ROOT:data/kinetics400}}'
 num_classes = 400
 clip_len, frame_interval, size = 16, 4, 224
+stream_fps = 7.5  # every fourth frame of, mostly, 30 a second
 
 model = dict(cls_head=dict(num_classes=num_classes))
 

@@ -4,6 +4,7 @@ _base_ = ['_base_/runtime.py', '_base_/lcr_small.py']
 data_root = '{{$LCR_DATA_ROOT:data/motion}}'
 num_classes = 12
 clip_len, frame_interval, size = 8, 2, 48
+stream_fps = 12.5  # every second frame of 25 a second
 max_epochs = 10
 
 model = dict(cls_head=dict(num_classes=num_classes))

@@ -6,6 +6,7 @@ _base_ = [
 data_root = '{{$LCR_DATA_ROOT:data/sthv2}}'
 num_classes = 174
 clip_len, size = 16, 224
+stream_fps = 4.  # clip_len frames of a video of four seconds
 
 model = dict(cls_head=dict(num_classes=num_classes))
 

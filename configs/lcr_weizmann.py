@@ -5,6 +5,7 @@ data_root = '{{$LCR_DATA_ROOT:data/weizmann}}'
 fold = '{{$LCR_FOLD:0}}'
 num_classes = {{'$LCR_NUM_CLASSES:10'}}
 clip_len, frame_interval = 8, 3
+stream_fps = 25 / 3  # every third frame of 25 a second
 size = (80, 64)  # width, height
 max_epochs = 400
 

@@ -1,0 +1,198 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Where a stream's results go: lines of JSON, a video, a plot.
+
+Whatever ends a stream, what was written before stays readable.
+"""
+import contextlib
+import errno
+import json
+import os
+import os.path as osp
+import shutil
+import sys
+from typing import Any, Iterator, List, Optional, Sequence, TextIO, Tuple
+
+import cv2
+import numpy as np
+
+from .stream import StreamResult
+
+# Bytes that are left free on a disk: the end of a video is written last, and
+# without it the video can't be read.
+RESERVE = 16 * 2**20
+MAX_POINTS = 20_000  # of a plot; of more, every second one is left out
+CODECS = {'.avi': 'MJPG', '.mp4': 'mp4v'}
+
+
+class JSONLines:
+    """A line for each result, there as soon as it is known.
+
+    Args:
+        path (str): A file, or ``'-'`` for standard output.
+
+    Raises:
+        OSError: If it can't be written; lines before are whole.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.file: TextIO = sys.stdout
+        if path != '-':
+            _make_folder(path)
+            self.file = open(path, 'w')
+
+    def write(self, result: StreamResult) -> None:
+        """One line."""
+        line = json.dumps(
+            dict(
+                frame=result.frame,
+                seconds=result.seconds,
+                labels=result.labels,
+                scores=[round(score, 6) for score in result.scores],
+                is_full=result.is_full,
+                dropped=result.dropped))
+        end = self.file.tell() if self.file.seekable() else None
+        try:
+            self.file.write(line + '\n')
+            self.file.flush()
+        except OSError as error:
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, end)  # no half of a line
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def close(self) -> None:
+        """All is written already."""
+        if self.file is not sys.stdout:
+            with contextlib.suppress(OSError):  # told before
+                self.file.close()
+
+
+class AnnotatedVideo:
+    """The frames that were taken, and the scores on them.
+
+    Args:
+        path (str): ``.mp4`` or ``.avi``.
+        fps (float): Frames a second.
+        lines (int): Classes that are shown. Defaults to 3.
+
+    Raises:
+        ValueError: If the file is to have another format.
+        OSError: If it can't be written, or the disk is nearly full: while
+            there still is room to end it.
+    """
+
+    def __init__(self, path: str, fps: float, lines: int = 3) -> None:
+        if osp.splitext(path)[1] not in CODECS:
+            raise ValueError(f'a video is {" or ".join(CODECS)}, got {path}')
+        _make_folder(path)
+        self.path, self.fps, self.lines = path, fps, lines
+        self.writer: Optional[cv2.VideoWriter] = None
+
+    def write(self, result: StreamResult) -> None:
+        """One frame."""
+        assert result.image is not None
+        folder = osp.dirname(osp.abspath(self.path))
+        if shutil.disk_usage(folder).free < RESERVE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+        height, width = result.image.shape[:2]
+        if self.writer is None:
+            codec = CODECS[osp.splitext(self.path)[1]]
+            self.writer = cv2.VideoWriter(
+                self.path, cv2.VideoWriter_fourcc(*codec),  # type: ignore
+                self.fps, (width, height))
+            if not self.writer.isOpened():
+                raise OSError(errno.EIO, 'OpenCV can not write', self.path)
+        image = annotate(result.image, result, self.lines)
+        self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Without this, it can't be read."""
+        if self.writer is not None:
+            self.writer.release()
+
+
+class ScorePlot:
+    """Class scores over time, as a picture at the end.
+
+    Args:
+        path (str): The picture.
+        names (Sequence[str]): Of all classes.
+        lines (int): Classes that are shown: those with the highest scores at
+            any time. Defaults to 6.
+    """
+
+    def __init__(self, path: str, names: Sequence[str],
+                 lines: int = 6) -> None:
+        _make_folder(path)
+        self.path, self.names, self.lines = path, names, lines
+        self.every = 1  # which results are kept
+        self.seen = 0
+        self.points: List[Tuple[float, np.ndarray]] = []
+        self.has_times = True
+
+    def write(self, result: StreamResult) -> None:
+        """One point of each curve."""
+        if self.seen % self.every == 0:
+            self.has_times = result.seconds is not None
+            time = result.seconds if self.has_times else result.frame
+            self.points.append((time or 0., result.all_scores))
+        if len(self.points) > MAX_POINTS:
+            self.points = self.points[::2]
+            self.every *= 2
+        self.seen += 1
+
+    def close(self) -> None:
+        """Draw, if there is anything to be drawn."""
+        if not self.points:
+            return
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        times, scores = zip(*self.points)
+        curves = np.stack(scores, axis=1)  # (classes, points)
+        figure = Figure(figsize=(9, 3.5), layout='constrained')
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for index in np.argsort(-curves.max(1))[:self.lines]:
+            axes.plot(times, curves[index], label=self.names[index])
+        axes.set(
+            xlabel='seconds' if self.has_times else 'frame',
+            ylabel='score',
+            ylim=(min(0, curves.min()), max(1, curves.max())))
+        axes.margins(x=0)
+        axes.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
+        figure.savefig(self.path, dpi=120)
+
+
+@contextlib.contextmanager
+def closing_all(outputs: Sequence[Any]) -> Iterator[None]:
+    """Close each, also when another one can't be closed."""
+    with contextlib.ExitStack() as stack:
+        for output in outputs:
+            stack.callback(output.close)
+        yield
+
+
+def annotate(image: np.ndarray, result: StreamResult,
+             lines: int = 3) -> np.ndarray:
+    """Class names, scores and bars in the upper left corner of a copy."""
+    image = np.ascontiguousarray(image).copy()
+    height, width = image.shape[:2]
+    step = max(9, min(height // 14, width // 20))
+    scale = step / 30
+    for index in range(min(lines, len(result.labels))):
+        label, score = result.labels[index], result.scores[index]
+        top, bottom = index * step, (index + 1) * step
+        strip = image[top:bottom, :width * 3 // 5]
+        strip[:] = strip // 3
+        bar = strip[:, :round(max(0., min(1., score)) * strip.shape[1])]
+        bar[:] = bar // 2 + np.array([20, 90, 20], np.uint8)
+        colour = (255, 255, 255) if result.is_full else (160, 160, 160)
+        cv2.putText(image, f'{label} {score:.2f}',
+                    (step // 4, bottom - step // 4),
+                    cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+    return image
+
+
+def _make_folder(path: str) -> None:
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)

@@ -1,0 +1,381 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A trained LCR on a stream: a step a frame, a memory that does not grow."""
+import hashlib
+import os.path as osp
+import time
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+from mmaction.apis import init_recognizer
+from mmlcr.layers import LayerState
+from mmlcr.models.lcr import LCR, LCRState
+from .launch import find_config
+from .sources import Address, Frame, Latest, Pace, open_source
+
+CONTEXTS = 'free', 'windowed'
+STATE_FORMAT = 1  # of state_dict
+
+
+class StreamResult(NamedTuple):
+    """What is known after a frame."""
+    frame: int  # its number in the source, from zero
+    seconds: Optional[float]  # its time, from the start of the source
+    labels: Tuple[str, ...]  # of the classes with the highest scores
+    scores: Tuple[float, ...]  # theirs
+    is_full: bool  # as many frames remembered as the context has
+    all_scores: np.ndarray  # of every class, as of the model in testing
+    dropped: int = 0  # frames of a live source that were due and not taken
+    delay: Optional[float] = None  # seconds since a live frame came
+    image: Optional[np.ndarray] = None  # the frame, RGB
+
+
+class _Memory(NamedTuple):
+    state: LCRState
+    age: int  # frames
+
+
+class StreamRecognizer:
+    """Recognize actions frame by frame.
+
+    The frames go through the spatial transforms of the config's pipeline, its
+    data preprocessor, backbone and head: after the frames of a clip the scores
+    are those of the clip.
+
+    Two contexts: ``'free'``, one memory that runs on for ever; ``'windowed'``,
+    two memories that begin anew in turns after ``clip_len`` frames, half of
+    that apart. The older one is asked, so that scores rest on half to all of
+    the frames that the model was trained with, at twice the cost.
+
+    Args:
+        config (str | Config): Of the model.
+        checkpoint (str, optional): Defaults to None: as initialised.
+        device (str): Defaults to ``'cpu'``.
+        context (str): Defaults to ``'free'``.
+        fps (float, optional): Frames a second that the model is to see.
+            Defaults to None: ``stream_fps`` of the config, else every
+            ``frame_interval``-th frame of a source.
+        topk (int): Classes in a result. Defaults to 5.
+        num_streams (int): Streams whose frames come together. Defaults to 1.
+        pipeline (str): The pipeline of the config. Defaults to
+            ``'test_pipeline'``; where that takes several crops,
+            ``'val_pipeline'`` takes one, at a fraction of the cost.
+
+    Raises:
+        ValueError: If the model is no LCR, an argument does not fit, or the
+            config tells nothing about the rate.
+    """
+
+    def __init__(self,
+                 config: Union[str, Config],
+                 checkpoint: Optional[str] = None,
+                 *,
+                 device: str = 'cpu',
+                 context: str = 'free',
+                 fps: Optional[float] = None,
+                 topk: int = 5,
+                 num_streams: int = 1,
+                 pipeline: str = 'test_pipeline') -> None:
+        if context not in CONTEXTS:
+            raise ValueError(f'context must be one of {CONTEXTS}, got '
+                             f'{context!r}')
+        for name, value in (('topk', topk), ('num_streams', num_streams),
+                            ('fps', fps)):
+            if value is not None and not value > 0:
+                raise ValueError(f'{name} must be positive, got {value}')
+        if not isinstance(config, Config):
+            config = Config.fromfile(find_config(config))
+        init_default_scope(config.get('default_scope', 'mmaction'))
+        steps = config.get(pipeline)
+        if steps is None:
+            raise ValueError(f'the config has no {pipeline}')
+        self.model = init_recognizer(config, checkpoint, device=device)
+        if not isinstance(self.model.backbone, LCR):
+            raise ValueError('streams need the backbone LCR, got '
+                             f'{type(self.model.backbone).__name__}')
+        sampler, spatial = split_pipeline(steps)
+        self.clip_len: int = sampler['clip_len']
+        self.fps = fps or config.get('stream_fps')
+        self.interval: int = max(1, sampler.get('frame_interval', 1))
+        if self.fps is None and 'frame_interval' not in sampler:
+            raise ValueError(
+                f"{sampler['type']} takes frames from all of a video: set "
+                'stream_fps in the config, or fps, to how many a second')
+        self.classes = class_names(config)
+        self.context, self.num_streams = context, num_streams
+        self.topk = min(topk, len(self.classes))
+        self._transforms = Compose(spatial)
+        self._model_id = _fingerprint(self.model)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self._memories: List[_Memory] = []
+        self._sizes: List[Tuple[int, ...]] = []
+        self._frames = 0
+
+    def step(self,
+             frame: np.ndarray,
+             seconds: Optional[float] = None) -> StreamResult:
+        """Take the next frame.
+
+        Args:
+            frame (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
+            seconds (float, optional): Its time. Defaults to None: by the
+                model's rate, if that is known.
+
+        Raises:
+            ValueError: If it has another type, or another size than the
+                frames before.
+        """
+        return self.step_all([frame], seconds)[0]
+
+    def step_all(self,
+                 frames: Sequence[np.ndarray],
+                 seconds: Optional[float] = None) -> List[StreamResult]:
+        """Take the next frame of each stream; all else as of :meth:`step`."""
+        self._check(frames)
+        if seconds is None and self.fps is not None:
+            seconds = self._frames / self.fps
+        scores, age = self._remember(frames)
+        enough = self.clip_len
+        if self.context == 'windowed':
+            enough = (self.clip_len + 1) // 2
+        number = self._frames
+        self._frames += 1
+        return [
+            self._result(image, of_one, number, seconds, age >= enough)
+            for image, of_one in zip(frames, scores)
+        ]
+
+    def stream(self,
+               source: Address,
+               *,
+               fps: Optional[float] = None,
+               live: Optional[bool] = None) -> Iterator[StreamResult]:
+        """Results for the frames of a source that are due.
+
+        A live source is not waited for: of the frames that come during a step
+        the last is taken, and the others are counted. Where it broke off and
+        was opened again, the memory begins anew.
+
+        Args:
+            source (str | int | PathLike | Iterable[np.ndarray]): As of
+                :func:`mmlcr.apis.open_source`.
+            fps (float, optional): Of the source, where it does not say. A
+                folder or arrays without are taken frame by frame.
+            live (bool, optional): Whether to drop frames rather than fall
+                behind. Defaults to None: of cameras and network streams.
+
+        Yields:
+            StreamResult: After each frame that is taken.
+
+        Raises:
+            SourceError: If the source does not open, is empty, or broke off.
+            ValueError: If a frame has another size than those before.
+        """
+        if self.num_streams != 1:
+            raise ValueError('stream() reads one source; step_all() takes '
+                             f'the frames of num_streams={self.num_streams}')
+        opened = open_source(source, fps)
+        pace = Pace(self.fps, self.interval)
+        if live if live is not None else opened.is_live:
+            latest = Latest(opened, pace)
+            for frame in latest:
+                yield self._take(frame)._replace(dropped=latest.dropped)
+        else:
+            for frame in opened:
+                if pace.is_due(frame):
+                    yield self._take(frame)
+
+    def state_dict(self) -> Dict[str, Any]:
+        """All that a stream needs to go on elsewhere: tensors and numbers."""
+        return dict(
+            format=STATE_FORMAT,
+            model=self._model_id,
+            context=self.context,
+            frames=self._frames,
+            sizes=[list(size) for size in self._sizes],
+            memories=[
+                dict(
+                    age=age,
+                    layers=state.layers._asdict(),
+                    prompt=state.prompt,
+                    frame=state.frame) for state, age in self._memories
+            ])
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Go on with a stream; what is wrong with it leaves this one as is.
+
+        Args:
+            state (dict): Of :meth:`state_dict`.
+
+        Raises:
+            ValueError: If it is of another model, context or number of
+                streams, or is not such a state.
+        """
+        expected = self.state_dict()
+        missing = expected.keys() - set(state)
+        if missing:
+            raise ValueError('not the state of a stream: there is no '
+                             f'{sorted(missing)}')
+        for name in 'format', 'model', 'context':
+            if state[name] != expected[name]:
+                raise ValueError(f'the state of a stream of another {name}: '
+                                 f'{state[name]!r}, not {expected[name]!r}')
+        if state['sizes'] and len(state['sizes']) != self.num_streams:
+            raise ValueError(f"the state of {len(state['sizes'])} streams, "
+                             f'not of {self.num_streams}')
+        device = next(self.model.parameters()).device
+
+        def here(tensor: Optional[Tensor]) -> Optional[Tensor]:
+            return None if tensor is None else tensor.to(device).clone()
+
+        self._memories = [
+            _Memory(
+                LCRState(
+                    LayerState._make(
+                        here(m['layers'][name])
+                        for name in LayerState._fields), here(m['prompt']),
+                    here(m['frame'])), m['age']) for m in state['memories']
+        ]
+        self._sizes = [tuple(size) for size in state['sizes']]
+        self._frames = state['frames']
+
+    def _take(self, frame: Frame) -> StreamResult:
+        """A source's frame."""
+        if frame.is_first:
+            self.reset()
+        try:
+            result = self.step(frame.image, frame.seconds)
+        except ValueError as error:
+            raise ValueError(f'frame {frame.number}: {error}') from None
+        delay = None
+        if frame.arrived is not None:
+            delay = time.monotonic() - frame.arrived
+        return result._replace(
+            frame=frame.number, seconds=frame.seconds, delay=delay)
+
+    def _check(self, frames: Sequence[np.ndarray]) -> None:
+        if len(frames) != self.num_streams:
+            raise ValueError(f'{len(frames)} frames for '
+                             f'{self.num_streams} streams')
+        for index, image in enumerate(frames):
+            if (not isinstance(image, np.ndarray) or image.dtype != np.uint8
+                    or image.ndim != 3 or image.shape[2] != 3):
+                found = getattr(image, 'dtype', type(image).__name__)
+                raise ValueError(
+                    'a frame must be uint8 of shape (height, width, 3), got '
+                    f"{found} of shape {getattr(image, 'shape', None)}")
+            if self._sizes and self._sizes[index] != image.shape[:2]:
+                before = 'x'.join(map(str, self._sizes[index]))
+                raise ValueError(
+                    f'a frame of {image.shape[0]}x{image.shape[1]} in stream '
+                    f'{index}, whose frames were {before} (height x width)')
+        self._sizes = [image.shape[:2] for image in frames]
+
+    @torch.no_grad()
+    def _remember(
+            self, frames: Sequence[np.ndarray]) -> Tuple[np.ndarray, int]:
+        """Scores ``(streams, classes)``, and on how many frames they rest."""
+        views = [self._views(image) for image in frames]
+        inputs = self.model.data_preprocessor(
+            dict(inputs=views, data_samples=None), training=False)['inputs']
+        clip = inputs.flatten(0, 1)  # (streams * views, 4, 1, height, width)
+        memories = self._memories
+        begin = not memories
+        if self.context == 'windowed':
+            memories = [m for m in memories if m.age < self.clip_len]
+            begin = not memories or (len(memories) == 1 and memories[0].age
+                                     >= self.clip_len // 2)
+        feature: Optional[Tensor] = None
+        known: List[Tuple[Optional[LCRState], int]] = [*memories]
+        known += [(None, 0)] * begin
+        self._memories = []
+        for state, age in known:
+            own, state = self.model.backbone.forward_frames(clip, state)
+            self._memories.append(_Memory(state, age + 1))
+            feature = own if feature is None else feature  # of the oldest
+        scores = self.model.cls_head(feature)
+        scores = self.model.cls_head.average_clip(scores, len(views[0]))
+        scores = scores.view(len(frames), -1, scores.shape[-1]).mean(1)
+        return scores.cpu().numpy(), self._memories[0].age
+
+    def _views(self, image: np.ndarray) -> Tensor:
+        """Bytes ``(views, 4, 1, height, width)`` of a frame."""
+        results = self._transforms(
+            dict(
+                imgs=[image],
+                original_shape=image.shape[:2],
+                img_shape=image.shape[:2],
+                modality='RGB',
+                num_clips=1,
+                clip_len=1,
+                label=-1))
+        return results['inputs']
+
+    def _result(self, image: np.ndarray, scores: np.ndarray, frame: int,
+                seconds: Optional[float], is_full: bool) -> StreamResult:
+        best = np.argsort(-scores, kind='stable')[:self.topk]
+        return StreamResult(frame, seconds,
+                            tuple(self.classes[i] for i in best),
+                            tuple(float(scores[i]) for i in best), is_full,
+                            scores, image=image)
+
+
+def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:
+    """A pipeline's sampler, and what comes after decoding.
+
+    Raises:
+        ValueError: If it has none, or does not decode.
+    """
+    samplers = [step for step in pipeline if 'clip_len' in step]
+    decoders = [
+        index for index, step in enumerate(pipeline)
+        if step['type'].endswith('Decode')
+    ]
+    if not samplers or not decoders:
+        names = ', '.join(step['type'] for step in pipeline)
+        raise ValueError('a pipeline without a sampler of clips or without '
+                         f'a decoder: {names}')
+    return samplers[0], list(pipeline[decoders[-1] + 1:])
+
+
+def class_names(config: Config) -> Tuple[str, ...]:
+    """Names from the config's data set, else the numbers of the classes."""
+    dataset = config.get('test_dataloader', {}).get('dataset', {})
+    classes = dataset.get('classes') or ()
+    if isinstance(classes, str):
+        lines = ''
+        if osp.exists(classes):
+            with open(classes) as file:
+                lines = file.read()
+        classes = [line for line in lines.split('\n') if line]
+    num_classes = config.model.cls_head.num_classes
+    if len(classes) == num_classes:
+        return tuple(classes)
+    return tuple(f'class {i}' for i in range(num_classes))
+
+
+def _fingerprint(model: torch.nn.Module) -> str:
+    """The same for the same weights."""
+    digest = hashlib.sha256()
+    for name, weight in model.state_dict().items():
+        digest.update(f'{name}{tuple(weight.shape)}'.encode())
+        digest.update(weight.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()

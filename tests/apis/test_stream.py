@@ -1,0 +1,408 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Streams against clips, and what becomes of bad ones."""
+import io
+import threading
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+
+from mmlcr.apis import SourceError, StreamRecognizer, StreamResult
+from mmlcr.apis.stream import split_pipeline
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+# what this project promises of float32, in norm
+FLOAT32_TOLERANCE = 1e-5
+CLIP_LEN = 8  # of the motion config
+
+
+@pytest.fixture
+def recognizer(redraw: Callable) -> Callable[..., StreamRecognizer]:
+    """The motion config's, with weights that have all been drawn anew."""
+
+    def build(name: str = 'lcr_motion', options: dict = {},
+              **arguments: Any) -> StreamRecognizer:
+        config = Config.fromfile(CONFIGS / f'{name}.py')
+        config.merge_from_dict(options)
+        torch.manual_seed(1)
+        built = StreamRecognizer(config, **arguments)
+        redraw(built.model)
+        built._model_id = 'drawn anew'
+        return built
+
+    return build
+
+
+def clip_scores(recognizer: StreamRecognizer, frames: np.ndarray,
+                pipeline: str = 'test_pipeline') -> np.ndarray:
+    """Of the frames as one clip, by the model's own test step."""
+    model = recognizer.model
+    _, spatial = split_pipeline(model.cfg[pipeline])
+    results = Compose(spatial)(
+        dict(
+            imgs=list(frames),
+            original_shape=frames.shape[1:3],
+            img_shape=frames.shape[1:3],
+            modality='RGB',
+            num_clips=1,
+            clip_len=len(frames),
+            label=-1))
+    with torch.no_grad():
+        sample, = model.test_step(pseudo_collate([results]))
+    return sample.pred_score.numpy()
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """``|a - b| / |b|``."""
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+# ---- the scores of clips
+
+
+@pytest.mark.parametrize('pipeline', ['test_pipeline', 'val_pipeline'])
+@pytest.mark.parametrize('name', ['lcr_motion', 'lcr_weizmann'])
+def test_a_stream_has_the_scores_of_the_clip(name: str, pipeline: str,
+                                             recognizer: Callable,
+                                             make_frames: Callable) -> None:
+    stream = recognizer(name, pipeline=pipeline)
+    frames = make_frames(6, 144, 180)
+    for number, frame in enumerate(frames):
+        result = stream.step(frame)
+        expected = clip_scores(stream, frames[:number + 1], pipeline)
+        assert difference(result.all_scores, expected) < FLOAT32_TOLERANCE
+        assert result.frame == number
+        assert result.seconds == pytest.approx(number / stream.fps)
+        best = expected.argsort()[::-1][:5]
+        assert result.labels == tuple(stream.classes[i] for i in best)
+        assert result.scores == pytest.approx(expected[best], rel=1e-4)
+
+
+@pytest.mark.parametrize('options', [{}, {
+    'model.backbone.fused_kernels': False
+}], ids=['fused', 'plain'])
+def test_real_clips_of_the_jester_config(options: dict, shared_data: Path,
+                                         recognizer: Callable,
+                                         make_frames: Callable) -> None:
+    """Three crops; saved and restored half way; two streams in one batch."""
+    decord = pytest.importorskip('decord')
+    paths = sorted((shared_data / 'clips').glob('*.mp4'))[:2]
+    clips = [
+        decord.VideoReader(str(path)).get_batch(range(0, 48, 6)).asnumpy()
+        for path in paths
+    ]
+    pair = recognizer('lcr_jester', options, num_streams=2)
+    single = recognizer('lcr_jester', options)
+    for number, frames in enumerate(zip(*clips)):
+        of_pair = pair.step_all(frames)
+        of_single = single.step(frames[0])
+        if number == 3:
+            file = io.BytesIO()
+            torch.save((pair.state_dict(), single.state_dict()), file)
+            pair.reset()
+            single.step(frames[0])
+            file.seek(0)
+            states = torch.load(file, weights_only=True)
+            pair.load_state_dict(states[0])
+            single.load_state_dict(states[1])
+    for result, clip in zip(of_pair, clips):
+        expected = clip_scores(single, clip)
+        assert difference(result.all_scores, expected) < FLOAT32_TOLERANCE
+    expected = clip_scores(single, clips[0])
+    assert difference(of_single.all_scores, expected) < FLOAT32_TOLERANCE
+
+
+def test_windowed_context_is_of_the_last_frames(recognizer: Callable,
+                                                make_frames: Callable) -> None:
+    """Of half to all of a clip's frames, as a clip of them."""
+    stream = recognizer(context='windowed')
+    frames, ages = make_frames(3 * CLIP_LEN, step=3), []
+    for number, frame in enumerate(frames):
+        result = stream.step(frame)
+        age = stream._memories[0].age
+        ages.append(age)
+        expected = clip_scores(stream, frames[number + 1 - age:number + 1])
+        assert difference(result.all_scores, expected) < FLOAT32_TOLERANCE
+        assert result.is_full == (number + 1 >= CLIP_LEN / 2)
+    assert ages[:CLIP_LEN] == list(range(1, CLIP_LEN + 1))
+    assert set(ages[CLIP_LEN:]) == set(range(CLIP_LEN // 2 + 1, CLIP_LEN + 1))
+
+
+@pytest.mark.parametrize('clip_len', [1, 2, 3, 7])
+def test_windows_of_other_lengths(clip_len: int, recognizer: Callable,
+                                  make_frames: Callable) -> None:
+    stream = recognizer(context='windowed')
+    stream.clip_len = clip_len
+    for number, frame in enumerate(make_frames(20)):
+        stream.step(frame)
+        age = stream._memories[0].age
+        assert age <= clip_len and len(stream._memories) <= 2
+        assert 2 * age >= clip_len or age == number + 1
+
+
+def test_free_context_remembers_all(recognizer: Callable,
+                                    make_frames: Callable) -> None:
+    stream, frames = recognizer(), make_frames(2 * CLIP_LEN)
+    results = [stream.step(frame) for frame in frames]
+    expected = clip_scores(stream, frames)
+    assert difference(results[-1].all_scores, expected) < FLOAT32_TOLERANCE
+    assert [r.is_full for r in results
+            ] == [False] * (CLIP_LEN - 1) + [True] * (CLIP_LEN + 1)
+    stream.reset()
+    assert (stream.step(frames[0]).all_scores == results[0].all_scores).all()
+
+
+# ---- sources
+
+
+def test_a_video_keeps_the_rate_of_training(recognizer: Callable,
+                                            make_video: Callable) -> None:
+    """12.5 frames a second of videos with 10, 25 and 50."""
+    stream = recognizer()
+    for fps, expected in ((25, [0, 2, 4, 6, 8, 10]), (50, [0, 4, 8]),
+                          (10, list(range(12))), (30, [0, 2, 5, 7, 10])):
+        path = make_video(f'{fps}.mp4', fps=fps)
+        results = list(stream.stream(path))
+        assert [r.frame for r in results] == expected
+        assert [r.seconds for r in results
+                ] == pytest.approx([number / fps for number in expected])
+
+
+def test_without_a_rate_by_the_interval(recognizer: Callable,
+                                        make_video: Callable) -> None:
+    stream = recognizer()
+    stream.fps = None
+    assert [r.frame for r in stream.stream(str(make_video()))
+            ] == [0, 2, 4, 6, 8, 10]
+
+
+def test_video_folder_and_arrays_are_the_same(recognizer: Callable,
+                                              make_video: Callable,
+                                              tmp_path: Path) -> None:
+    import cv2
+    path = make_video(num_frames=12)
+    capture, images = cv2.VideoCapture(str(path)), []
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number in range(12):
+        _, image = capture.read()
+        images.append(image[..., ::-1].copy())
+        cv2.imwrite(str(folder / f'img_{number + 1}.png'), image)
+    (folder / 'notes.txt').write_text('not an image')
+    stream = recognizer()
+    video, folder_, arrays, every = (
+        [r.all_scores for r in stream.stream(source, fps=fps)]
+        for source, fps in ((path, None), (folder, 25), (images, 25),
+                            (iter(images), None)))
+    assert len(video) == 6 and len(every) == 12
+    np.testing.assert_array_equal(video, folder_)
+    np.testing.assert_array_equal(video, arrays)
+
+
+def test_bad_sources_are_named(recognizer: Callable, tmp_path: Path,
+                               make_video: Callable) -> None:
+    stream = recognizer()
+    empty, text, folder = (tmp_path / name for name in ('e.mp4', 't.mp4', 'f'))
+    empty.touch()
+    text.write_text('no video')
+    folder.mkdir()
+    for source, message in ((tmp_path / 'none.mp4', 'no such video'),
+                            (empty, 'empty file'), (text, 'not a video'),
+                            (folder, 'without images')):
+        with pytest.raises(SourceError, match=f'{source}.*{message}'):
+            next(stream.stream(source))
+    (folder / '1.png').write_bytes(b'no image')
+    with pytest.raises(SourceError, match='1.png: not an image'):
+        next(stream.stream(str(folder)))
+    with pytest.raises(SourceError, match='camera 99: does not open'):
+        next(stream.stream('99'))
+
+
+def test_a_truncated_video_gives_what_it_has(recognizer: Callable,
+                                             make_video: Callable) -> None:
+    path = make_video('clip.avi', codec='MJPG', num_frames=40)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    results: List[StreamResult] = []
+    with pytest.raises(SourceError, match=r'clip.avi: broke off after \d+'):
+        for result in recognizer().stream(path):
+            results.append(result)
+    assert len(results) > 5
+
+
+@pytest.mark.parametrize('frame, message', [
+    (np.zeros((48, 64, 3), np.float32), 'float32'),
+    (np.zeros((48, 64), np.uint8), r'\(48, 64\)'),
+    (np.zeros((48, 64, 4), np.uint8), r'\(48, 64, 4\)'),
+    ([[0]], 'list'),
+    (np.zeros((64, 48, 3), np.uint8), '64x48.*48x64'),
+])
+def test_a_bad_frame_changes_nothing(frame: Any, message: str,
+                                     recognizer: Callable,
+                                     make_frames: Callable) -> None:
+    stream, frames = recognizer(), make_frames(3)
+    expected = [stream.step(image).all_scores for image in frames][2]
+    stream.reset()
+    stream.step(frames[0])
+    stream.step(frames[1])
+    with pytest.raises(ValueError, match=message):
+        stream.step(frame)
+    with pytest.raises(ValueError, match=f'frame 2: .*{message}'):
+        list(stream.stream([*frames[:2], frame]))
+    assert (stream.step(frames[2]).all_scores == expected).all()
+
+
+# ---- live
+
+
+class Slow(list):
+    """Frames that come when the one before them has been taken up."""
+
+    def __init__(self, frames: np.ndarray) -> None:
+        super().__init__(frames)
+        self.may_end = threading.Event()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        yield from super().__iter__()
+        self.may_end.wait(10)
+
+
+def test_live_frames_are_dropped_and_counted(recognizer: Callable,
+                                             make_frames: Callable) -> None:
+    """Whoever is slow gets the latest; the first and the last come always."""
+    stream, source = recognizer(), Slow(make_frames(40))
+    results = []
+    for result in stream.stream(source, fps=12.5, live=True):
+        results.append(result)
+        if result.frame == 39:
+            source.may_end.set()
+    assert results[-1].frame == 39
+    assert results[-1].dropped == 40 - len(results)
+    assert all(0 < result.delay < 10 for result in results)
+    frames = [result.frame for result in results]
+    assert frames == sorted(set(frames))
+
+
+def test_an_error_of_a_live_source_is_raised(recognizer: Callable,
+                                             make_frames: Callable) -> None:
+
+    def broken() -> Iterator[np.ndarray]:
+        yield make_frames(1)[0]
+        raise OSError('unplugged')
+
+    with pytest.raises(OSError, match='unplugged'):
+        list(recognizer().stream(broken(), live=True))
+
+
+class FakeCamera:
+    """OpenCV's capture; what each that is opened gives is said before."""
+    frames: List[List[Any]] = []
+
+    def __init__(self, address: Any) -> None:
+        self.left = self.frames.pop(0) if self.frames else None
+
+    def isOpened(self) -> bool:
+        return self.left is not None
+
+    def read(self) -> tuple:
+        if not self.left:
+            return False, None
+        return True, self.left.pop(0)
+
+    def release(self) -> None:
+        self.left = None
+
+
+def test_a_camera_that_breaks_off_is_opened_again(
+        recognizer: Callable, make_frames: Callable,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """With growing pauses, and with a fresh memory."""
+    from mmlcr.apis import sources
+    frames = make_frames(4)[..., ::-1]
+    pauses: List[float] = []
+    monkeypatch.setattr(sources.cv2, 'VideoCapture', FakeCamera)
+    monkeypatch.setattr(FakeCamera, 'frames',
+                        [list(frames[:2]), [], list(frames[2:]), []])
+    camera = sources.Camera('rtsp://somewhere', retries=2)
+    monkeypatch.setattr(camera.closed, 'wait', pauses.append)
+    found = []
+    with pytest.warns(UserWarning, match='broke off after 2 frames'):
+        with pytest.raises(SourceError, match='after 4 frames, and 2 attem'):
+            for frame in camera:
+                found.append((frame.number, frame.is_first))
+    assert found == [(0, True), (1, False), (2, True), (3, False)]
+    assert pauses == [1, 2, 1, 2]
+
+
+# ---- states
+
+
+def test_a_state_of_another_stream_is_refused(recognizer: Callable,
+                                              make_frames: Callable) -> None:
+    stream, frames = recognizer(), make_frames(2)
+    stream.step(frames[0])
+    state = stream.state_dict()
+    expected = stream.step(frames[1]).all_scores
+    for other, message in ((dict(state, model='other'), 'another model'),
+                           (dict(state, context='windowed'), 'context'),
+                           (dict(state, format=0), 'format'),
+                           (dict(state, sizes=[[1, 1]] * 2), '2 streams'),
+                           ({'age': 1}, "no \\['context'")):
+        with pytest.raises(ValueError, match=message):
+            stream.load_state_dict(other)
+    stream.load_state_dict(state)
+    assert (stream.step(frames[1]).all_scores == expected).all()
+    with pytest.raises(ValueError, match='48x64'):
+        stream.step(make_frames(1, 64, 64)[0])
+
+
+def test_the_id_of_a_model_is_that_of_its_weights() -> None:
+    config = str(CONFIGS / 'lcr_motion.py')
+    ids = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        ids.append(StreamRecognizer(config)._model_id)
+    assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (dict(context='other'), "'other'"),
+    (dict(fps=0), 'fps must be positive'),
+    (dict(topk=0), 'topk'),
+    (dict(pipeline='no_pipeline'), 'no no_pipeline'),
+])
+def test_bad_arguments_are_named(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StreamRecognizer(str(CONFIGS / 'lcr_motion.py'), **arguments)
+
+
+def test_a_uniform_sampler_needs_a_rate(recognizer: Callable) -> None:
+    config = Config.fromfile(CONFIGS / 'lcr_jester.py')
+    assert StreamRecognizer(config).fps == pytest.approx(16 / 3)
+    config.pop('stream_fps')
+    with pytest.raises(ValueError, match='UniformSample.*stream_fps'):
+        StreamRecognizer(config)
+    assert StreamRecognizer(config, fps=5).fps == 5
+
+
+# ---- for ever
+
+
+def test_a_long_stream_does_not_grow(recognizer: Callable,
+                                     make_frames: Callable) -> None:
+    """What is kept after a frame is as much as after a thousand."""
+    frames = make_frames(25)
+    for context in ('free', 'windowed'):
+        stream, sizes = recognizer(context=context), []
+        for number in range(1000):
+            result = stream.step(frames[number % 25])
+            if number in (100, 999):
+                file = io.BytesIO()
+                torch.save(stream.state_dict(), file)
+                sizes.append(len(file.getvalue()))
+        assert np.isfinite(result.all_scores).all()
+        if context == 'free':
+            assert abs(sizes[0] - sizes[1]) < 100  # digits of its age
