@@ -5,8 +5,10 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Callable, List
 
@@ -224,6 +226,94 @@ def test_demo_draws(place: Path, best: Path) -> None:
     refused = run('demo.py', 'configs/lcr_motion.py', best, 'no.mp4',
                   cwd=place, ok=False)
     assert 'there is no video no.mp4' in refused
+
+
+def test_stream_writes_lines_video_plot_and_state(place: Path,
+                                                  best: Path) -> None:
+    video = 'data/motion/videos/test/left_0000.mp4'
+    start = 'stream.py', 'configs/lcr_motion.py', best
+    said = run(*start, video, '--out', 's/a.jsonl', '--video', 's/a.mp4',
+               '--plot', 's/a.png', '--save-state', 'state.pth', cwd=place)
+    assert '8 frames taken' in said
+    lines = read_lines((place / 's/a.jsonl').read_text())
+    assert [line['frame'] for line in lines] == list(range(0, 16, 2))
+    assert [line['is_full'] for line in lines] == [False] * 7 + [True]
+    assert lines[2]['seconds'] == pytest.approx(4 / 25)
+    names = (place / 'data/motion/classes.txt').read_text().split()
+    for line in lines:
+        assert len({*line['labels']} & {*names}) == 5
+        assert line['scores'] == sorted(line['scores'], reverse=True)
+    capture = cv2.VideoCapture(str(place / 's/a.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 8
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    assert cv2.imread(str(place / 's/a.png')).std() > 10
+    # on standard output nothing but lines; the state of that stream goes on
+    result = subprocess.run(
+        [sys.executable, ROOT / 'tools/stream.py', *start[1:], video,
+         '--load-state', 'state.pth', '--topk', '1'],
+        cwd=place, text=True, capture_output=True)
+    further = read_lines(result.stdout)
+    assert result.returncode == 0 and len(further) == 8
+    assert all(line['is_full'] for line in further)
+
+
+def read_lines(text: str) -> List[dict]:
+    return [json.loads(line) for line in text.strip().split('\n')]
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('no.mp4', ), 'no.mp4: there is no such video'),
+    (('data/motion/classes.txt', ), 'classes.txt: not a video'),
+    (('LEFT', '--out', '/dev/full'), "No space left on device: '/dev/full'"),
+    (('LEFT', '--video', 'a.gif'), 'a video is .avi or .mp4'),
+    (('LEFT', '--load-state', 'BEST'), 'not the state of a stream'),
+    (('LEFT', '--load-state', 'data/motion/classes.txt'), 'not the state'),
+    (('LEFT', '--fps', '0'), 'fps must be positive'),
+    (('LEFT', '--show'), 'no screen'),
+])
+def test_what_a_stream_cannot_do_is_said(arguments: tuple, message: str,
+                                         place: Path, best: Path,
+                                         monkeypatch: pytest.MonkeyPatch
+                                         ) -> None:
+    for name in 'DISPLAY', 'WAYLAND_DISPLAY':
+        monkeypatch.delenv(name, raising=False)
+    words = {'LEFT': 'data/motion/videos/test/left_0000.mp4', 'BEST': best}
+    said = run('stream.py', 'configs/lcr_motion.py', best,
+               *(words.get(word, word) for word in arguments), cwd=place,
+               ok=False)
+    assert message in said and 'Traceback' not in said
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stream_that_is_ended_closes_its_outputs(number: int, place: Path,
+                                                   best: Path) -> None:
+    """What was written before can be read."""
+    out = place / f'ended_by_{number}'
+    images = out / 'images'
+    images.mkdir(parents=True)
+    picture = np.random.randint(0, 256, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(out / 'image.png'), picture)
+    for index in range(10_000):  # so many that it can't be done before
+        (images / f'{index}.png').symlink_to(out / 'image.png')
+    process = subprocess.Popen(
+        [sys.executable, ROOT / 'tools/stream.py', 'configs/lcr_motion.py',
+         best, images, '--out', out / 'a.jsonl', '--video', out / 'a.mp4',
+         '--plot', out / 'a.png'],
+        cwd=place, text=True, stderr=subprocess.PIPE,
+        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    lines = out / 'a.jsonl'
+    for _ in range(600):
+        time.sleep(0.1)
+        if lines.exists() and lines.read_text().count('\n') > 9:
+            break
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'stopped' in said
+    taken = len(read_lines(lines.read_text()))
+    assert f'{taken} frames taken' in said and 9 < taken < 10_000
+    capture = cv2.VideoCapture(str(out / 'a.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == taken
+    assert cv2.imread(str(out / 'a.png')).std() > 10
 
 
 def test_show_is_refused_with_the_way_out(place: Path, best: Path) -> None:

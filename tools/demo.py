@@ -4,7 +4,7 @@ import argparse
 import os
 import os.path as osp
 import sys
-from typing import List, Tuple
+from typing import List
 
 import matplotlib
 import numpy as np
@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.apis import inference_recognizer, init_recognizer
-from mmlcr.apis import add_config_arguments, load_config
+from mmlcr.apis import add_config_arguments, class_names, load_config
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
@@ -30,18 +30,6 @@ def clip_frames(pipeline: List[dict], video: str) -> np.ndarray:
     results = Compose(pipeline)(
         dict(filename=video, label=-1, start_index=0, modality='RGB'))
     return results['inputs'][0].permute(1, 2, 3, 0).numpy()
-
-
-def class_names(config: dict) -> Tuple[str, ...]:
-    """Names from the config's data set, else the numbers of the classes."""
-    classes = config.test_dataloader.dataset.get('classes', ())
-    if isinstance(classes, str) and osp.exists(classes):
-        with open(classes) as file:
-            classes = file.read().split('\n')
-    names = tuple(name for name in classes if name)
-    num_classes = config.model.cls_head.num_classes
-    return names if len(names) == num_classes else tuple(
-        f'class {i}' for i in range(num_classes))
 
 
 def draw(frames: np.ndarray, names: List[str], scores: List[float],

@@ -22,14 +22,24 @@ from .measure import (
     peak_memory,
     plot_growth,
 )
+from .outputs import (
+    AnnotatedVideo,
+    JSONLines,
+    ScorePlot,
+    Window,
+    WindowClosed,
+    annotate,
+    closing_all,
+)
 from .sources import Camera, Frame, Pace, SourceError, open_source
 from .stream import StreamRecognizer, StreamResult, class_names
 
 __all__ = [
-    'Camera', 'Case', 'Frame', 'Pace', 'SourceError', 'StreamRecognizer',
-    'StreamResult', 'add_common_arguments', 'add_config_arguments',
-    'add_model_arguments', 'build_model_and_clip', 'build_runner',
-    'can_measure_memory', 'class_names', 'count_multiply_adds', 'load_config',
-    'markdown', 'measure', 'multiply_adds', 'num_parameters', 'open_source',
-    'peak_memory', 'plot_growth', 'set_work_dir'
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'Pace',
+    'ScorePlot', 'SourceError', 'StreamRecognizer', 'StreamResult', 'Window',
+    'WindowClosed', 'add_common_arguments', 'add_config_arguments',
+    'add_model_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
+    'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',
+    'load_config', 'markdown', 'measure', 'multiply_adds', 'num_parameters',
+    'open_source', 'peak_memory', 'plot_growth', 'set_work_dir'
 ]

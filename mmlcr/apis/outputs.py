@@ -164,6 +164,45 @@ class ScorePlot:
         figure.savefig(self.path, dpi=120)
 
 
+class WindowClosed(Exception):
+    """Somebody wants to see no more."""
+
+
+class Window:
+    """The annotated frames on the screen; q or Esc closes it.
+
+    Args:
+        title (str): Of the window.
+
+    Raises:
+        OSError: If there is no screen.
+    """
+
+    def __init__(self, title: str) -> None:
+        # where there is none, OpenCV ends the process
+        if sys.platform == 'linux' and not (os.environ.get('DISPLAY') or
+                                            os.environ.get('WAYLAND_DISPLAY')):
+            raise OSError('there is no screen to show anything on')
+        self.title = title
+
+    def write(self, result: StreamResult) -> None:
+        """Show one frame.
+
+        Raises:
+            WindowClosed: If q or Esc was pressed.
+        """
+        assert result.image is not None
+        image = annotate(result.image, result)
+        cv2.imshow(self.title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if cv2.waitKey(1) & 0xff in (ord('q'), 27):
+            raise WindowClosed
+
+    def close(self) -> None:
+        """Also if it never was open."""
+        with contextlib.suppress(cv2.error):
+            cv2.destroyWindow(self.title)
+
+
 @contextlib.contextmanager
 def closing_all(outputs: Sequence[Any]) -> Iterator[None]:
     """Close each, also when another one can't be closed."""

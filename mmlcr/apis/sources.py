@@ -26,7 +26,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a camera is tried again
 # containers the number is an estimate.
 MAY_BE_MISSING = 0.05
 
-Address = Union[str, int, 'os.PathLike[str]', Iterable[np.ndarray]]
+Address = Union[str, int, 'os.PathLike[str]', Iterable[np.ndarray], 'Source']
 
 
 class SourceError(RuntimeError):
@@ -78,8 +78,8 @@ def open_source(source: Address, fps: Optional[float] = None,
     """The frames of a source.
 
     Args:
-        source (str | int | PathLike | Iterable[np.ndarray]): Video file,
-            number of a camera, address of a network stream
+        source (str | int | PathLike | Iterable[np.ndarray] | Source): Video
+            file, number of a camera, address of a network stream
             (``rtsp://...``, ``http://...``), folder of images, in the order
             of their names, or RGB frames, uint8 ``(height, width, 3)``.
         fps (float, optional): Frames a second of a folder or of arrays; of a
@@ -92,6 +92,8 @@ def open_source(source: Address, fps: Optional[float] = None,
     """
     if fps is not None and not fps > 0:
         raise ValueError(f'frames a second must be positive, got fps={fps}')
+    if isinstance(source, Source):
+        return source
     if isinstance(source, int) or isinstance(source, str) and re.fullmatch(
             r'\d+', source):
         return Camera(int(source), retries)

@@ -6,6 +6,7 @@ import time
 from typing import (
     Any,
     Dict,
+    Iterable,
     Iterator,
     List,
     NamedTuple,
@@ -28,7 +29,6 @@ from mmlcr.models.lcr import LCR, LCRState
 from .launch import find_config
 from .sources import Address, Frame, Latest, Pace, open_source
 
-CONTEXTS = 'free', 'windowed'
 STATE_FORMAT = 1  # of state_dict
 
 
@@ -81,6 +81,8 @@ class StreamRecognizer:
             config tells nothing about the rate.
     """
 
+    CONTEXTS = 'free', 'windowed'
+
     def __init__(self,
                  config: Union[str, Config],
                  checkpoint: Optional[str] = None,
@@ -91,8 +93,8 @@ class StreamRecognizer:
                  topk: int = 5,
                  num_streams: int = 1,
                  pipeline: str = 'test_pipeline') -> None:
-        if context not in CONTEXTS:
-            raise ValueError(f'context must be one of {CONTEXTS}, got '
+        if context not in self.CONTEXTS:
+            raise ValueError(f'context must be one of {self.CONTEXTS}, got '
                              f'{context!r}')
         for name, value in (('topk', topk), ('num_streams', num_streams),
                             ('fps', fps)):
@@ -167,12 +169,13 @@ class StreamRecognizer:
                source: Address,
                *,
                fps: Optional[float] = None,
-               live: Optional[bool] = None) -> Iterator[StreamResult]:
+               live: Optional[bool] = None,
+               go_on: bool = False) -> Iterator[StreamResult]:
         """Results for the frames of a source that are due.
 
-        A live source is not waited for: of the frames that come during a step
-        the last is taken, and the others are counted. Where it broke off and
-        was opened again, the memory begins anew.
+        The memory begins anew, also where a live source broke off and was
+        opened again. A live source is not waited for: of the frames that come
+        during a step the last is taken, and the others are counted.
 
         Args:
             source (str | int | PathLike | Iterable[np.ndarray]): As of
@@ -181,6 +184,8 @@ class StreamRecognizer:
                 folder or arrays without are taken frame by frame.
             live (bool, optional): Whether to drop frames rather than fall
                 behind. Defaults to None: of cameras and network streams.
+            go_on (bool): Whether the memory goes on with the first frame, as
+                of a stream that was moved. Defaults to False.
 
         Yields:
             StreamResult: After each frame that is taken.
@@ -194,14 +199,19 @@ class StreamRecognizer:
                              f'the frames of num_streams={self.num_streams}')
         opened = open_source(source, fps)
         pace = Pace(self.fps, self.interval)
+        frames: Iterable[Frame] = opened
         if live if live is not None else opened.is_live:
-            latest = Latest(opened, pace)
-            for frame in latest:
-                yield self._take(frame)._replace(dropped=latest.dropped)
+            frames = Latest(opened, pace)
         else:
-            for frame in opened:
-                if pace.is_due(frame):
-                    yield self._take(frame)
+            frames = filter(pace.is_due, opened)
+        for frame in frames:
+            if frame.is_first and not go_on:
+                self.reset()
+            go_on = False
+            result = self._take(frame)
+            if isinstance(frames, Latest):
+                result = result._replace(dropped=frames.dropped)
+            yield result
 
     def state_dict(self) -> Dict[str, Any]:
         """All that a stream needs to go on elsewhere: tensors and numbers."""
@@ -259,8 +269,6 @@ class StreamRecognizer:
 
     def _take(self, frame: Frame) -> StreamResult:
         """A source's frame."""
-        if frame.is_first:
-            self.reset()
         try:
             result = self.step(frame.image, frame.seconds)
         except ValueError as error:

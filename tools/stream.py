@@ -1,0 +1,207 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Recognize actions in a video, camera or network stream, frame by frame."""
+import argparse
+import contextlib
+import os.path as osp
+import pickle
+import signal
+import sys
+import time
+from collections import deque
+from statistics import median
+from typing import Any, Deque, List, Optional
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmlcr.apis import (
+    AnnotatedVideo,
+    JSONLines,
+    ScorePlot,
+    SourceError,
+    StreamRecognizer,
+    StreamResult,
+    Window,
+    WindowClosed,
+    add_config_arguments,
+    closing_all,
+    load_config,
+    open_source,
+)
+
+LAST = 100  # results that the speed is of
+USUAL_FPS = 25.  # of a video of frames whose rate nobody knows
+
+
+class Meter:
+    """Progress, speed and delay on standard error."""
+
+    def __init__(self, total: Optional[int]) -> None:
+        columns = [TextColumn('frame {task.completed}')]
+        if total is not None:
+            columns += [TextColumn('of {task.total}'), BarColumn()]
+        self.progress = Progress(
+            *columns,
+            TextColumn('{task.fields[said]}'),
+            console=Console(stderr=True))
+        self.task = self.progress.add_task('', total=total, said='')
+        self.times: Deque[float] = deque(maxlen=LAST)
+        self.delays: Deque[float] = deque(maxlen=LAST)
+        self.taken = self.dropped = 0
+
+    def see(self, result: StreamResult) -> None:
+        """One more result."""
+        self.taken, self.dropped = self.taken + 1, result.dropped
+        self.times.append(time.monotonic())
+        if result.delay is not None:
+            self.delays.append(result.delay)
+        self.progress.update(
+            self.task, completed=result.frame + 1, said=self.said())
+
+    def end(self) -> None:
+        """All frames have been seen, the last not taken maybe."""
+        if self.progress.tasks[0].total is not None:
+            self.progress.update(
+                self.task, completed=self.progress.tasks[0].total)
+
+    def said(self) -> str:
+        """Frames a second, delay and what was dropped."""
+        parts = []
+        if len(self.times) > 1:
+            seconds = self.times[-1] - self.times[0]
+            parts.append(f'{(len(self.times) - 1) / seconds:.1f} frames/s')
+        if self.delays:
+            parts.append(f'delay {1e3 * median(self.delays):.0f} ms')
+            parts.append(f'{self.dropped} dropped')
+        return ', '.join(parts)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Recognize actions in a stream, frame by frame. Writes a '
+        'line of JSON for each frame that is taken, to standard output unless '
+        '--out names a file. Ctrl-C ends it.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'source',
+        help='video file, number of a camera, address (rtsp://, http://), or '
+        'folder of images')
+    parser.add_argument('--out', default='-', help='file of JSON lines')
+    parser.add_argument('--video', help='annotated video, .mp4 or .avi')
+    parser.add_argument('--plot', help='picture of the scores over time')
+    parser.add_argument(
+        '--show', action='store_true', help='a window; q closes it')
+    parser.add_argument(
+        '--context',
+        choices=StreamRecognizer.CONTEXTS,
+        default=StreamRecognizer.CONTEXTS[0],
+        help='one memory that runs on, or two that begin anew in turns, for '
+        'scores of half to all of the frames that a clip has; default: '
+        '%(default)s')
+    parser.add_argument(
+        '--fps',
+        type=float,
+        help="frames a second that are taken; default: the config's")
+    parser.add_argument(
+        '--source-fps',
+        type=float,
+        help='frames a second of a folder, or of a video in place of its own')
+    parser.add_argument(
+        '--live',
+        action='store_true',
+        help='drop frames rather than fall behind; cameras and addresses do')
+    parser.add_argument(
+        '--pipeline',
+        default='test_pipeline',
+        help='whose spatial transforms are taken; default: %(default)s')
+    parser.add_argument('--load-state', help='go on with a stream')
+    parser.add_argument('--save-state', help='file to go on from later')
+    parser.add_argument('--topk', type=int, default=5, help='classes told')
+    parser.add_argument('--device', default='cpu')
+    add_config_arguments(parser)
+    return parser.parse_args()
+
+
+def load_state(recognizer: StreamRecognizer, path: str) -> None:
+    """Go on with what ``--save-state`` wrote; it can't carry code.
+
+    Raises:
+        ValueError: If it is no such file, or of another model.
+    """
+    try:
+        state = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f'{path}: not the state of a stream: '
+                         f'{str(error).splitlines()[0]}') from None
+    try:
+        recognizer.load_state_dict(state)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+
+
+def run(args: argparse.Namespace) -> None:
+    config = load_config(args)
+    with contextlib.redirect_stdout(sys.stderr):  # that is for the results
+        recognizer = StreamRecognizer(
+            config,
+            args.checkpoint,
+            device=args.device,
+            context=args.context,
+            fps=args.fps,
+            topk=args.topk,
+            pipeline=args.pipeline)
+    if args.load_state:
+        load_state(recognizer, args.load_state)
+    source = open_source(args.source, args.source_fps)
+    meter = Meter(source.length)
+    outputs: List[Any] = [JSONLines(args.out)]
+    if args.video:
+        outputs.append(
+            AnnotatedVideo(args.video, recognizer.fps or USUAL_FPS))
+    if args.plot:
+        outputs.append(ScorePlot(args.plot, recognizer.classes))
+    if args.show:
+        outputs.append(Window(osp.basename(source.name)))
+    try:
+        with closing_all(outputs), meter.progress:
+            for result in recognizer.stream(
+                    source, live=args.live or None, go_on=args.load_state):
+                for output in outputs:
+                    output.write(result)
+                meter.see(result)
+            meter.end()
+    except WindowClosed:
+        pass
+    finally:
+        if args.save_state:
+            torch.save(recognizer.state_dict(), args.save_state)
+        print(*filter(None, (f'{meter.taken} frames taken', meter.said())),
+              sep=', ', file=sys.stderr)
+
+
+def main() -> int:
+    args = parse_args()
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        run(args)
+    except KeyboardInterrupt:
+        print('stopped', file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the lines has gone
+        sys.stdout = None  # type: ignore[assignment]
+        return 141
+    except (SourceError, ValueError, OSError) as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
