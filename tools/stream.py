@@ -98,9 +98,9 @@ def parse_args() -> argparse.Namespace:
         '--context',
         choices=StreamRecognizer.CONTEXTS,
         default=StreamRecognizer.CONTEXTS[0],
-        help='one memory that runs on, or two that begin anew in turns, for '
-        'scores of half to all of the frames that a clip has; default: '
-        '%(default)s')
+        help='two memories that begin anew in turns, for scores of half to '
+        'all of the frames that a clip has, or one that runs on, at half of '
+        'the cost; default: %(default)s')
     parser.add_argument(
         '--fps',
         type=float,

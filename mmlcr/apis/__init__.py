@@ -22,6 +22,7 @@ from .measure import (
     peak_memory,
     plot_growth,
 )
+from .onnx_step import OnnxStep, export_step
 from .outputs import (
     AnnotatedVideo,
     JSONLines,
@@ -35,11 +36,12 @@ from .sources import Camera, Frame, Pace, SourceError, open_source
 from .stream import StreamRecognizer, StreamResult, class_names
 
 __all__ = [
-    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'Pace',
-    'ScorePlot', 'SourceError', 'StreamRecognizer', 'StreamResult', 'Window',
-    'WindowClosed', 'add_common_arguments', 'add_config_arguments',
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'OnnxStep',
+    'Pace', 'ScorePlot', 'SourceError', 'StreamRecognizer', 'StreamResult',
+    'Window', 'WindowClosed', 'add_common_arguments', 'add_config_arguments',
     'add_model_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
     'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',
-    'load_config', 'markdown', 'measure', 'multiply_adds', 'num_parameters',
-    'open_source', 'peak_memory', 'plot_growth', 'set_work_dir'
+    'export_step', 'load_config', 'markdown', 'measure', 'multiply_adds',
+    'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
+    'set_work_dir'
 ]

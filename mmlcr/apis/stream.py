@@ -1,10 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A trained LCR on a stream: a step a frame, a memory that does not grow."""
-import hashlib
 import os.path as osp
 import time
 from typing import (
     Any,
+    Callable,
     Dict,
     Iterable,
     Iterator,
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from mmaction.apis import init_recognizer
 from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from .launch import find_config
+from .onnx_step import OnnxStep, fingerprint, is_onnx
 from .sources import Address, Frame, Latest, Pace, open_source
 
 STATE_FORMAT = 1  # of state_dict
@@ -50,6 +52,30 @@ class _Memory(NamedTuple):
     age: int  # frames
 
 
+class TorchStep:
+    """Runs a step of a model; all else as :class:`mmlcr.apis.OnnxStep`.
+
+    Args:
+        model (BaseModel): A recognizer with LCR.
+    """
+
+    def __init__(self, model: BaseModel) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor, state: Optional[LCRState]
+                 ) -> Tuple[Tensor, LCRState]:
+        """Scores and state after frames ``(B, 4, 1, height, width)``."""
+        clip = self.model.data_preprocessor(
+            dict(inputs=list(frames[:, None]), data_samples=None),
+            training=False)['inputs'].flatten(0, 1)
+        feature, state = self.model.backbone.forward_frames(clip, state)
+        scores = self.model.cls_head(feature)
+        if self.model.cls_head.average_clips == 'prob':
+            scores = scores.softmax(-1)
+        return scores.cpu(), state
+
+
 class StreamRecognizer:
     """Recognize actions frame by frame.
 
@@ -64,9 +90,12 @@ class StreamRecognizer:
 
     Args:
         config (str | Config): Of the model.
-        checkpoint (str, optional): Defaults to None: as initialised.
+        checkpoint (str, optional): Of the model, or a step of it that
+            ``tools/export_onnx.py`` wrote, which onnxruntime then runs on a
+            CPU. Defaults to None: as initialised.
         device (str): Defaults to ``'cpu'``.
-        context (str): Defaults to ``'free'``.
+        context (str): Defaults to ``'windowed'``, which is more often right,
+            and sooner after a change of action: ``tools/stream_accuracy.py``.
         fps (float, optional): Frames a second that the model is to see.
             Defaults to None: ``stream_fps`` of the config, else every
             ``frame_interval``-th frame of a source.
@@ -81,14 +110,14 @@ class StreamRecognizer:
             config tells nothing about the rate.
     """
 
-    CONTEXTS = 'free', 'windowed'
+    CONTEXTS = 'windowed', 'free'
 
     def __init__(self,
                  config: Union[str, Config],
                  checkpoint: Optional[str] = None,
                  *,
                  device: str = 'cpu',
-                 context: str = 'free',
+                 context: str = 'windowed',
                  fps: Optional[float] = None,
                  topk: int = 5,
                  num_streams: int = 1,
@@ -106,10 +135,19 @@ class StreamRecognizer:
         steps = config.get(pipeline)
         if steps is None:
             raise ValueError(f'the config has no {pipeline}')
-        self.model = init_recognizer(config, checkpoint, device=device)
-        if not isinstance(self.model.backbone, LCR):
-            raise ValueError('streams need the backbone LCR, got '
-                             f'{type(self.model.backbone).__name__}')
+        self.run_step: Callable[[Tensor, Optional[LCRState]],
+                                 Tuple[Tensor, LCRState]]
+        self.device = torch.device(device)
+        if is_onnx(checkpoint):
+            step = OnnxStep(checkpoint)
+            self.run_step, self.model_id = step, step.metadata['model']
+        else:
+            model = init_recognizer(config, checkpoint, device=device)
+            if not isinstance(model.backbone, LCR):
+                raise ValueError('streams need the backbone LCR, got '
+                                 f'{type(model.backbone).__name__}')
+            self.run_step = TorchStep(model)
+            self.model_id = fingerprint(model)
         sampler, spatial = split_pipeline(steps)
         self.clip_len: int = sampler['clip_len']
         self.fps = fps or config.get('stream_fps')
@@ -122,7 +160,6 @@ class StreamRecognizer:
         self.context, self.num_streams = context, num_streams
         self.topk = min(topk, len(self.classes))
         self._transforms = Compose(spatial)
-        self._model_id = _fingerprint(self.model)
         self.reset()
 
     def reset(self) -> None:
@@ -154,7 +191,8 @@ class StreamRecognizer:
         self._check(frames)
         if seconds is None and self.fps is not None:
             seconds = self._frames / self.fps
-        scores, age = self._remember(frames)
+        views = torch.cat([self.views(image) for image in frames])
+        scores, age = self.take_views(views)
         enough = self.clip_len
         if self.context == 'windowed':
             enough = (self.clip_len + 1) // 2
@@ -217,7 +255,7 @@ class StreamRecognizer:
         """All that a stream needs to go on elsewhere: tensors and numbers."""
         return dict(
             format=STATE_FORMAT,
-            model=self._model_id,
+            model=self.model_id,
             context=self.context,
             frames=self._frames,
             sizes=[list(size) for size in self._sizes],
@@ -251,10 +289,11 @@ class StreamRecognizer:
         if state['sizes'] and len(state['sizes']) != self.num_streams:
             raise ValueError(f"the state of {len(state['sizes'])} streams, "
                              f'not of {self.num_streams}')
-        device = next(self.model.parameters()).device
 
         def here(tensor: Optional[Tensor]) -> Optional[Tensor]:
-            return None if tensor is None else tensor.to(device).clone()
+            if tensor is None:
+                return None
+            return tensor.to(self.device, copy=True)
 
         self._memories = [
             _Memory(
@@ -297,35 +336,44 @@ class StreamRecognizer:
                     f'{index}, whose frames were {before} (height x width)')
         self._sizes = [image.shape[:2] for image in frames]
 
-    @torch.no_grad()
-    def _remember(
-            self, frames: Sequence[np.ndarray]) -> Tuple[np.ndarray, int]:
-        """Scores ``(streams, classes)``, and on how many frames they rest."""
-        views = [self._views(image) for image in frames]
-        inputs = self.model.data_preprocessor(
-            dict(inputs=views, data_samples=None), training=False)['inputs']
-        clip = inputs.flatten(0, 1)  # (streams * views, 4, 1, height, width)
+    def take_views(self, views: Tensor) -> Tuple[np.ndarray, int]:
+        """Take the next frame of each stream, as :meth:`views` gives it.
+
+        Args:
+            views (Tensor): Of all streams, ``(streams * views, 4, 1, height,
+                width)``.
+
+        Returns:
+            tuple[np.ndarray, int]: Scores ``(streams, classes)``, and on how
+            many frames they rest.
+        """
         memories = self._memories
         begin = not memories
         if self.context == 'windowed':
             memories = [m for m in memories if m.age < self.clip_len]
             begin = not memories or (len(memories) == 1 and memories[0].age
                                      >= self.clip_len // 2)
-        feature: Optional[Tensor] = None
         known: List[Tuple[Optional[LCRState], int]] = [*memories]
         known += [(None, 0)] * begin
-        self._memories = []
+        after, of_each = [], []
         for state, age in known:
-            own, state = self.model.backbone.forward_frames(clip, state)
-            self._memories.append(_Memory(state, age + 1))
-            feature = own if feature is None else feature  # of the oldest
-        scores = self.model.cls_head(feature)
-        scores = self.model.cls_head.average_clip(scores, len(views[0]))
-        scores = scores.view(len(frames), -1, scores.shape[-1]).mean(1)
-        return scores.cpu().numpy(), self._memories[0].age
+            scores, state = self.run_step(views, state)
+            after.append(_Memory(state, age + 1))
+            of_each.append(scores)
+        self._memories = after
+        scores = of_each[0].unflatten(0, (self.num_streams, -1)).mean(1)
+        return scores.numpy(), after[0].age
 
-    def _views(self, image: np.ndarray) -> Tensor:
-        """Bytes ``(views, 4, 1, height, width)`` of a frame."""
+    def views(self, image: np.ndarray) -> Tensor:
+        """What the model reads of a frame: by the config's transforms.
+
+        Args:
+            image (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
+
+        Returns:
+            Tensor: RGB and edge map of each crop, uint8, shape
+            ``(views, 4, 1, height, width)``.
+        """
         results = self._transforms(
             dict(
                 imgs=[image],
@@ -378,12 +426,3 @@ def class_names(config: Config) -> Tuple[str, ...]:
     if len(classes) == num_classes:
         return tuple(classes)
     return tuple(f'class {i}' for i in range(num_classes))
-
-
-def _fingerprint(model: torch.nn.Module) -> str:
-    """The same for the same weights."""
-    digest = hashlib.sha256()
-    for name, weight in model.state_dict().items():
-        digest.update(f'{name}{tuple(weight.shape)}'.encode())
-        digest.update(weight.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -92,7 +92,7 @@ def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
     what the next layer reads and the cell, of each frame; and the state of
     each layer after the last frame.
     """
-    n, T, B = len(weights.ask.mu_x), len(xs), len(xs[0])
+    n, T, B = len(weights.ask.mu_x), len(xs), xs[0].shape[0]
     step = functools.partial(_step, functions)
     if with_cp:
         step = functools.partial(checkpoint, step, use_reentrant=False)

@@ -229,7 +229,11 @@ class _Read(torch.autograd.Function):
         keys_after, keys_before, own_keys = keys.flatten(0, -3).split(K, -1)
         score = torch.bmm(before, keys_before.mT).tril_(-1)
         score += torch.bmm(after, keys_after.mT).triu_(1)
-        score.diagonal(dim1=-2, dim2=-1).copy_((before * own_keys).sum(-1))
+        own = (before * own_keys).sum(-1)
+        if torch.compiler.is_compiling():  # it writes into no diagonal
+            score = score + own[..., None] * torch.eye(C, dtype=own.dtype)
+        else:
+            score.diagonal(dim1=-2, dim2=-1).copy_(own)
         y = torch.bmm(score, values.flatten(0, -3))
         if states is not None:
             y.baddbmm_(asking.flatten(0, -3), states.flatten(0, -3))
@@ -355,8 +359,10 @@ def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
     frames = [t.unflatten(-3, (B, H, -1)) for t in (sums, states)]
     (down, up), (before, after) = (t.split(K, -2) for t in frames)
     for source, target, order in ((up, before, 1), (down, after, -1)):
-        sources, targets = source.unbind(-3)[::order], target.unbind(-3)
-        targets = targets[::order]  # each (..., B, H, K, V)
+        # each (..., B, H, K, V)
+        sources, targets = ([t.select(-3, n) for n in range(t.shape[-3])]
+                            for t in (source, target))
+        sources, targets = sources[::order], targets[::order]
         targets[0].zero_()
         passed = None
         for own, new in zip(sources, targets[1:]):

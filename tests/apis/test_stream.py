@@ -25,13 +25,14 @@ def recognizer(redraw: Callable) -> Callable[..., StreamRecognizer]:
     """The motion config's, with weights that have all been drawn anew."""
 
     def build(name: str = 'lcr_motion', options: dict = {},
+              context: str = 'free',
               **arguments: Any) -> StreamRecognizer:
         config = Config.fromfile(CONFIGS / f'{name}.py')
         config.merge_from_dict(options)
         torch.manual_seed(1)
-        built = StreamRecognizer(config, **arguments)
-        redraw(built.model)
-        built._model_id = 'drawn anew'
+        built = StreamRecognizer(config, context=context, **arguments)
+        redraw(built.run_step.model)
+        built.model_id = 'drawn anew'
         return built
 
     return build
@@ -40,7 +41,7 @@ def recognizer(redraw: Callable) -> Callable[..., StreamRecognizer]:
 def clip_scores(recognizer: StreamRecognizer, frames: np.ndarray,
                 pipeline: str = 'test_pipeline') -> np.ndarray:
     """Of the frames as one clip, by the model's own test step."""
-    model = recognizer.model
+    model = recognizer.run_step.model
     _, spatial = split_pipeline(model.cfg[pipeline])
     results = Compose(spatial)(
         dict(
@@ -364,7 +365,7 @@ def test_the_id_of_a_model_is_that_of_its_weights() -> None:
     ids = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        ids.append(StreamRecognizer(config)._model_id)
+        ids.append(StreamRecognizer(config).model_id)
     assert ids[0] == ids[1] != ids[2]
 
 
