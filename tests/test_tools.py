@@ -237,7 +237,7 @@ def test_stream_writes_lines_video_plot_and_state(place: Path,
     assert '8 frames taken' in said
     lines = read_lines((place / 's/a.jsonl').read_text())
     assert [line['frame'] for line in lines] == list(range(0, 16, 2))
-    assert [line['is_full'] for line in lines] == [False] * 7 + [True]
+    assert [line['is_full'] for line in lines] == [False] * 3 + [True] * 5
     assert lines[2]['seconds'] == pytest.approx(4 / 25)
     names = (place / 'data/motion/classes.txt').read_text().split()
     for line in lines:

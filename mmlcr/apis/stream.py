@@ -27,6 +27,7 @@ from torch import Tensor
 from mmaction.apis import init_recognizer
 from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
+from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
 from .launch import find_config
 from .onnx_step import OnnxStep, fingerprint, is_onnx
 from .sources import Address, Frame, Latest, Pace, open_source
@@ -66,9 +67,13 @@ class TorchStep:
     def __call__(self, frames: Tensor, state: Optional[LCRState]
                  ) -> Tuple[Tensor, LCRState]:
         """Scores and state after frames ``(B, 4, 1, height, width)``."""
-        clip = self.model.data_preprocessor(
-            dict(inputs=list(frames[:, None]), data_samples=None),
-            training=False)['inputs'].flatten(0, 1)
+        preprocessor = self.model.data_preprocessor
+        if isinstance(preprocessor, LCRDataPreprocessor):  # bytes stay so
+            clip = frames.to(preprocessor.device)
+        else:
+            clip = preprocessor(
+                dict(inputs=list(frames[:, None]), data_samples=None),
+                training=False)['inputs'].flatten(0, 1)
         feature, state = self.model.backbone.forward_frames(clip, state)
         scores = self.model.cls_head(feature)
         if self.model.cls_head.average_clips == 'prob':

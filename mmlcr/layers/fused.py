@@ -101,9 +101,10 @@ class FusedLayers:
             'outputs': (threads, C * widest),
             'asking': (threads, C, 2 * K),
             'scores': (threads, 2, C, C),
+            'states': (threads, H, 2 * K, K),
             'keys_values': (s, B, L, 2 * D),
             'keys': (s, B, N, H, C, 2 * K),
-            'states': (s, B, H, N, 2 * K, K),
+            'sums': (s, B, H, N, 2 * K, K),
             **dict.fromkeys(('logits', 'difference', 'a', 'normed_a'),
                             (s, B, L, D))
         }

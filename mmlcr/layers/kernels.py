@@ -4,7 +4,7 @@
 For inference on a CPU in float32: :mod:`mmlcr.layers.cross_rwkv` once more.
 There, a layer's frame is some thirty operations, each of all tokens. Here a
 thread takes a chunk of tokens, the operator's, through all that does not wait
-for other tokens, so that it stays in the cache: four passes make a layer.
+for other tokens, so that it stays in the cache: three passes make a layer.
 
 Threads share the layers that are side by side, or, where these do not occupy
 all of them, the chunks of each pass.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy import float32 as f32
 
 from mmlcr.ops.jit import compiled, kernel, product
-from mmlcr.ops.kernels import pass_on, read, sum_up
+from mmlcr.ops.kernels import enter, read, sum_up
 from .rows import (
     add,
     copy,
@@ -32,6 +32,8 @@ from .rows import (
     square_relu,
     subtract,
 )
+
+PASSES = 3  # of a layer; all chunks of one before any of the next
 
 
 class Work(NamedTuple):
@@ -91,10 +93,11 @@ class Work(NamedTuple):
     outputs: np.ndarray  # likewise
     asking: np.ndarray  # (threads, C, 2K)
     scores: np.ndarray  # (threads, 2, C, C)
+    states: np.ndarray  # (threads, H, 2K, K)
     # room for each of s layers that are side by side
     keys_values: np.ndarray  # (s, B, L, 2D)
     keys: np.ndarray  # (s, B, N, H, C, 2K)
-    states: np.ndarray  # (s, B, H, N, 2K, K)
+    sums: np.ndarray  # (s, B, H, N, 2K, K)
     logits: np.ndarray  # (s, B, L, D), as all that follow: of forget gates
     difference: np.ndarray
     a: np.ndarray
@@ -117,16 +120,16 @@ def pass_layers(work: Work) -> None:
         if (last - first) * B % len(work.inputs) == 0:
             _share_frames(work, step, first, last)
         else:
-            for this_pass in range(4):
+            for this_pass in range(PASSES):
                 _share_chunks(work, step, first, last, this_pass)
 
 
 @kernel
 def _share_frames(work: Work, step: int, first: int, last: int) -> None:
     """Each thread takes frames of its own through a layer."""
-    N, B = work.states.shape[3], work.x.shape[1]
+    N, B = work.sums.shape[3], work.x.shape[1]
     for t in numba.prange((last - first) * B):
-        for this_pass in range(4):
+        for this_pass in range(PASSES):
             for m in range(N):
                 _pass_chunk(work, step, first + t // B, t % B, m, this_pass)
 
@@ -135,7 +138,7 @@ def _share_frames(work: Work, step: int, first: int, last: int) -> None:
 def _share_chunks(work: Work, step: int, first: int, last: int,
                   this_pass: int) -> None:
     """Each thread takes chunks of its own through a pass."""
-    N, B = work.states.shape[3], work.x.shape[1]
+    N, B = work.sums.shape[3], work.x.shape[1]
     for t in numba.prange((last - first) * B * N):
         _pass_chunk(work, step, first + t // (B * N), t // N % B, t % N,
                     this_pass)
@@ -152,8 +155,6 @@ def _pass_chunk(work: Work, step: int, place: int, b: int, m: int,
     if this_pass == 0:
         _answer(work, i, frame, b, m)
     elif this_pass == 1:
-        _pass_states_on(work, i, b, m)
-    elif this_pass == 2:
         _ask_spatial(work, i, frame, b, m)
     else:
         _ask_channel(work, i, frame, b, m)
@@ -182,7 +183,7 @@ def _answer(work: Work, i: int, frame: int, b: int, m: int) -> None:
     product(work.blas, mixed, key_value, f32(0), keys_values)
     sum_up(work.blas, keys_values, work.cos[where, start:stop],
            work.sin[where, start:stop], work.factors[i], m,
-           work.states.shape[3], work.keys[s, b, m], work.states[s, b, :, m])
+           work.sums.shape[3], work.keys[s, b, m], work.sums[s, b, :, m])
     if len(work.forget):
         product(work.blas, work.e[frame, b, start:stop], work.forget[i],
                 f32(0), work.logits[s, b, start:stop])
@@ -196,18 +197,6 @@ def _answer(work: Work, i: int, frame: int, b: int, m: int) -> None:
         else:
             subtract(normed, before[l], difference)
         copy(normed, after[l])
-
-
-@compiled
-def _pass_states_on(work: Work, i: int, b: int, m: int) -> None:
-    """From chunk to chunk, of some heads and directions."""
-    states = work.states[i % len(work.a), b]
-    H, N = states.shape[:2]
-    if N > 1:
-        for t in range(m, 2 * H, N):
-            pass_on(states[t // 2], work.whole[i, t // 2],
-                    work.half[i, t // 2], t % 2 == 1,
-                    work.asking[numba.get_thread_id(), 0])
 
 
 @compiled
@@ -236,10 +225,14 @@ def _ask_spatial(work: Work, i: int, frame: int, b: int, m: int) -> None:
     product(work.blas, mixed, receptance_gate, f32(0), asked)  # eq. (4)
 
     y = work.inputs[me, :R * D].reshape((R, D))
+    states = work.states[me]
+    for head in range(H):
+        enter(work.sums[s, b, head], m, work.whole[i, head],
+              work.half[i, head], states[head])
     read(work.blas, asked, work.keys_values[s, b, start:stop],
-         work.keys[s, b, m], work.states[s, b, :, m],
+         work.keys[s, b, m], states,
          work.cos[where, start:stop], work.sin[where, start:stop],
-         work.factors[i], work.u[i], m, work.states.shape[3],
+         work.factors[i], work.u[i], m, work.sums.shape[3],
          work.asking[me], work.scores[me], y)  # eq. (6)
     for l in range(R):
         norm_heads_gate(y[l], asked[l, D:], norm_y, norm_y_bias, H)

@@ -413,7 +413,8 @@ class LCR(BaseModule):
         if self.fused_kernels and not self.compile_step:
             fused = find_fused(clip)
         wanted = num_tokens, functions, fused
-        if self._kept is None or not self._kept.serves(wanted):
+        kept = self._kept  # another thread may put another one there
+        if kept is None or not kept.serves(wanted):
             parameters = [m._parameters for m in self.modules()]
             with torch.inference_mode(False), torch.no_grad():
                 weights, decays = self._weights(num_tokens)
@@ -425,9 +426,9 @@ class LCR(BaseModule):
                     passage = _Passage(
                         self._fused_embed(fused.stem),
                         fused.layers(weights, decays))
-            self._kept = _Kept(wanted, parameters, _versions(parameters),
-                               passage)
-        return self._kept.passage
+            kept = _Kept(wanted, parameters, _versions(parameters), passage)
+            self._kept = kept
+        return kept.passage
 
     def _fused_embed(self, fused_stem: Callable) -> Callable:
         """For patch stems that read frames alone."""

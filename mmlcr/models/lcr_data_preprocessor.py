@@ -40,5 +40,5 @@ class LCRDataPreprocessor(ActionDataPreprocessor):
     def convert(self, frames: Tensor) -> Tensor:
         """Normalize bytes ``(B, 4, T, height, width)``."""
         if self._enable_normalize:
-            return (frames - self.mean) / self.std
+            return (frames - self.mean).div_(self.std)
         return frames.float()

@@ -50,30 +50,34 @@ def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
 
 
 @compiled
-def pass_on(states: np.ndarray, whole: np.ndarray, half: np.ndarray,
-            forward: bool, passed: np.ndarray) -> None:
-    """As :func:`mmlcr.ops.bi_wkv._pass_on`, of one head, in one direction.
+def enter(sums: np.ndarray, m: int, whole: np.ndarray, half: np.ndarray,
+          states: np.ndarray) -> None:
+    """What comes to a chunk from earlier and from later ones, of one head.
+
+    As :func:`mmlcr.ops.bi_wkv._pass_on`, for one chunk: each adds up itself
+    all that comes to it, and waits for no other.
 
     Args:
-        states (np.ndarray): Sums, shape ``(N, 2K, V)``; what comes from
-            earlier chunks (the second half) or later ones takes their place.
-        whole (np.ndarray): Shape ``(K, )``.
-        half (np.ndarray): Likewise.
-        forward (bool): Which half.
-        passed (np.ndarray): To work in, of at least ``V``.
+        sums (np.ndarray): Of all chunks, by :func:`sum_up`, ``(N, 2K, V)``.
+        m (int): Which chunk.
+        whole (np.ndarray): Decay of a chunk, shape ``(K, )``.
+        half (np.ndarray): Of half a chunk.
+        states (np.ndarray): Result, shape ``(2K, V)``: of later chunks, then
+            of earlier ones.
     """
     take_wide_vectors()
-    N, K = len(states), len(whole)
-    passed = passed[:states.shape[2]]
+    N, K = len(sums), len(whole)
     for k in range(K):
-        keep, enter = whole[k], half[k]
-        passed[:] = f32(0)
-        for n in range(N):
-            own = states[n, K + k] if forward else states[N - 1 - n, k]
-            for j in range(len(own)):
-                entering = own[j] * enter
-                own[j] = passed[j] * enter
-                passed[j] = passed[j] * keep + entering
+        later, earlier = states[k], states[K + k]
+        later[:] = f32(0)
+        earlier[:] = f32(0)
+        for n in range(N - 1, m, -1):
+            _decay_and_add(later, whole[k], half[k], sums[n, k])
+        for n in range(m):
+            _decay_and_add(earlier, whole[k], half[k], sums[n, K + k])
+        for j in range(len(later)):  # to the middle of this one
+            later[j] *= half[k]
+            earlier[j] *= half[k]
 
 
 @compiled
@@ -141,6 +145,15 @@ def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
         turned = a[j] * cos[j] - b[j] * sin[j]
         b[j] = a[j] * sin[j] + b[j] * cos[j]
         a[j] = turned
+
+
+@compiled
+def _decay_and_add(total: np.ndarray, decay: f32, share: f32,
+                   x: np.ndarray) -> None:
+    """``total = decay total + share x``."""
+    take_wide_vectors()
+    for j in range(len(total)):
+        total[j] = decay * total[j] + share * x[j]
 
 
 @compiled

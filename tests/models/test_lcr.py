@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -509,7 +509,7 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> List[int]:
     pass_layers = fused.pass_layers
 
     def counted(*args: Any) -> None:
-        chunks.append(args[-1].states.shape[3])
+        chunks.append(args[-1].sums.shape[3])
         pass_layers(*args)
 
     monkeypatch.setattr(fused, 'pass_layers', counted)
@@ -538,11 +538,17 @@ def test_fused_kernels_are_the_same(name: str, dropped: int, redraw: Callable,
     assert relative_error(fused, exact) < FLOAT32_TOLERANCE
 
 
+@pytest.mark.parametrize('decay', [None, -6., 1., 2.5])
 @pytest.mark.parametrize('name', ['default', 'coupled'])
-def test_fused_kernels_of_many_chunks(name: str, redraw: Callable,
+def test_fused_kernels_of_many_chunks(name: str, decay: Optional[float],
+                                      redraw: Callable,
                                       relative_error: Callable,
                                       kernel_calls: List[int]) -> None:
+    """Also where hardly anything or nearly all decays within a chunk."""
     model = build(redraw, **OPTIONS[name])
+    if decay is not None:
+        for layer in model.layers:
+            nn.init.constant_(layer.decay, decay)
     clip = draw_clip(2, 3, 48, 52)  # 157 tokens
     with torch.no_grad():
         fused = model(clip)
