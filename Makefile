@@ -34,10 +34,11 @@ $(TRAINED): | motion
 	$(BIN)/python tools/train.py $(CONFIG) --seed 0 --resume
 	touch $@
 
-demo: $(TRAINED) ## train on the motion set, once; test; draw a held-out clip
+demo: $(TRAINED) ## train on the motion set, once; test; draw and stream a clip
 	$(BIN)/python tools/test.py $(CONFIG) $(BEST)
 	$(BIN)/python tools/demo.py $(CONFIG) $(BEST) $(HELD_OUT) \
 		--out $(WORK_DIR)/demo.png
+	$(BIN)/python tools/stream.py $(CONFIG) $(BEST) $(HELD_OUT) --topk 1
 
 test: | setup ## run the tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -257,6 +257,39 @@ def test_stream_writes_lines_video_plot_and_state(place: Path,
     assert all(line['is_full'] for line in further)
 
 
+def test_a_step_is_exported_and_streams(place: Path, best: Path) -> None:
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    said = run('export_onnx.py', 'configs/lcr_motion.py', best, 'x/step.onnx',
+               cwd=place)
+    errors = [float(line.split('differ by ')[1].split(',')[0])
+              for line in said.split('\n') if 'they differ by' in line]
+    assert len(errors) == 2 and max(errors) < 1e-4
+    scores = []
+    for weights_ in (best, 'x/step.onnx'):
+        run('stream.py', 'configs/lcr_motion.py', weights_,
+            'data/motion/videos/test/left_0000.mp4', '--out', 'x/a.jsonl',
+            cwd=place)
+        scores.append([line['scores'] for line in
+                       read_lines((place / 'x/a.jsonl').read_text())])
+    np.testing.assert_allclose(*scores, 1e-4, 1e-5)
+    run('export_onnx.py', 'configs/lcr_motion.py', best, 'x/int8.onnx',
+        '--int8', '--steps', 4, cwd=place)
+    sizes = [(place / f'x/{n}.onnx').stat().st_size for n in ('step', 'int8')]
+    assert sizes[1] < sizes[0]
+
+
+def test_accuracy_on_streams(place: Path, best: Path) -> None:
+    said = run('stream_accuracy.py', 'configs/lcr_motion.py', best,
+               '--streams', 2, '--frames', 60, '--out', 'accuracy.json',
+               cwd=place)
+    figures = json.loads((place / 'accuracy.json').read_text())
+    assert list(figures) == ['windowed', 'free', 'clip, sliding']
+    for name, found in figures.items():
+        assert 0 <= found['accuracy'] <= 100 and 0 <= found['never'] <= 1
+        assert f"| {name} | {found['accuracy']:.1f} |" in said
+
+
 def read_lines(text: str) -> List[dict]:
     return [json.loads(line) for line in text.strip().split('\n')]
 

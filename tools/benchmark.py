@@ -7,16 +7,21 @@ multiply-adds of the clip at the rate of a large matrix product. Read ratios of
 one run; a machine's load changes all of its figures alike.
 """
 import argparse
+import atexit
 import copy
+import functools
 import importlib.metadata
 import json
 import os
 import os.path as osp
 import platform
+import shutil
+import tempfile
 from statistics import median
 from typing import Callable, Dict, List, Optional, Tuple
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
@@ -28,23 +33,30 @@ import mmlcr  # repairs the published stack before all else
 from mmaction.registry import MODELS
 from mmlcr.apis import (
     Case,
+    StreamRecognizer,
     add_model_arguments,
     build_model_and_clip,
     can_measure_memory,
+    count_multiply_adds,
+    load_config,
     markdown,
     measure,
     multiply_adds,
     num_parameters,
+    open_source,
     peak_memory,
     plot_growth,
 )
+from mmlcr.apis.measure import Medians
 from mmlcr.ops import bi_wkv
 
 GEMM_SIZE = 2048
-PARTS = ('operator', 'clip', 'step', 'frames', 'side', 'batch', 'memory')
+PARTS = ('operator', 'clip', 'step', 'frames', 'side', 'batch', 'stream',
+         'memory')
 GROWTH = dict(frames=(4, 8, 16, 32), side=(112, 160, 224, 320),
               batch=(1, 2, 4, 8))
 LONG_CLIP = 512  # frames
+STREAM_SIZE, STREAM_FRAMES = (320, 240), 50  # a video's width, height, length
 PROCESSES = 5  # whose peak memory is measured
 CHEAPEST = 'TSM-MobileNetV2'  # what a frame is compared with
 OTHERS = {
@@ -336,6 +348,84 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def frame_multiply_adds(model: torch.nn.Module, clip: Tensor) -> float:
+    """Of one more frame, without the head's few."""
+    _, state = model.backbone.forward_step(clip[:, :, 0])
+    return count_multiply_adds(
+        lambda: model.backbone.forward_step(clip[:, :, 0], state))
+
+
+def product_case(part: str, base: str) -> Case:
+    """A large matrix product, whose rate the floor is of."""
+    a, b, product = torch.randn(3, GEMM_SIZE, GEMM_SIZE)
+    return Case(part, 'matrix product', lambda: torch.mm(a, b, out=product),
+                base, f'{GEMM_SIZE} in each dimension')
+
+
+def stream_cases(args: argparse.Namespace) -> List[Case]:
+    """A step of a stream in both contexts, and what comes before it.
+
+    The frames of a video of noise go through the config's own pipelines: that
+    of testing, and that of validation, which takes one crop.
+    """
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    video, size = osp.join(folder, 'noise.mp4'), STREAM_SIZE
+    writer = cv2.VideoWriter(
+        video, cv2.VideoWriter_fourcc(*'mp4v'), 25., size)
+    ground = cv2.resize(np.random.randint(0, 256, (15, 20, 3), np.uint8), size)
+    for _ in range(STREAM_FRAMES):
+        ground = np.roll(ground, 4, axis=1)  # so much for a codec to do
+        writer.write(ground)
+    writer.release()
+    image = cv2.cvtColor(ground, cv2.COLOR_BGR2RGB)
+    decoded = f'{STREAM_FRAMES} frames of {size[0]}x{size[1]}'
+    cases = [
+        Case('stream', 'decoding', lambda: list(open_source(video)),
+             'decoding', decoded)
+    ]
+    for pipeline in ('val_pipeline', 'test_pipeline'):
+        for context in StreamRecognizer.CONTEXTS:
+            stream = StreamRecognizer(
+                load_config(args), args.checkpoint, context=context,
+                pipeline=pipeline)
+            views = stream.views(image)
+            for _ in range(stream.clip_len):  # as many memories as later
+                stream.take_views(views)
+            crops = f'{len(views)} crops'
+            cases.append(
+                Case('stream', f'{pipeline}, {context}',
+                     functools.partial(stream.take_views, views), 'decoding',
+                     crops))
+        cases.append(
+            Case('stream', f'{pipeline}, transforms',
+                 functools.partial(stream.views, image), 'decoding', crops))
+    return cases
+
+
+def stream_figures(cases: List[Case], medians: Medians,
+                   step: float) -> Dict[str, float]:
+    """Steps over their multiply-adds, and the share of what comes before.
+
+    Args:
+        cases (list[Case]): Of all parts.
+        medians (dict): Their seconds.
+        step (float): Seconds that the multiply-adds of a frame would take.
+    """
+    decoding = medians['stream', 'decoding'] / STREAM_FRAMES
+    figures = {}
+    for case in cases:
+        pipeline, _, what = case.name.partition(', ')
+        if case.part == 'stream' and what in StreamRecognizer.CONTEXTS:
+            taken = medians['stream', case.name]
+            crops = int(case.note.split()[0])
+            before = decoding + medians['stream', f'{pipeline}, transforms']
+            figures[f'{case.name}: over its multiply-adds'] = taken / (
+                crops * step)
+            figures[f'{case.name}: share of all before'] = before / taken
+    return figures
+
+
 def make_cases(args: argparse.Namespace, model: torch.nn.Module,
                clip: Tensor) -> List[Case]:
     """All that is to be timed."""
@@ -344,16 +434,15 @@ def make_cases(args: argparse.Namespace, model: torch.nn.Module,
         heads = model.backbone.num_heads
         cases += operator_cases(heads, model.backbone.embed_dims // heads)
     if 'clip' in args.parts:
-        a, b, product = torch.randn(3, GEMM_SIZE, GEMM_SIZE)
         cases += clip_cases(model, clip,
                             {name: OTHERS[name]
                              for name in args.others})
         base = CHEAPEST if CHEAPEST in args.others else 'LCR'
         cases += other_ways(model, clip, base, args.compiled)
-        cases.append(
-            Case('clip', 'matrix product',
-                 lambda: torch.mm(a, b, out=product), 'LCR',
-                 f'{GEMM_SIZE} in each dimension'))
+        cases.append(product_case('clip', 'LCR'))
+    if 'stream' in args.parts:
+        cases += stream_cases(args)
+        cases.append(product_case('stream', 'decoding'))
     if 'step' in args.parts:
         cases += step_cases(model, clip)
     return cases + growth_cases(
@@ -398,6 +487,13 @@ def main() -> None:
                  f'matrix product: {1e3 * floor:.1f} ms, of which the clip is '
                  f'{result["clip_over_floor"]:.2f} times. Scores in bfloat16 '
                  f'differ by {result["bfloat16_error"]:.1e}, relative.\n')
+    if 'stream' in args.parts:
+        step = (frame_multiply_adds(model, clip) / GEMM_SIZE**3 *
+                medians['stream', 'matrix product'])
+        result['stream'] = stream_figures(cases, medians, step)
+        text += '\n| stream | |\n|---|---|\n' + ''.join(
+            f'| {name} | {value:.2f} |\n'
+            for name, value in result['stream'].items())
     print(text)
     print(f'{args.threads} threads, medians of {args.repeats}, torch '
           f'{torch.__version__}, Numba {numba_version()}, {result["machine"]}')
