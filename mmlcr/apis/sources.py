@@ -248,8 +248,9 @@ class Camera(Source):
 class Latest:
     """Frames that are due of a live source, the latest and no other.
 
-    A thread reads them. Whoever takes too long for one misses those that come
-    meanwhile, but for the last.
+    A thread reads them, a source that is not live as if it were: at its own
+    rate, where that is known. Whoever takes too long for one misses those that
+    come meanwhile, but for the last.
 
     Args:
         source (Source): Not read by anybody else.
@@ -262,6 +263,7 @@ class Latest:
         self._frame: Optional[Frame] = None
         self._error: Optional[BaseException] = None
         self._ended = False
+        self._closed = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
 
@@ -278,14 +280,18 @@ class Latest:
                 yield frame
         finally:
             self._ended = True
+            self._closed.set()
             self._source.close()
         if self._error is not None:
             raise self._error
 
     def _read(self) -> None:
-        was_first = False
+        was_first, start = False, time.monotonic()
         try:
             for frame in self._source:
+                if not self._source.is_live and frame.seconds is not None:
+                    ahead = start + frame.seconds - time.monotonic()
+                    self._closed.wait(max(0., ahead))
                 if self._ended:
                     return
                 was_first = was_first or frame.is_first

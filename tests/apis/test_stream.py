@@ -2,6 +2,7 @@
 """Streams against clips, and what becomes of bad ones."""
 import io
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
@@ -275,16 +276,28 @@ def test_live_frames_are_dropped_and_counted(recognizer: Callable,
                                              make_frames: Callable) -> None:
     """Whoever is slow gets the latest; the first and the last come always."""
     stream, source = recognizer(), Slow(make_frames(40))
-    results = []
-    for result in stream.stream(source, fps=12.5, live=True):
+    stream.fps, stream.interval, results = None, 1, []
+    for result in stream.stream(source, fps=2000, live=True):
         results.append(result)
         if result.frame == 39:
             source.may_end.set()
     assert results[-1].frame == 39
-    assert results[-1].dropped == 40 - len(results)
+    assert results[-1].dropped == 40 - len(results) > 0
     assert all(0 < result.delay < 10 for result in results)
     frames = [result.frame for result in results]
     assert frames == sorted(set(frames))
+
+
+def test_a_file_as_if_live_keeps_its_time(recognizer: Callable,
+                                           make_video: Callable) -> None:
+    """A second of video takes a second, and nothing is dropped."""
+    stream, path = recognizer(), make_video(num_frames=13)
+    stream.step(np.zeros((48, 64, 3), np.uint8))  # loads the kernels
+    start = time.monotonic()
+    results = list(stream.stream(path, live=True))
+    assert time.monotonic() - start >= 12 / 25
+    assert [result.frame for result in results] == [0, 2, 4, 6, 8, 10, 12]
+    assert results[-1].dropped == 0
 
 
 def test_an_error_of_a_live_source_is_raised(recognizer: Callable,
