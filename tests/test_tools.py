@@ -365,7 +365,7 @@ def test_get_flops_of_jester(tmp_path: Path) -> None:
 def test_benchmark(tmp_path: Path) -> None:
     output = run(
         'benchmark.py', 'configs/lcr_motion.py', '--shape', 2, 16, 16,
-        '--parts', 'operator', 'clip', 'step', 'memory', '--others',
+        '--parts', 'operator', 'clip', 'step', 'stream', 'memory', '--others',
         'TSM-MobileNetV2', '--repeats', 1, '--threads', 1, '--out', 'out',
         cwd=tmp_path)
     report = (tmp_path / 'out/benchmark.md').read_text()
@@ -382,6 +382,7 @@ def test_benchmark(tmp_path: Path) -> None:
     assert result['clip_over_floor'] == pytest.approx(taken['clip: LCR'] /
                                                       floor)
     assert 0 < result['bfloat16_error'] < 1
+    assert len(result['stream']) == 8 and min(result['stream'].values()) > 0
     assert all(peak > 0 for peak in result['peak_mebibytes'].values())
     assert (tmp_path / 'out/growth.png').stat().st_size > 1000
 

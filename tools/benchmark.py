@@ -17,6 +17,7 @@ import os.path as osp
 import platform
 import shutil
 import tempfile
+import time
 from statistics import median
 from typing import Callable, Dict, List, Optional, Tuple
 
@@ -26,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
+from mmengine.utils import track_iter_progress
 from torch import Tensor
 
 import mmaction
@@ -47,7 +49,7 @@ from mmlcr.apis import (
     peak_memory,
     plot_growth,
 )
-from mmlcr.apis.measure import Medians
+from mmlcr.apis.measure import Medians, resident
 from mmlcr.ops import bi_wkv
 
 GEMM_SIZE = 2048
@@ -55,7 +57,7 @@ PARTS = ('operator', 'clip', 'step', 'frames', 'side', 'batch', 'stream',
          'memory')
 GROWTH = dict(frames=(4, 8, 16, 32), side=(112, 160, 224, 320),
               batch=(1, 2, 4, 8))
-LONG_CLIP = 512  # frames
+LONG_CLIP, LONG_STREAM = 512, 10_000  # frames
 STREAM_SIZE, STREAM_FRAMES = (320, 240), 50  # a video's width, height, length
 PROCESSES = 5  # whose peak memory is measured
 CHEAPEST = 'TSM-MobileNetV2'  # what a frame is compared with
@@ -292,6 +294,12 @@ def measure_memory(args: argparse.Namespace) -> Dict[str, float]:
     }
 
 
+def figures_table(name: str, figures: Dict[str, float]) -> str:
+    """Markdown."""
+    lines = [f'| {key} | {value:.2f} |' for key, value in figures.items()]
+    return '\n'.join(['', f'| {name} | |', '|---|---|', *lines, ''])
+
+
 def memory_table(peaks: Dict[str, float]) -> str:
     """Markdown."""
     bases = list(peaks)[::2]
@@ -328,7 +336,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint', help='weights; as initialised without')
     parser.add_argument(
-        '--parts', nargs='+', choices=PARTS, default=PARTS, help='of these')
+        '--parts',
+        nargs='+',
+        choices=(*PARTS, 'endurance'),
+        default=PARTS,
+        help='of these; endurance, 10,000 frames of a stream, only when named')
     parser.add_argument(
         '--others',
         nargs='*',
@@ -348,11 +360,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def frame_multiply_adds(model: torch.nn.Module, clip: Tensor) -> float:
+@torch.no_grad()
+def frame_multiply_adds(model: torch.nn.Module, height: int,
+                        width: int) -> float:
     """Of one more frame, without the head's few."""
-    _, state = model.backbone.forward_step(clip[:, :, 0])
+    frame = torch.randn(1, 4, height, width)
+    _, state = model.backbone.forward_step(frame)
     return count_multiply_adds(
-        lambda: model.backbone.forward_step(clip[:, :, 0], state))
+        lambda: model.backbone.forward_step(frame, state))
 
 
 def product_case(part: str, base: str) -> Case:
@@ -392,7 +407,8 @@ def stream_cases(args: argparse.Namespace) -> List[Case]:
             views = stream.views(image)
             for _ in range(stream.clip_len):  # as many memories as later
                 stream.take_views(views)
-            crops = f'{len(views)} crops'
+            height, width = views.shape[-2:]
+            crops = f'{len(views)} crops of {height}x{width}'
             cases.append(
                 Case('stream', f'{pipeline}, {context}',
                      functools.partial(stream.take_views, views), 'decoding',
@@ -403,26 +419,45 @@ def stream_cases(args: argparse.Namespace) -> List[Case]:
     return cases
 
 
-def stream_figures(cases: List[Case], medians: Medians,
-                   step: float) -> Dict[str, float]:
-    """Steps over their multiply-adds, and the share of what comes before.
-
-    Args:
-        cases (list[Case]): Of all parts.
-        medians (dict): Their seconds.
-        step (float): Seconds that the multiply-adds of a frame would take.
-    """
+def stream_figures(model: torch.nn.Module, cases: List[Case],
+                   medians: Medians) -> Dict[str, float]:
+    """Steps over their multiply-adds, and the share of what comes before."""
+    second = GEMM_SIZE**3 / medians['stream', 'matrix product']
     decoding = medians['stream', 'decoding'] / STREAM_FRAMES
     figures = {}
     for case in cases:
         pipeline, _, what = case.name.partition(', ')
         if case.part == 'stream' and what in StreamRecognizer.CONTEXTS:
             taken = medians['stream', case.name]
-            crops = int(case.note.split()[0])
+            crops, _, _, size = case.note.split()
+            height, width = map(int, size.split('x'))
+            floor = int(crops) * frame_multiply_adds(
+                model, height, width) / second
             before = decoding + medians['stream', f'{pipeline}, transforms']
-            figures[f'{case.name}: over its multiply-adds'] = taken / (
-                crops * step)
+            figures[f'{case.name}: over its multiply-adds'] = taken / floor
             figures[f'{case.name}: share of all before'] = before / taken
+    return figures
+
+
+def measure_endurance(args: argparse.Namespace) -> Dict[str, float]:
+    """Whether a stream grows or slows down, in 10,000 frames of noise."""
+    figures = {}
+    for context in StreamRecognizer.CONTEXTS:
+        stream = StreamRecognizer(
+            load_config(args), args.checkpoint, context=context,
+            pipeline='val_pipeline')
+        image = np.random.randint(0, 256, (*STREAM_SIZE[::-1], 3), np.uint8)
+        seconds = []
+        for number in track_iter_progress(list(range(LONG_STREAM))):
+            start = time.perf_counter()
+            stream.step(np.roll(image, number, 1))
+            seconds.append(time.perf_counter() - start)
+            if number == 99:
+                before = resident('VmRSS')
+        figures[f'{context}: MiB more than after 100 frames'] = (
+            resident('VmRSS') - before)
+        figures[f'{context}: last 1,000 frames over the first'] = (
+            sum(seconds[-1000:]) / sum(seconds[:1000]))
     return figures
 
 
@@ -487,13 +522,12 @@ def main() -> None:
                  f'matrix product: {1e3 * floor:.1f} ms, of which the clip is '
                  f'{result["clip_over_floor"]:.2f} times. Scores in bfloat16 '
                  f'differ by {result["bfloat16_error"]:.1e}, relative.\n')
+    if 'endurance' in args.parts:
+        result['endurance'] = measure_endurance(args)
+        text += figures_table('endurance', result['endurance'])
     if 'stream' in args.parts:
-        step = (frame_multiply_adds(model, clip) / GEMM_SIZE**3 *
-                medians['stream', 'matrix product'])
-        result['stream'] = stream_figures(cases, medians, step)
-        text += '\n| stream | |\n|---|---|\n' + ''.join(
-            f'| {name} | {value:.2f} |\n'
-            for name, value in result['stream'].items())
+        result['stream'] = stream_figures(model, cases, medians)
+        text += figures_table('stream', result['stream'])
     print(text)
     print(f'{args.threads} threads, medians of {args.repeats}, torch '
           f'{torch.__version__}, Numba {numba_version()}, {result["machine"]}')

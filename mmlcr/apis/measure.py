@@ -129,13 +129,13 @@ def _report_peak(writer: Any, prepare: Callable, args: tuple) -> None:
     run = prepare(*args)
     with open('/proc/self/clear_refs', 'w') as file:
         file.write('5')  # the peak starts anew
-    before = _resident('VmRSS')
+    before = resident('VmRSS')
     run()
-    writer.send(_resident('VmHWM') - before)
+    writer.send(resident('VmHWM') - before)
 
 
-def _resident(field: str) -> float:
-    """MiB of this process, of ``/proc/self/status``."""
+def resident(field: str) -> float:
+    """MiB of this process, of ``/proc/self/status``; Linux only."""
     with open('/proc/self/status') as file:
         for line in file:
             if line.startswith(field):
