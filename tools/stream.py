@@ -168,7 +168,9 @@ def run(args: argparse.Namespace) -> None:
     try:
         with closing_all(outputs), meter.progress:
             for result in recognizer.stream(
-                    source, live=args.live or None, go_on=args.load_state):
+                    source,
+                    live=args.live or None,
+                    go_on=args.load_state is not None):
                 for output in outputs:
                     output.write(result)
                 meter.see(result)

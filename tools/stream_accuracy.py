@@ -19,8 +19,8 @@ from mmlcr.apis import (
     StreamRecognizer,
     add_config_arguments,
     load_config,
-    open_source,
 )
+from mmlcr.apis.sources import Video
 
 WINDOW = 'clip, sliding'  # the model on the last clip_len frames, from afresh
 
@@ -77,9 +77,8 @@ def read_stream(clips: List[Tuple[str, int]], recognizer: StreamRecognizer,
             continue
         path, last = random.choice(others)
         left.remove((path, last))
-        video = open_source(path)
+        video = Video(path, None)
         for frame in video:
-            assert frame.seconds is not None and frame.number is not None
             moved = frame._replace(
                 number=number, seconds=number / video.fps, is_first=False)
             if pace.is_due(moved):

@@ -1,6 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A step of a stream as an ONNX graph, its state as inputs and outputs."""
-import functools
 import hashlib
 import json
 import os.path as osp
@@ -16,7 +15,6 @@ from mmlcr.layers import (
     Frames,
     Functions,
     LayerState,
-    Surroundings,
     TokenLayout,
     TokenShift,
     Wavefront,
@@ -116,10 +114,8 @@ class Step(nn.Module):
                                   width // lcr.patch_size)
         weights, decays = lcr._weights(self.layout.num_patches + 1)
         self.layers = Wavefront(weights, decays, Functions())
-        self.shift = TokenShift.of(self.layout, lcr.num_heads,
-                                   lcr.embed_dims // lcr.num_heads,
-                                   torch.device('cpu'))
-        self.rotation = lcr._rotation(self.layout, lcr.cls_token)
+        self.shift = lcr._shift(self.layout, torch.device('cpu'))
+        self.around = lcr._around(self.layout, lcr.cls_token)
         tokens = self.layout.num_patches + 1
         self.shapes: Dict[str, List[Any]] = dict.fromkeys(
             ('h', 'c'), [len(lcr.layers), 'batch', tokens, lcr.embed_dims])
@@ -157,19 +153,12 @@ class Step(nn.Module):
         if 'prompt' in told:
             before = torch.where(first[:, None, None], prompt[0],
                                  told['prompt'])
-        around = functools.partial(
-            Surroundings,
-            lcr.cell,
-            rotation=self.rotation,
-            temporal_shift=lcr.temporal_shift,
-            residual=lcr.residual)
         outputs, cells, layers = self.layers(
             Frames(x, e, prompt, before),
             LayerState(told['h'], told['c'], told.get('x')),
-            _PlainShift(self.shift, first), around)  # type: ignore[arg-type]
-        scores = self.head(lcr._read(outputs[-1], cells[-1]))
-        if self.head.average_clips == 'prob':
-            scores = scores.softmax(-1)
+            _PlainShift(self.shift, first),  # type: ignore[arg-type]
+            self.around)
+        scores = view_scores(self.head, lcr._read(outputs[-1], cells[-1]))
         after = LCRState(layers, None if before is None else prompt[0],
                          None if previous is None else clip[:, :, 0])
         return (scores, *flatten_state(after))
@@ -197,6 +186,12 @@ class _PlainShift:
         first = self.first[:, None, None]
         difference = torch.where(first, torch.zeros_like(x), x - before)
         return torch.cat([self.mix(x, mu), difference], -1)
+
+
+def view_scores(head: nn.Module, feature: Tensor) -> Tensor:
+    """What of each view is averaged for the scores of the model in testing."""
+    scores = head(feature)
+    return scores.softmax(-1) if head.average_clips == 'prob' else scores
 
 
 def flatten_state(state: LCRState) -> List[Tensor]:
@@ -228,7 +223,7 @@ def export_step(model: BaseModel, path: str, height: int, width: int,
     if height % size or width % size:
         raise ValueError(f'the patch size {size} does not divide frames of '
                          f'{height}x{width}')
-    step = Step(model.eval(), height, width).eval()
+    step = Step(model, height, width).eval()
     B = 3  # not one, which would be taken for a constant
     inputs = (torch.randint(256, (B, 4, height, width), dtype=torch.uint8),
               torch.zeros(B, dtype=torch.bool),

@@ -279,7 +279,6 @@ class Latest:
                     break
                 yield frame
         finally:
-            self._ended = True
             self._closed.set()
             self._source.close()
         if self._error is not None:
@@ -292,7 +291,7 @@ class Latest:
                 if not self._source.is_live and frame.seconds is not None:
                     ahead = start + frame.seconds - time.monotonic()
                     self._closed.wait(max(0., ahead))
-                if self._ended:
+                if self._closed.is_set():
                     return
                 was_first = was_first or frame.is_first
                 if not self._pace.is_due(frame):

@@ -29,7 +29,7 @@ from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
 from .launch import find_config
-from .onnx_step import OnnxStep, fingerprint, is_onnx
+from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
 from .sources import Address, Frame, Latest, Pace, open_source
 
 STATE_FORMAT = 1  # of state_dict
@@ -75,10 +75,7 @@ class TorchStep:
                 dict(inputs=list(frames[:, None]), data_samples=None),
                 training=False)['inputs'].flatten(0, 1)
         feature, state = self.model.backbone.forward_frames(clip, state)
-        scores = self.model.cls_head(feature)
-        if self.model.cls_head.average_clips == 'prob':
-            scores = scores.softmax(-1)
-        return scores.cpu(), state
+        return view_scores(self.model.cls_head, feature).cpu(), state
 
 
 class StreamRecognizer:
@@ -141,7 +138,7 @@ class StreamRecognizer:
         if steps is None:
             raise ValueError(f'the config has no {pipeline}')
         self.run_step: Callable[[Tensor, Optional[LCRState]],
-                                 Tuple[Tensor, LCRState]]
+                                Tuple[Tensor, LCRState]]
         self.device = torch.device(device)
         if is_onnx(checkpoint):
             step = OnnxStep(checkpoint)

@@ -59,14 +59,14 @@ class FusedLayers:
             after.h.zero_()
             after.c.zero_()
             known = after
-        cells = torch.from_numpy(scratch('cells', *x.shape))
+        cells = scratch('cells', *x.shape)
         pass_layers(
             Work(
                 blas=BLAS,
                 residual=here.residual,
                 bound=float(getattr(here.cell, 'bound', 0.)),
                 x=as_array(x),
-                cells=as_array(cells),
+                cells=cells,
                 e=as_array(e),
                 prompt=as_array(prompt),
                 prompt_before=as_array(
@@ -84,7 +84,7 @@ class FusedLayers:
                 **self.weights,
                 **self.decays,
                 **self._room(T, B, L, D)))
-        return list(x.unbind()), list(cells.unbind()), after
+        return list(x.unbind()), list(torch.from_numpy(cells)), after
 
     def _room(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
         """Memory for as many layers as keep the threads at work."""

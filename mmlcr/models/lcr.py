@@ -315,17 +315,9 @@ class LCR(BaseModule):
         before = None
         if self.temporal_shift:
             before = state.prompt if state else prompt[0]
-        head_width = self.embed_dims // self.num_heads
-        around = functools.partial(
-            Surroundings,
-            self.cell,
-            rotation=self._rotation(layout, x),
-            temporal_shift=self.temporal_shift,
-            residual=self.residual)
         outputs, cells, layers = passage.layers(
             Frames(x, e, prompt, before), state.layers if state else None,
-            TokenShift.of(layout, self.num_heads, head_width, x.device),
-            around, place)
+            self._shift(layout, x.device), self._around(layout, x), place)
         return outputs, cells, LCRState(
             layers,
             prompt[-1].clone() if self.temporal_shift else None,
@@ -377,6 +369,19 @@ class LCR(BaseModule):
         cls = self.cls_token.to(patches.dtype).expand(*patches.shape[:2], 1,
                                                       -1)
         return torch.cat([patches, cls], dim=2)
+
+    def _shift(self, layout: TokenLayout, device: torch.device) -> TokenShift:
+        return TokenShift.of(layout, self.num_heads,
+                             self.embed_dims // self.num_heads, device)
+
+    def _around(self, layout: TokenLayout, x: Tensor) -> Callable:
+        """What the layers have in common, but the neighbours."""
+        return functools.partial(
+            Surroundings,
+            self.cell,
+            rotation=self._rotation(layout, x),
+            temporal_shift=self.temporal_shift,
+            residual=self.residual)
 
     def _rotation(self, layout: TokenLayout, x: Tensor) -> Optional[Tensor]:
         if not self.rotary:

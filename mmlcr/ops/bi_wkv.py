@@ -231,7 +231,8 @@ class _Read(torch.autograd.Function):
         score += torch.bmm(after, keys_after.mT).triu_(1)
         own = (before * own_keys).sum(-1)
         if torch.compiler.is_compiling():  # it writes into no diagonal
-            score = score + own[..., None] * torch.eye(C, dtype=own.dtype)
+            eye = torch.eye(C, dtype=own.dtype, device=own.device)
+            score = score + own[..., None] * eye
         else:
             score.diagonal(dim1=-2, dim2=-1).copy_(own)
         y = torch.bmm(score, values.flatten(0, -3))
