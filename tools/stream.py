@@ -95,6 +95,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show', action='store_true', help='a window; q closes it')
     parser.add_argument(
+        '--maps',
+        action='store_true',
+        help='edge map and forget gate beside the frames of video and window')
+    parser.add_argument(
         '--context',
         choices=StreamRecognizer.CONTEXTS,
         default=StreamRecognizer.CONTEXTS[0],
@@ -152,7 +156,8 @@ def run(args: argparse.Namespace) -> None:
             context=args.context,
             fps=args.fps,
             topk=args.topk,
-            pipeline=args.pipeline)
+            pipeline=args.pipeline,
+            maps=args.maps)
     if args.load_state:
         load_state(recognizer, args.load_state)
     source = open_source(args.source, args.source_fps)

@@ -14,6 +14,7 @@ from .launch import (
     load_config,
     set_work_dir,
 )
+from .maps import KeptRange, Maps, draw_kept, draw_maps
 from .measure import (
     Case,
     can_measure_memory,
@@ -36,12 +37,14 @@ from .sources import Camera, Frame, Pace, SourceError, open_source
 from .stream import StreamRecognizer, StreamResult, class_names
 
 __all__ = [
-    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'OnnxStep',
-    'Pace', 'ScorePlot', 'SourceError', 'StreamRecognizer', 'StreamResult',
-    'Window', 'WindowClosed', 'add_common_arguments', 'add_config_arguments',
-    'add_model_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
-    'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',
-    'export_step', 'load_config', 'markdown', 'measure', 'multiply_adds',
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'KeptRange',
+    'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError',
+    'StreamRecognizer', 'StreamResult', 'Window', 'WindowClosed',
+    'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
+    'annotate', 'build_model_and_clip', 'build_runner',
+    'can_measure_memory', 'class_names', 'closing_all',
+    'count_multiply_adds', 'draw_kept', 'draw_maps', 'export_step',
+    'load_config', 'markdown', 'measure', 'multiply_adds',
     'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
     'set_work_dir'
 ]

@@ -87,6 +87,9 @@ class OnnxStep:
         scores, *after = self.session.run(None, inputs)
         return torch.from_numpy(scores), self._state(after)
 
+    def kept_memory(self, frames: Tensor, state: Optional[LCRState]) -> None:
+        """The graph does not tell."""
+
     def _state(self, tensors: Sequence[np.ndarray]) -> LCRState:
         named = dict(
             zip((of_state.name for of_state in self.states),

@@ -15,6 +15,7 @@ from typing import Any, Iterator, List, Optional, Sequence, TextIO, Tuple
 import cv2
 import numpy as np
 
+from .maps import KeptRange, beside
 from .stream import StreamResult
 
 # Bytes that are left free on a disk: the end of a video is written last, and
@@ -71,6 +72,8 @@ class JSONLines:
 class AnnotatedVideo:
     """The frames that were taken, and the scores on them.
 
+    The edge map and the forget gate are beside them if results have maps.
+
     Args:
         path (str): ``.mp4`` or ``.avi``.
         fps (float): Frames a second.
@@ -87,6 +90,7 @@ class AnnotatedVideo:
             raise ValueError(f'a video is {" or ".join(CODECS)}, got {path}')
         _make_folder(path)
         self.path, self.fps, self.lines = path, fps, lines
+        self.seen = KeptRange()
         self.writer: Optional[cv2.VideoWriter] = None
 
     def write(self, result: StreamResult) -> None:
@@ -95,15 +99,15 @@ class AnnotatedVideo:
         folder = osp.dirname(osp.abspath(self.path))
         if shutil.disk_usage(folder).free < RESERVE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
-        height, width = result.image.shape[:2]
+        image = beside(
+            annotate(result.image, result, self.lines), result.maps, self.seen)
         if self.writer is None:
             codec = CODECS[osp.splitext(self.path)[1]]
             self.writer = cv2.VideoWriter(
                 self.path, cv2.VideoWriter_fourcc(*codec),  # type: ignore
-                self.fps, (width, height))
+                self.fps, image.shape[1::-1])
             if not self.writer.isOpened():
                 raise OSError(errno.EIO, 'OpenCV can not write', self.path)
-        image = annotate(result.image, result, self.lines)
         self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
@@ -183,7 +187,7 @@ class Window:
         if sys.platform == 'linux' and not (os.environ.get('DISPLAY') or
                                             os.environ.get('WAYLAND_DISPLAY')):
             raise OSError('there is no screen to show anything on')
-        self.title = title
+        self.title, self.seen = title, KeptRange()
 
     def write(self, result: StreamResult) -> None:
         """Show one frame.
@@ -192,7 +196,8 @@ class Window:
             WindowClosed: If q or Esc was pressed.
         """
         assert result.image is not None
-        image = annotate(result.image, result)
+        image = beside(
+            annotate(result.image, result), result.maps, self.seen)
         cv2.imshow(self.title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if cv2.waitKey(1) & 0xff in (ord('q'), 27):
             raise WindowClosed

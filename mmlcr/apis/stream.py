@@ -1,10 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A trained LCR on a stream: a step a frame, a memory that does not grow."""
+import copy
 import os.path as osp
 import time
 from typing import (
     Any,
-    Callable,
     Dict,
     Iterable,
     Iterator,
@@ -29,6 +29,7 @@ from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
 from .launch import find_config
+from .maps import Maps
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
 from .sources import Address, Frame, Latest, Pace, open_source
 
@@ -46,6 +47,7 @@ class StreamResult(NamedTuple):
     dropped: int = 0  # frames of a live source that were due and not taken
     delay: Optional[float] = None  # seconds since a live frame came
     image: Optional[np.ndarray] = None  # the frame, RGB
+    maps: Optional[Maps] = None  # if the recognizer was asked for them
 
 
 class _Memory(NamedTuple):
@@ -67,15 +69,24 @@ class TorchStep:
     def __call__(self, frames: Tensor, state: Optional[LCRState]
                  ) -> Tuple[Tensor, LCRState]:
         """Scores and state after frames ``(B, 4, 1, height, width)``."""
+        feature, state = self.model.backbone.forward_frames(
+            self._clip(frames), state)
+        return view_scores(self.model.cls_head, feature).cpu(), state
+
+    def kept_memory(self, frames: Tensor,
+                    state: Optional[LCRState]) -> np.ndarray:
+        """What each patch keeps, ``(num_layers, B, rows, cols)``."""
+        clip = self._clip(frames)
+        return self.model.backbone.kept_memory(clip[:, :, 0],
+                                               state).cpu().numpy()
+
+    def _clip(self, frames: Tensor) -> Tensor:
         preprocessor = self.model.data_preprocessor
         if isinstance(preprocessor, LCRDataPreprocessor):  # bytes stay so
-            clip = frames.to(preprocessor.device)
-        else:
-            clip = preprocessor(
-                dict(inputs=list(frames[:, None]), data_samples=None),
-                training=False)['inputs'].flatten(0, 1)
-        feature, state = self.model.backbone.forward_frames(clip, state)
-        return view_scores(self.model.cls_head, feature).cpu(), state
+            return frames.to(preprocessor.device)
+        return preprocessor(
+            dict(inputs=list(frames[:, None]), data_samples=None),
+            training=False)['inputs'].flatten(0, 1)
 
 
 class StreamRecognizer:
@@ -106,6 +117,8 @@ class StreamRecognizer:
         pipeline (str): The pipeline of the config. Defaults to
             ``'test_pipeline'``; where that takes several crops,
             ``'val_pipeline'`` takes one, at a fraction of the cost.
+        maps (bool): Whether results have the picture that the model reads,
+            its edge map and what the forget gate keeps. Defaults to False.
 
     Raises:
         ValueError: If the model is no LCR, an argument does not fit, or the
@@ -123,7 +136,8 @@ class StreamRecognizer:
                  fps: Optional[float] = None,
                  topk: int = 5,
                  num_streams: int = 1,
-                 pipeline: str = 'test_pipeline') -> None:
+                 pipeline: str = 'test_pipeline',
+                 maps: bool = False) -> None:
         if context not in self.CONTEXTS:
             raise ValueError(f'context must be one of {self.CONTEXTS}, got '
                              f'{context!r}')
@@ -137,8 +151,7 @@ class StreamRecognizer:
         steps = config.get(pipeline)
         if steps is None:
             raise ValueError(f'the config has no {pipeline}')
-        self.run_step: Callable[[Tensor, Optional[LCRState]],
-                                Tuple[Tensor, LCRState]]
+        self.run_step: Union[TorchStep, OnnxStep]
         self.device = torch.device(device)
         if is_onnx(checkpoint):
             step = OnnxStep(checkpoint)
@@ -161,8 +174,15 @@ class StreamRecognizer:
         self.classes = class_names(config)
         self.context, self.num_streams = context, num_streams
         self.topk = min(topk, len(self.classes))
+        self.maps = maps
         self._transforms = Compose(spatial)
         self.reset()
+
+    def twin(self) -> 'StreamRecognizer':
+        """Another stream through the same model, its memory empty."""
+        twin = copy.copy(self)
+        twin.reset()
+        return twin
 
     def reset(self) -> None:
         """Forget all frames."""
@@ -194,6 +214,7 @@ class StreamRecognizer:
         if seconds is None and self.fps is not None:
             seconds = self._frames / self.fps
         views = torch.cat([self.views(image) for image in frames])
+        maps = self._maps(views) if self.maps else [None] * len(frames)
         scores, age = self.take_views(views)
         enough = self.clip_len
         if self.context == 'windowed':
@@ -201,8 +222,9 @@ class StreamRecognizer:
         number = self._frames
         self._frames += 1
         return [
-            self._result(image, of_one, number, seconds, age >= enough)
-            for image, of_one in zip(frames, scores)
+            self._result(image, of_one, number, seconds,
+                         age >= enough)._replace(maps=of_image)
+            for image, of_one, of_image in zip(frames, scores, maps)
         ]
 
     def stream(self,
@@ -386,6 +408,20 @@ class StreamRecognizer:
                 clip_len=1,
                 label=-1))
         return results['inputs']
+
+    def _maps(self, views: Tensor) -> List[Maps]:
+        """Of each stream, before its next frame is taken."""
+        before = self._memories[-1].state if self._memories else None
+        kept = self.run_step.kept_memory(views, before)
+        each = len(views) // self.num_streams
+        clips = views[:, :, 0].permute(0, 2, 3, 1).numpy()
+        return [
+            Maps(
+                np.ascontiguousarray(clips[last, ..., :3]),
+                np.ascontiguousarray(clips[last, ..., 3]),
+                None if kept is None else kept[:, last])
+            for last in range(each - 1, len(views), each)
+        ]
 
     def _result(self, image: np.ndarray, scores: np.ndarray, frame: int,
                 seconds: Optional[float], is_full: bool) -> StreamResult:

@@ -33,6 +33,10 @@ class PaperCell:
         """The forget gate of the edge prompt ``e``: itself."""
         return e
 
+    def kept(self, forget_gate: Tensor) -> Tensor:
+        """The factor of ``c_{t-1}`` in ``c_t``."""
+        return 1 + forget_gate
+
     def __call__(self, candidate: Tensor, forget_gate: Tensor,
                  c: Tensor) -> Tensor:
         """The next cell ``c_t``.
@@ -70,6 +74,10 @@ class CoupledCell:
         logit = add_linear(bias[:, None], e, weight)
         return torch.sigmoid(
             logit.to(torch.promote_types(logit.dtype, torch.float32)))
+
+    def kept(self, forget_gate: Tensor) -> Tensor:
+        """The factor of ``c_{t-1}`` in ``c_t``: the gate itself."""
+        return forget_gate
 
     def __call__(self, candidate: Tensor, forget_gate: Tensor,
                  c: Tensor) -> Tensor:

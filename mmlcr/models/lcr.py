@@ -299,6 +299,37 @@ class LCR(BaseModule):
         outputs, cells, state = self._run(last, state, layout, passage, own)
         return self._read(outputs[-1], cells[-1]), state
 
+    @torch.no_grad()
+    def kept_memory(self,
+                    frame: Tensor,
+                    state: Optional[LCRState] = None) -> Tensor:
+        """What share of its memory each patch keeps at a frame.
+
+        The factor of ``c_{t-1}`` in eq. (9), mean over the channels: the
+        forget gate, which the frame's edge prompt alone decides on.
+
+        Args:
+            frame (Tensor): As of :meth:`forward_step`.
+            state (LCRState, optional): Before that frame. Defaults to None:
+                it is the first.
+
+        Returns:
+            Tensor: Of each layer, shape ``(num_layers, B, rows, cols)``; one
+            keeps all, zero forgets all. The paper's cell may exceed one.
+        """
+        clip = frame[:, :, None]
+        self._check_clip(clip)
+        layout = self._layout(clip, None)
+        if clip.dtype == torch.uint8:
+            clip = self._converted(clip)
+        e = self._embed(clip, layout, state.frame if state else None)[1]
+        weights = LayerWeights.of(self.layers).answer
+        gate = self.cell.gate(
+            e.expand(len(self.layers), -1, -1, -1), weights.forget,
+            weights.forget_bias)
+        patches = self.cell.kept(gate)[..., :-1, :].mean(-1)
+        return patches.unflatten(-1, (layout.rows, layout.cols))
+
     def _run(
         self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,
         passage: _Passage, place: Optional[LayerState] = None

@@ -14,10 +14,14 @@ import pytest
 from mmlcr.apis import (
     AnnotatedVideo,
     JSONLines,
+    KeptRange,
+    Maps,
     ScorePlot,
     StreamResult,
     annotate,
     closing_all,
+    draw_kept,
+    draw_maps,
     outputs,
 )
 
@@ -121,3 +125,48 @@ def test_annotations_do_not_touch_the_frame(size: tuple) -> None:
     assert (drawn[:height // 3, :width // 2] != before[:height // 3,
                                                        :width // 2]).any()
     assert (drawn[height // 2:] == before[height // 2:]).all() or height < 30
+
+
+# ---- maps
+
+
+def test_colours_are_where_memory_is_forgotten() -> None:
+    """What is kept stays grey; the less, the brighter."""
+    picture = np.full((40, 60, 3), (90, 100, 110), np.uint8)
+    kept = np.full((4, 6), 0.9, np.float32)
+    kept[1, 2], kept[3, 5] = 0.5, 0.7
+    drawn = draw_kept(picture, kept, 0.5, 0.9).astype(int)
+    patches = drawn.reshape(4, 10, 6, 10, 3)
+    assert (patches == patches[:, :1, :, :1]).all()  # one colour a patch
+    red = patches[:, 0, :, 0, 0]
+    assert red[1, 2] > red[3, 5] > red[0, 0]
+    grey = patches[:, 0, :, 0][kept == np.float32(0.9)]
+    assert (np.ptp(grey, axis=-1) == 0).all()
+
+
+def test_colours_stay_the_same_over_a_stream() -> None:
+    """By the range so far, which one even frame does not make narrow."""
+    seen = KeptRange()
+    low, high = seen.see(np.full((2, 2), 0.88))
+    assert (low, high) == pytest.approx((0.83, 0.88))
+    assert seen.see(np.array([[0.5, 0.7]])) == pytest.approx((0.5, 0.88))
+    assert seen.see(np.array([[0.6, 0.7]])) == pytest.approx((0.5, 0.88))
+
+
+@pytest.mark.parametrize('kept', [None, np.full((2, 4, 6), 0.9)],
+                         ids=['unknown', 'known'])
+def test_a_video_has_maps_beside_its_frames(kept: Any,
+                                            tmp_path: Path) -> None:
+    image = np.full((48, 64, 3), 100, np.uint8)
+    maps = Maps(np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8),
+                kept)
+    assert len(draw_maps(maps, KeptRange())) == (2 if kept is None else 3)
+    path = str(tmp_path / 'video.avi')
+    video = AnnotatedVideo(path, 10)
+    for number in range(3):
+        video.write(draw_result(number, image)._replace(maps=maps))
+    video.close()
+    capture = cv2.VideoCapture(path)
+    assert capture.get(cv2.CAP_PROP_FRAME_HEIGHT) == 48
+    beside = 1 if kept is None else 2
+    assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 64 + beside * 72

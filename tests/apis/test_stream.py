@@ -158,6 +158,44 @@ def test_free_context_remembers_all(recognizer: Callable,
     assert (stream.step(frames[0]).all_scores == results[0].all_scores).all()
 
 
+def test_twins_share_the_model_alone(recognizer: Callable,
+                                     make_frames: Callable) -> None:
+    stream, frames = recognizer(), make_frames(4)
+    expected = [stream.step(frame).all_scores for frame in frames]
+    stream.reset()
+    twin = stream.twin()
+    assert twin.run_step is stream.run_step
+    small = frames[:, ::2, ::2]
+    for frame, other, scores in zip(frames, small, expected):
+        assert (stream.step(frame).all_scores == scores).all()
+        twin.step(other)
+    assert twin.state_dict()['sizes'] != stream.state_dict()['sizes']
+
+
+@pytest.mark.parametrize('context', StreamRecognizer.CONTEXTS)
+def test_maps_are_of_the_frame(context: str, recognizer: Callable,
+                               make_frames: Callable) -> None:
+    """Of each stream: its crop, edges as by the pipeline, its own gate."""
+    frames, others = make_frames(12, 96, 72), make_frames(12, 96, 72, step=3)
+    plain, stream = (
+        recognizer('lcr_weizmann', context=context, num_streams=2, maps=maps)
+        for maps in (False, True))
+    single = recognizer('lcr_weizmann', context='free', maps=True)
+    for pair in zip(frames, others):
+        results = stream.step_all(pair)
+        for result, expected, image in zip(results, plain.step_all(pair),
+                                           pair):
+            assert (result.all_scores == expected.all_scores).all()
+            assert expected.maps is None
+            view = stream.views(image)[-1, :, 0].numpy()
+            assert (result.maps.picture == view[:3].transpose(1, 2, 0)).all()
+            assert (result.maps.edges == view[3]).all()
+        alone = single.step(pair[1]).maps.kept
+        np.testing.assert_allclose(results[1].maps.kept, alone, rtol=1e-5)
+        rows, cols = (side // 8 for side in result.maps.edges.shape)
+        assert alone.shape == (2, rows, cols)
+
+
 # ---- sources
 
 

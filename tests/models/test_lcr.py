@@ -763,6 +763,31 @@ def test_step_leaves_its_state_as_it_was(name: str,
     assert all(torch.equal(a, b) for a, b in zip(after, kept))
 
 
+@pytest.mark.parametrize('name', [
+    'default', 'coupled', 'coupled-residual', 'position', 'difference',
+    'no-edges'
+])
+def test_kept_memory_is_what_the_next_cell_has_of_the_last(
+        name: str, redraw: Callable) -> None:
+    """The derivative of each cell by the one of the frame before."""
+    model = build(redraw, torch.float64, **OPTIONS[name])
+    clip = draw_clip(2, 3, dtype=torch.float64)
+    state = model.forward_frames(clip[:, :, :2])[1]
+    kept = model.kept_memory(clip[:, :, 2], state)
+    assert kept.shape == (2, 2, 5, 4)
+    for layer, of_layer in enumerate(kept):
+        c = state.layers.c.detach().requires_grad_()
+        before = state._replace(layers=state.layers._replace(c=c))
+        after = model.forward_step(clip[:, :, 2], before)[1]
+        factor, = torch.autograd.grad(after.layers.c[layer].sum(), c)
+        expected = factor[layer, :, :-1].mean(-1).unflatten(-1, (5, 4))
+        torch.testing.assert_close(
+            of_layer, expected, rtol=0, atol=FLOAT64_TOLERANCE)
+    assert not kept.requires_grad
+    first = model.kept_memory(clip[:, :, 2])
+    assert torch.equal(first, kept) == (name != 'difference')
+
+
 @pytest.mark.parametrize('name', ['default', 'difference'])
 def test_buffer_of_a_frame_may_be_reused(name: str,
                                          redraw: Callable) -> None:
