@@ -12,7 +12,7 @@ BEST = $$(ls -t $(WORK_DIR)/best_acc_top1_epoch_*.pth | head -n 1)
 HELD_OUT := data/motion/videos/test/clockwise_0000.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup motion demo test lint clean
+.PHONY: help setup motion demo page test lint clean
 # settings of other runs must not turn the demo to other data
 unexport LCR_DATA_ROOT LCR_FOLD
 
@@ -39,6 +39,9 @@ demo: $(TRAINED) ## train on the motion set, once; test; draw and stream a clip
 	$(BIN)/python tools/demo.py $(CONFIG) $(BEST) $(HELD_OUT) \
 		--out $(WORK_DIR)/demo.png
 	$(BIN)/python tools/stream.py $(CONFIG) $(BEST) $(HELD_OUT) --topk 1
+
+page: $(TRAINED) ## serve the page, with the model of the demo
+	$(BIN)/python tools/webapp.py $(CONFIG) $(BEST)
 
 test: | setup ## run the tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup

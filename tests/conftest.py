@@ -23,6 +23,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / 'shared' / 'data'
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of these tests."""
+    parser.addoption(
+        '--picture', help='where the picture of the page with the demo goes')
+
+
 @pytest.fixture(autouse=True, scope='session')
 def default_scope() -> None:
     """MMEngine builds MMAction2's parts, as in every config."""

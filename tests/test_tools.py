@@ -247,6 +247,10 @@ def test_stream_writes_lines_video_plot_and_state(place: Path,
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 8
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
     assert cv2.imread(str(place / 's/a.png')).std() > 10
+    run(*start, video, '--video', 's/maps.mp4', '--maps', cwd=place)
+    beside = cv2.VideoCapture(str(place / 's/maps.mp4'))
+    width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    assert beside.get(cv2.CAP_PROP_FRAME_WIDTH) == 3 * width
     # on standard output nothing but lines; the state of that stream goes on
     result = subprocess.run(
         [sys.executable, ROOT / 'tools/stream.py', *start[1:], video,

@@ -21,6 +21,7 @@ from mmlcr.apis import (
     JSONLines,
     ScorePlot,
     SourceError,
+    StateFile,
     StreamRecognizer,
     StreamResult,
     Window,
@@ -168,6 +169,8 @@ def run(args: argparse.Namespace) -> None:
             AnnotatedVideo(args.video, recognizer.fps or USUAL_FPS))
     if args.plot:
         outputs.append(ScorePlot(args.plot, recognizer.classes))
+    if args.save_state:
+        outputs.append(StateFile(args.save_state, recognizer))
     if args.show:
         outputs.append(Window(osp.basename(source.name)))
     try:
@@ -183,8 +186,6 @@ def run(args: argparse.Namespace) -> None:
     except WindowClosed:
         pass
     finally:
-        if args.save_state:
-            torch.save(recognizer.state_dict(), args.save_state)
         print(*filter(None, (f'{meter.taken} frames taken', meter.said())),
               sep=', ', file=sys.stderr)
 

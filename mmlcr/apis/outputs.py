@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Where a stream's results go: lines of JSON, a video, a plot.
+"""Where a stream's results go: lines of JSON, a video, a plot, its state.
 
 Whatever ends a stream, what was written before stays readable.
 """
@@ -10,13 +10,26 @@ import os
 import os.path as osp
 import shutil
 import sys
-from typing import Any, Iterator, List, Optional, Sequence, TextIO, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    TextIO,
+    Tuple,
+)
 
 import cv2
 import numpy as np
+import torch
 
 from .maps import KeptRange, beside
-from .stream import StreamResult
+from .stream import StreamRecognizer, StreamResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Bytes that are left free on a disk: the end of a video is written last, and
 # without it the video can't be read.
@@ -150,22 +163,45 @@ class ScorePlot:
         """Draw, if there is anything to be drawn."""
         if not self.points:
             return
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
         times, scores = zip(*self.points)
-        curves = np.stack(scores, axis=1)  # (classes, points)
-        figure = Figure(figsize=(9, 3.5), layout='constrained')
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        for index in np.argsort(-curves.max(1))[:self.lines]:
-            axes.plot(times, curves[index], label=self.names[index])
-        axes.set(
-            xlabel='seconds' if self.has_times else 'frame',
-            ylabel='score',
-            ylim=(min(0, curves.min()), max(1, curves.max())))
-        axes.margins(x=0)
-        axes.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
+        figure = plot_scores(times, scores, self.names, self.lines,
+                             'seconds' if self.has_times else 'frame')
         figure.savefig(self.path, dpi=120)
+
+
+def plot_scores(times: Sequence[float],
+                scores: Sequence[np.ndarray],
+                names: Sequence[str],
+                lines: int,
+                unit: str = 'seconds') -> 'Figure':
+    """Class scores over time.
+
+    Args:
+        times (Sequence[float]): Of the frames.
+        scores (Sequence[np.ndarray]): Of each, ``(classes, )``.
+        names (Sequence[str]): Of all classes.
+        lines (int): How many are shown: those with the highest scores at any
+            time.
+        unit (str): Of the times. Defaults to ``'seconds'``.
+
+    Returns:
+        Figure: Of matplotlib.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    curves = np.stack(scores, axis=1)  # (classes, points)
+    figure = Figure(figsize=(9, 3.5), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for index in np.argsort(-curves.max(1), kind='stable')[:lines]:
+        axes.plot(times, curves[index], label=names[index])
+    axes.set(
+        xlabel=unit,
+        ylabel='score',
+        ylim=(min(0, curves.min()), max(1, curves.max())))
+    axes.margins(x=0)
+    axes.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
+    return figure
 
 
 class WindowClosed(Exception):
@@ -206,6 +242,39 @@ class Window:
         """Also if it never was open."""
         with contextlib.suppress(cv2.error):
             cv2.destroyWindow(self.title)
+
+
+class StateFile:
+    """The state of a stream at its end, for another one to go on from.
+
+    Args:
+        path (str): The file; one that is there stays until all is written.
+        recognizer (StreamRecognizer): Of the stream.
+    """
+
+    def __init__(self, path: str, recognizer: StreamRecognizer) -> None:
+        _make_folder(path)
+        self.path, self.recognizer = path, recognizer
+
+    def write(self, result: StreamResult) -> None:
+        """The end alone counts."""
+
+    def close(self) -> None:
+        """Write it.
+
+        Raises:
+            OSError: If that can't be done.
+        """
+        part = f'{self.path}.part'
+        try:
+            torch.save(self.recognizer.state_dict(), part)
+            os.replace(part, self.path)
+        except (OSError, RuntimeError) as error:  # the latter is PyTorch's
+            with contextlib.suppress(OSError):
+                os.remove(part)
+            reason = str(error).splitlines()[0]
+            raise OSError(
+                f'{self.path}: the state is not written: {reason}') from error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any, Callable
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mmlcr.apis import (
     AnnotatedVideo,
@@ -17,6 +18,7 @@ from mmlcr.apis import (
     KeptRange,
     Maps,
     ScorePlot,
+    StateFile,
     StreamResult,
     annotate,
     closing_all,
@@ -108,6 +110,28 @@ def test_a_plot_of_any_length(tmp_path: Path,
     plot.close()
     picture = cv2.imread(str(tmp_path / 'plot.png'))
     assert picture.std() > 10
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch
+                                             ) -> None:
+    """Half a file is neither found nor left."""
+    path = tmp_path / 'state.pth'
+    state = StateFile(str(path), SimpleNamespace(state_dict=lambda: {'a': 1}))
+    state.write(draw_result(0))
+    state.close()
+    assert torch.load(path, weights_only=True) == {'a': 1}
+
+    def full(state: dict, path: str) -> None:
+        Path(path).write_bytes(b'half')
+        raise RuntimeError('PytorchStreamWriter failed\nfrom C++')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(OSError, match='state.pth: the state is not written: '
+                       'PytorchStreamWriter failed$'):
+        state.close()
+    assert [file.name for file in tmp_path.iterdir()] == ['state.pth']
+    assert torch.load(path, weights_only=True) == {'a': 1}
 
 
 def test_nothing_seen_is_no_plot(tmp_path: Path) -> None:
