@@ -80,23 +80,29 @@ class OnnxStep:
                 for of_state in self.states
             ]
         else:
+            frames = torch.cat([frames] * state.memories)
+            if state.frame is not None:
+                state = state._replace(
+                    frame=torch.cat([state.frame] * state.memories))
             known = [t.numpy() for t in flatten_state(state)]
         inputs = dict(zip((of_state.name for of_state in self.states), known))
         inputs['frames'] = frames.numpy()
-        inputs['first'] = np.full(B, state is None)
+        inputs['first'] = np.full(len(frames), state is None)
         scores, *after = self.session.run(None, inputs)
-        return torch.from_numpy(scores), self._state(after)
+        return torch.from_numpy(scores), self._state(after, B)
 
     def kept_memory(self, frames: Tensor, state: Optional[LCRState]) -> None:
         """The graph does not tell."""
 
-    def _state(self, tensors: Sequence[np.ndarray]) -> LCRState:
+    def _state(self, tensors: Sequence[np.ndarray], B: int) -> LCRState:
         named = dict(
             zip((of_state.name for of_state in self.states),
                 map(torch.from_numpy, tensors)))
+        frame = named.get('frame')
         return LCRState(
             LayerState(named['h'], named['c'], named.get('x')),
-            named.get('prompt'), named.get('frame'))
+            named.get('prompt'), None if frame is None else frame[:B],
+            len(named['h'][0]) // B)
 
 
 class Step(nn.Module):

@@ -50,13 +50,8 @@ class StreamResult(NamedTuple):
     maps: Optional[Maps] = None  # if the recognizer was asked for them
 
 
-class _Memory(NamedTuple):
-    state: LCRState
-    age: int  # frames
-
-
 class TorchStep:
-    """Runs a step of a model; all else as :class:`mmlcr.apis.OnnxStep`.
+    """Runs a step of a model, as :class:`mmlcr.apis.OnnxStep`.
 
     Args:
         model (BaseModel): A recognizer with LCR.
@@ -68,7 +63,10 @@ class TorchStep:
     @torch.no_grad()
     def __call__(self, frames: Tensor, state: Optional[LCRState]
                  ) -> Tuple[Tensor, LCRState]:
-        """Scores and state after frames ``(B, 4, 1, height, width)``."""
+        """Scores and state after frames ``(B, 4, 1, height, width)``.
+
+        Of a state of ``m`` memories, scores are ``(m * B, classes)``.
+        """
         feature, state = self.model.backbone.forward_frames(
             self._clip(frames), state)
         return view_scores(self.model.cls_head, feature).cpu(), state
@@ -186,7 +184,8 @@ class StreamRecognizer:
 
     def reset(self) -> None:
         """Forget all frames."""
-        self._memories: List[_Memory] = []
+        self._state: Optional[LCRState] = None  # of all memories
+        self._ages: List[int] = []  # theirs in frames, the oldest first
         self._sizes: List[Tuple[int, ...]] = []
         self._frames = 0
 
@@ -283,13 +282,11 @@ class StreamRecognizer:
             context=self.context,
             frames=self._frames,
             sizes=[list(size) for size in self._sizes],
-            memories=[
-                dict(
-                    age=age,
-                    layers=state.layers._asdict(),
-                    prompt=state.prompt,
-                    frame=state.frame) for state, age in self._memories
-            ])
+            ages=[*self._ages],
+            memories=None if self._state is None else dict(
+                layers=self._state.layers._asdict(),
+                prompt=self._state.prompt,
+                frame=self._state.frame))
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Go on with a stream; what is wrong with it leaves this one as is.
@@ -319,14 +316,14 @@ class StreamRecognizer:
                 return None
             return tensor.to(self.device, copy=True)
 
-        self._memories = [
-            _Memory(
-                LCRState(
-                    LayerState._make(
-                        here(m['layers'][name])
-                        for name in LayerState._fields), here(m['prompt']),
-                    here(m['frame'])), m['age']) for m in state['memories']
-        ]
+        known, found = None, state['memories']
+        if found is not None:
+            known = LCRState(
+                LayerState._make(
+                    here(found['layers'][name])
+                    for name in LayerState._fields), here(found['prompt']),
+                here(found['frame']), len(state['ages']))
+        self._state, self._ages = known, [int(age) for age in state['ages']]
         self._sizes = [tuple(size) for size in state['sizes']]
         self._frames = state['frames']
 
@@ -371,22 +368,27 @@ class StreamRecognizer:
             tuple[np.ndarray, int]: Scores ``(streams, classes)``, and on how
             many frames they rest.
         """
-        memories = self._memories
-        begin = not memories
+        state, ages, rows = self._state, self._ages, len(views)
         if self.context == 'windowed':
-            memories = [m for m in memories if m.age < self.clip_len]
-            begin = not memories or (len(memories) == 1 and memories[0].age
-                                     >= self.clip_len // 2)
-        known: List[Tuple[Optional[LCRState], int]] = [*memories]
-        known += [(None, 0)] * begin
-        after, of_each = [], []
-        for state, age in known:
+            if ages and ages[0] >= self.clip_len:
+                state = state.without_first() if state and ages[1:] else None
+                ages = ages[1:]
+            begins = (not ages
+                      or len(ages) == 1 and ages[0] >= self.clip_len // 2)
+        else:
+            begins = not ages
+        if state is not None:
             scores, state = self.run_step(views, state)
-            after.append(_Memory(state, age + 1))
-            of_each.append(scores)
-        self._memories = after
-        scores = of_each[0].unflatten(0, (self.num_streams, -1)).mean(1)
-        return scores.numpy(), after[0].age
+        if begins:
+            scores_of_first, first = self.run_step(views, None)
+            if state is None:
+                scores, state = scores_of_first, first
+            else:
+                state = state.join(first)
+        ages = [age + 1 for age in [*ages, *[0] * begins]]
+        self._state, self._ages = state, ages
+        scores = scores[:rows].unflatten(0, (self.num_streams, -1)).mean(1)
+        return scores.numpy(), ages[0]
 
     def views(self, image: np.ndarray) -> Tensor:
         """What the model reads of a frame: by the config's transforms.
@@ -411,8 +413,7 @@ class StreamRecognizer:
 
     def _maps(self, views: Tensor) -> List[Maps]:
         """Of each stream, before its next frame is taken."""
-        before = self._memories[-1].state if self._memories else None
-        kept = self.run_step.kept_memory(views, before)
+        kept = self.run_step.kept_memory(views, self._state)
         each = len(views) // self.num_streams
         clips = views[:, :, 0].permute(0, 2, 3, 1).numpy()
         return [

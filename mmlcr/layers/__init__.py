@@ -23,14 +23,20 @@ from .readout import (
     build_readout,
 )
 from .rotary import rotary_table, rotate
-from .stem import ConvStem, PatchStem, build_stem, resize_position
+from .stem import (
+    ConvStem,
+    Normalize,
+    PatchStem,
+    build_stem,
+    resize_position,
+)
 from .token_shift import TokenShift
 from .wavefront import Wavefront
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
     'CoupledCell', 'CrossRWKVLayer', 'Frames', 'Functions', 'LayerState',
-    'LayerWeights', 'MeanReadout', 'PaperCell', 'PatchStem',
+    'LayerWeights', 'MeanReadout', 'Normalize', 'PaperCell', 'PatchStem',
     'Surroundings', 'TokenLayout', 'TokenShift', 'Wavefront', 'build_cell',
     'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
     'find_fused', 'is_traced', 'layout_from_mask', 'resize_position',

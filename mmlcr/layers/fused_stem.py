@@ -17,7 +17,7 @@ from mmlcr.ops.jit import BLAS, compiled, kernel, product
 from .layout import TokenLayout
 from .rows import add, copy, norm
 from .scratch import as_array, scratch, share_threads
-from .stem import PatchStem, resize_position
+from .stem import Normalize, PatchStem, resize_position
 
 MAX_PATCHES = 56  # that are taken together
 
@@ -26,7 +26,9 @@ class Work(NamedTuple):
     """All that there is to do, and to do it with."""
     blas: int  # for products
     size: int  # of a patch
-    clip: np.ndarray  # (B, channels, T, height, width)
+    clip: np.ndarray  # (B, channels, T, height, width), floats or bytes
+    mean: np.ndarray  # (channels, ), that is subtracted from it
+    std: np.ndarray  # (channels, ), that it is divided by then
     places: np.ndarray  # (B or 1, L - 1), of patches in a frame's grid
     # results
     x: np.ndarray  # (T, B, L, D), tokens, CLS last
@@ -53,13 +55,16 @@ class FusedStem:
         position (Tensor, optional): Embedding, ``(1, D, rows, cols)``.
         cls_token (Tensor): Shape ``(D, )``.
         norm_e (nn.LayerNorm): Of the edge prompt.
+        normalize (Normalize, optional): Of clips of bytes.
     """
 
     def __init__(self, stem: PatchStem, edge_stem: Optional[PatchStem],
                  zero_conv: Optional[nn.Conv2d], position: Optional[Tensor],
-                 cls_token: Tensor, norm_e: nn.LayerNorm) -> None:
+                 cls_token: Tensor, norm_e: nn.LayerNorm,
+                 normalize: Optional[Normalize]) -> None:
         self.size = stem.projection.stride[0]
         self.position = position
+        self.normalize = normalize
         weight, bias = _matrix_and_bias(stem.projection)
         self.bias = bias.detach()[None]
         edge_weight, edge_bias = weight[:, :0], torch.zeros_like(bias)
@@ -83,7 +88,8 @@ class FusedStem:
         """Frame tokens, edge prompt and the norm of that.
 
         Args:
-            clip (Tensor): Shape ``(B, 4, T, height, width)``.
+            clip (Tensor): Shape ``(B, 4, T, height, width)``, normalized or
+                bytes.
             layout (TokenLayout): Patches that are left.
             previous (Tensor, optional): Is not needed.
 
@@ -100,12 +106,20 @@ class FusedStem:
             position = resize_position(self.position,
                                        (layout.rows, layout.cols))
             bias = bias + position[0].flatten(1).mT
+        normalize = Normalize.nothing(clip.shape[1])
+        if clip.dtype == torch.uint8:
+            assert self.normalize is not None
+            normalize = self.normalize
+        else:
+            clip = clip.to(torch.float32)
         together = math.ceil(P / math.ceil(P / MAX_PATCHES))
         pass_stem(
             Work(
                 blas=BLAS,
                 size=self.size,
-                clip=clip.detach().to(torch.float32).numpy(),
+                clip=clip.detach().numpy(),
+                mean=as_array(normalize.mean),
+                std=as_array(normalize.std),
                 places=layout.places(clip.device).numpy(),
                 x=results[0],
                 e=results[1],
@@ -168,8 +182,9 @@ def _take_pixels(work: Work, frame: int, b: int, place: int, first: int,
     cols = work.clip.shape[4] // size
     row, col = place // cols * size, place % cols * size
     for channel in range(first, last):
+        mean, std = work.mean[channel], work.std[channel]
         for i in range(size):
             line = work.clip[b, channel, frame, row + i]
             at = ((channel - first) * size + i) * size
             for j in range(size):
-                out[at + j] = line[col + j]
+                out[at + j] = (f32(line[col + j]) - mean) / std

@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """From the tokens of a frame to its feature, equation (11)."""
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -7,30 +8,31 @@ from torch import Tensor, nn
 class CLSReadout(BaseModule):
     """The paper's: the CLS token, the last one."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """``(..., L, C)`` to ``(..., C)``."""
-        return tokens[..., -1, :]
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Both ``(..., L, D)`` to ``(..., 2D)``."""
+        return torch.cat([x[..., -1, :], c[..., -1, :]], dim=-1)
 
 
 class MeanReadout(BaseModule):
     """The mean of the patch tokens."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """``(..., L, C)`` to ``(..., C)``."""
-        return tokens[..., :-1, :].mean(-2)
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Both ``(..., L, D)`` to ``(..., 2D)``."""
+        return torch.cat(
+            [x[..., :-1, :].mean(-2), c[..., :-1, :].mean(-2)], dim=-1)
 
 
 class AttentionReadout(BaseModule):
     """The CLS token, and a weighted mean of the patch tokens beside it.
 
     ``feature_n = z_cls,n + sum over l of softmax_l(S_n LN(z_l)) z_ln`` for
-    each head ``n`` of the tokens ``z``. The weights are learned; the scores
-    start at zero, so that training starts from the plain mean. CLS carries a
-    memory that does not depend on where in the frame something happened, the
-    patches one that does.
+    each head ``n`` of the tokens ``z = [x; c]``. The weights are learned; the
+    scores start at zero, so that training starts from the plain mean. CLS
+    carries a memory that does not depend on where in the frame something
+    happened, the patches one that does.
 
     Args:
-        channels (int): Width ``C`` of a token.
+        channels (int): Width ``2D`` of ``z``.
         num_heads (int): Heads, each with weights of its own.
     """
 
@@ -41,8 +43,9 @@ class AttentionReadout(BaseModule):
         self.score = nn.Linear(channels, num_heads, bias=False)
         nn.init.zeros_(self.score.weight)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """``(..., L, C)`` to ``(..., C)``."""
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Both ``(..., L, D)`` to ``(..., 2D)``."""
+        tokens = torch.cat([x, c], dim=-1)
         patches, cls = tokens[..., :-1, :], tokens[..., -1, :]
         weights = self.score(self.norm(patches)).softmax(-2)  # (..., L-1, n)
         heads = patches.unflatten(-1, (self.num_heads, -1))
@@ -54,7 +57,7 @@ def build_readout(kind: str, channels: int, num_heads: int) -> BaseModule:
 
     Args:
         kind (str): ``'cls'``, ``'mean'`` or ``'attention'``.
-        channels (int): Width ``C`` of a token.
+        channels (int): Width ``2D`` of the feature.
         num_heads (int): Heads of the attention.
 
     Raises:

@@ -1,13 +1,30 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """From pixels to tokens and edge prompt, equations (1) and (2)."""
 import math
-from typing import Tuple
+from typing import NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+
+class Normalize(NamedTuple):
+    """From bytes to what the stems read."""
+    mean: Tensor  # (channels, )
+    std: Tensor  # (channels, )
+
+    @classmethod
+    def nothing(cls, channels: int) -> 'Normalize':
+        """For what is normalized already."""
+        return cls(torch.zeros(channels), torch.ones(channels))
+
+    def __call__(self, clip: Tensor, dtype: torch.dtype) -> Tensor:
+        """Normalize ``(B, channels, T, height, width)``."""
+        wide = torch.promote_types(dtype, torch.float32)
+        mean, std = (t.to(clip.device, wide).view(-1, 1, 1, 1) for t in self)
+        return (clip - mean).div_(std).to(dtype)
 
 
 class PatchStem(BaseModule):

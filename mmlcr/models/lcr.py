@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
 import functools
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 from einops import rearrange
@@ -15,6 +15,7 @@ from mmlcr.layers import (
     Functions,
     LayerState,
     LayerWeights,
+    Normalize,
     PatchStem,
     Surroundings,
     TokenLayout,
@@ -37,16 +38,49 @@ SLICE_FRAMES = 8
 
 
 class LCRState(NamedTuple):
-    """What LCR carries from a frame to the next."""
-    layers: LayerState  # of all, stacked: (num_layers, B, L, D)
-    prompt: Optional[Tensor]  # (B, L, D), normed, for its difference
+    """What LCR carries from a frame to the next.
+
+    There may be several memories of the same streams, that began at different
+    frames: ``m`` of each, the streams of one memory together.
+    """
+    layers: LayerState  # of all, stacked: (num_layers, m * B, L, D)
+    prompt: Optional[Tensor]  # (m * B, L, D), normed, for its difference
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
+    memories: int = 1  # m
+
+    def join(self, other: 'LCRState') -> 'LCRState':
+        """With the memories of another state after the same frame."""
+
+        def joined(mine: Any, its: Any, dim: int) -> Any:
+            return None if mine is None else torch.cat([mine, its], dim)
+
+        layers = [joined(*each, 1) for each in zip(self.layers, other.layers)]
+        return self._replace(
+            layers=LayerState(*layers),
+            prompt=joined(self.prompt, other.prompt, 0),
+            memories=self.memories + other.memories)
+
+    def without_first(self) -> 'LCRState':
+        """All memories but the first."""
+
+        def left(mine: Any, dim: int) -> Any:
+            if mine is None:
+                return None
+            rows = mine.shape[dim] // self.memories
+            return mine.narrow(dim, rows, mine.shape[dim] - rows).clone()
+
+        layers = [left(each, 1) for each in self.layers]
+        return self._replace(
+            layers=LayerState(*layers),
+            prompt=left(self.prompt, 0),
+            memories=self.memories - 1)
 
 
 class _Passage(NamedTuple):
     """What takes frames from pixels to tokens, and through all layers."""
     embed: Callable
     layers: Callable
+    takes_bytes: bool = False
 
 
 class _Kept(NamedTuple):
@@ -197,8 +231,7 @@ class LCR(BaseModule):
             CrossRWKVLayer(embed_dims, num_heads, hidden_rate, temporal_shift,
                            self.cell.has_weights) for _ in range(num_layers)
         ])
-        # from bytes to what the stem reads, set by the recognizer
-        self.convert: Optional[Callable[[Tensor], Tensor]] = None
+        self.normalize: Optional[Normalize] = None  # set by the recognizer
         # of h and of c, each with the heads of a layer
         self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
 
@@ -264,11 +297,12 @@ class LCR(BaseModule):
 
         Args:
             frame (Tensor): RGB and edge map, shape ``(B, 4, height, width)``.
-            state (LCRState, optional): What the step before
-                returned. Defaults to None: start afresh.
+            state (LCRState, optional): What the step before returned, or
+                several of these joined: of ``m`` memories. Defaults to None:
+                start afresh.
 
         Returns:
-            tuple[Tensor, LCRState]: Feature, shape ``(B, 2D)``, as
+            tuple[Tensor, LCRState]: Feature, shape ``(m * B, 2D)``, as
             of the clip up to this frame, and the state for the next step.
 
         Raises:
@@ -320,8 +354,7 @@ class LCR(BaseModule):
         clip = frame[:, :, None]
         self._check_clip(clip)
         layout = self._layout(clip, None)
-        if clip.dtype == torch.uint8:
-            clip = self._converted(clip)
+        clip = self._normalized(clip)
         e = self._embed(clip, layout, state.frame if state else None)[1]
         weights = LayerWeights.of(self.layers).answer
         gate = self.cell.gate(
@@ -339,31 +372,36 @@ class LCR(BaseModule):
         That does not hold on to anything else; its layers may be where those
         of another one were.
         """
-        if clip.dtype == torch.uint8:
-            clip = self._converted(clip)
+        if not passage.takes_bytes:
+            clip = self._normalized(clip)
         x, e, prompt = passage.embed(clip, layout,
                                      state.frame if state else None)
+        memories = state.memories if state else 1
+        if memories > 1:
+            x, e, prompt = (
+                torch.cat([t] * memories, dim=1) for t in (x, e, prompt))
         before = None
         if self.temporal_shift:
             before = state.prompt if state else prompt[0]
+        frames = Frames(x, e, prompt, before)
         outputs, cells, layers = passage.layers(
-            Frames(x, e, prompt, before), state.layers if state else None,
+            frames, state.layers if state else None,
             self._shift(layout, x.device), self._around(layout, x), place)
         return outputs, cells, LCRState(
             layers,
             prompt[-1].clone() if self.temporal_shift else None,
-            clip[:, :, -1].clone() if self.stem_input != 'frame' else None)
+            clip[:, :, -1].clone() if self.stem_input != 'frame' else None,
+            memories)
 
-    def _converted(self, clip: Tensor) -> Tensor:
-        if self.convert is None:
-            raise ValueError(
-                'a clip of bytes: only LCRRecognizer with LCRDataPreprocessor '
-                'tells LCR how to normalize them')
-        return self.convert(clip)
+    def _normalized(self, clip: Tensor) -> Tensor:
+        if clip.dtype != torch.uint8:
+            return clip
+        assert self.normalize is not None  # as was checked
+        return self.normalize(clip, self.cls_token.dtype)
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
-        return self.readout(torch.cat([x, c.to(x.dtype)], dim=-1))
+        return self.readout(x, c.to(x.dtype))
 
     def _embed(
             self, clip: Tensor, layout: TokenLayout,
@@ -446,7 +484,8 @@ class LCR(BaseModule):
             return _Passage(self._embed,
                             Wavefront(weights, decays, functions, with_cp))
         fused = None
-        if self.fused_kernels and not self.compile_step:
+        if (self.fused_kernels and not self.compile_step
+                and self.cls_token.dtype == torch.float32):
             fused = find_fused(clip)
         wanted = num_tokens, functions, fused
         kept = self._kept  # another thread may put another one there
@@ -458,20 +497,20 @@ class LCR(BaseModule):
                     passage = _Passage(
                         self._embed,
                         Wavefront(weights.laid_out(), decays, functions))
-                else:
+                elif (isinstance(self.stem, PatchStem)
+                      and self.stem_input == 'frame'):
+                    stem = fused.stem(self.stem, self.edge_stem,
+                                      self.zero_conv, self.position,
+                                      self.cls_token, self.norm_e,
+                                      self.normalize)
                     passage = _Passage(
-                        self._fused_embed(fused.stem),
-                        fused.layers(weights, decays))
+                        stem, fused.layers(weights, decays), takes_bytes=True)
+                else:
+                    passage = _Passage(self._embed,
+                                       fused.layers(weights, decays))
             kept = _Kept(wanted, parameters, _versions(parameters), passage)
             self._kept = kept
         return kept.passage
-
-    def _fused_embed(self, fused_stem: Callable) -> Callable:
-        """For patch stems that read frames alone."""
-        if not isinstance(self.stem, PatchStem) or self.stem_input != 'frame':
-            return self._embed
-        return fused_stem(self.stem, self.edge_stem, self.zero_conv,
-                          self.position, self.cls_token, self.norm_e)
 
     def _weights(self,
                  num_tokens: int) -> Tuple[LayerWeights, BiWKVDecays]:
@@ -488,6 +527,10 @@ class LCR(BaseModule):
                 'LCR reads clips of shape (B, 4, T, height, width), RGB and '
                 f'the edge map that EdgeMap adds, got {tuple(clip.shape)}; '
                 'to_rgb=True of the data preprocessor drops the edge map')
+        if clip.dtype == torch.uint8 and self.normalize is None:
+            raise ValueError(
+                'a clip of bytes: only LCRRecognizer with LCRDataPreprocessor '
+                'tells LCR how to normalize them')
         if not clip.shape[2]:
             raise ValueError(f'a clip of no frames: {tuple(clip.shape)}')
         height, width = clip.shape[3:]
@@ -499,8 +542,8 @@ class LCR(BaseModule):
                      layout: TokenLayout) -> None:
         if state is None:
             return
-        expected = (len(self.layers), len(clip), layout.num_patches + 1,
-                    self.embed_dims)
+        expected = (len(self.layers), state.memories * len(clip),
+                    layout.num_patches + 1, self.embed_dims)
         found = tuple(state.layers.h.shape)
         if found != expected:
             raise ValueError(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from mmaction.registry import MODELS
+from mmlcr.layers import Normalize
 
 
 @MODELS.register_module()
@@ -37,8 +38,8 @@ class LCRDataPreprocessor(ActionDataPreprocessor):
             return super().preprocess(inputs, data_samples, training)
         return stack_batch(inputs), data_samples
 
-    def convert(self, frames: Tensor) -> Tensor:
-        """Normalize bytes ``(B, 4, T, height, width)``."""
+    def normalization(self) -> Normalize:
+        """What becomes of bytes ``(B, 4, T, height, width)``."""
         if self._enable_normalize:
-            return (frames - self.mean).div_(self.std)
-        return frames.float()
+            return Normalize(self.mean.flatten(), self.std.flatten())
+        return Normalize.nothing(4)

@@ -31,7 +31,7 @@ class LCRRecognizer(Recognizer3D):
                 'to_rgb=True of the data preprocessor drops the edge map, '
                 'the fourth channel: decode to RGB and set to_rgb=False')
         if isinstance(self.data_preprocessor, LCRDataPreprocessor):
-            self.backbone.convert = self.data_preprocessor.convert
+            self.backbone.normalize = self.data_preprocessor.normalization()
 
     def extract_feat(self,
                      inputs: Tensor,

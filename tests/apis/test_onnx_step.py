@@ -1,7 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A step in ONNX against PyTorch's."""
+import copy
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from mmlcr.apis import StreamRecognizer
+from mmlcr.apis.stream import TorchStep
 from mmlcr.models.lcr import LCRState
 
 onnx = pytest.importorskip('onnx')
@@ -58,15 +60,24 @@ def draw(B: int, size: tuple) -> torch.Tensor:
 @pytest.mark.parametrize('B', [1, 4])
 def test_64_steps_from_state_to_state(B: int, exported: Any,
                                       relative_error: Callable) -> None:
+    """Scores throughout; the state after them, or as near to float64's.
+
+    Where the paper's cell has grown, a rounding error may turn a sign, and h
+    of PyTorch alone is off by more than the tolerance.
+    """
     stream, path, size = exported
-    run, states = OnnxStep(str(path), 1), [None, None]
+    model = copy.deepcopy(stream.run_step.model).double()
+    run, exact = OnnxStep(str(path), 1), TorchStep(model)
+    states: List[Any] = [None] * 3
     for _ in range(STEPS):
         frames = draw(B, size)
         scores, states[0] = stream.run_step(frames, states[0])
         same, states[1] = run(frames, states[1])
+        _, states[2] = exact(frames, states[2])
         assert relative_error(same, scores) < TOLERANCE
-    for own, found in zip(*map(flatten_state, states)):
-        assert relative_error(found, own) < TOLERANCE
+    for own, found, expected in zip(*map(flatten_state, states)):
+        assert relative_error(found, expected) < max(
+            TOLERANCE, 2 * relative_error(own, expected))
 
 
 def test_one_stream_begins_anew_beside_others(exported: Any,

@@ -125,7 +125,7 @@ def test_windowed_context_is_of_the_last_frames(recognizer: Callable,
     frames, ages = make_frames(3 * CLIP_LEN, step=3), []
     for number, frame in enumerate(frames):
         result = stream.step(frame)
-        age = stream._memories[0].age
+        age = stream._ages[0]
         ages.append(age)
         expected = clip_scores(stream, frames[number + 1 - age:number + 1])
         assert difference(result.all_scores, expected) < FLOAT32_TOLERANCE
@@ -141,8 +141,8 @@ def test_windows_of_other_lengths(clip_len: int, recognizer: Callable,
     stream.clip_len = clip_len
     for number, frame in enumerate(make_frames(20)):
         stream.step(frame)
-        age = stream._memories[0].age
-        assert age <= clip_len and len(stream._memories) <= 2
+        age = stream._ages[0]
+        assert age <= clip_len and len(stream._ages) <= 2
         assert 2 * age >= clip_len or age == number + 1
 
 
@@ -402,7 +402,7 @@ def test_a_state_of_another_stream_is_refused(recognizer: Callable,
                            (dict(state, context='windowed'), 'context'),
                            (dict(state, format=0), 'format'),
                            (dict(state, sizes=[[1, 1]] * 2), '2 streams'),
-                           ({'age': 1}, "no \\['context'")):
+                           ({'age': 1}, "no .*'context'")):
         with pytest.raises(ValueError, match=message):
             stream.load_state_dict(other)
     stream.load_state_dict(state)

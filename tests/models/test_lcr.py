@@ -414,10 +414,10 @@ def test_clip_in_two_pieces(name: str, masked: bool, redraw: Callable,
     assert relative_error(pieces, whole) < FLOAT64_TOLERANCE
     assert len(tree_leaves(state)) == len(tree_leaves(expected))
     for a, b in zip(tree_leaves(state), tree_leaves(expected)):
-        if b is None:  # no previous inputs without the difference
-            assert a is None
-        else:
+        if isinstance(b, Tensor):
             assert relative_error(a, b) < FLOAT64_TOLERANCE
+        else:  # no previous inputs without the difference; one memory
+            assert a == b
 
 
 @pytest.mark.parametrize('masked', [False, True], ids=['whole', 'masked'])
@@ -755,11 +755,11 @@ def test_step_leaves_its_state_as_it_was(name: str,
     """A state may be kept and continued twice."""
     model, clip = build(redraw, **OPTIONS[name]), draw_clip()
     _, state = model.forward_step(clip[:, :, 0])
-    kept = [t.clone() for t in tree_leaves(state) if t is not None]
+    kept = [t.clone() for t in tree_leaves(state) if isinstance(t, Tensor)]
     first, _ = model.forward_step(clip[:, :, 1], state)
     again, _ = model.forward_step(clip[:, :, 1], state)
     assert torch.equal(first, again)
-    after = [t for t in tree_leaves(state) if t is not None]
+    after = [t for t in tree_leaves(state) if isinstance(t, Tensor)]
     assert all(torch.equal(a, b) for a, b in zip(after, kept))
 
 
@@ -786,6 +786,30 @@ def test_kept_memory_is_what_the_next_cell_has_of_the_last(
     assert not kept.requires_grad
     first = model.kept_memory(clip[:, :, 2])
     assert torch.equal(first, kept) == (name != 'difference')
+
+
+@pytest.mark.parametrize('fused', [True, False], ids=['fused', 'plain'])
+@pytest.mark.parametrize('name', OPTIONS)
+def test_memories_of_the_same_frames_go_together(name: str, fused: bool,
+                                                 redraw: Callable) -> None:
+    """One began two frames after the other; then that one is dropped."""
+    model = build(redraw, **OPTIONS[name], fused_kernels=fused)
+    clip = draw_clip(2, 6)
+    with torch.no_grad():
+        old = model.forward_frames(clip[:, :, :3])[1]
+        new = model.forward_frames(clip[:, :, 2:3])[1]
+        both = old.join(new)
+        for t in (3, 4, 5):
+            frame = clip[:, :, t]
+            of_old, old = model.forward_step(frame, old)
+            of_new, new = model.forward_step(frame, new)
+            if t == 5:
+                both = both.without_first()
+            of_both, both = model.forward_step(frame, both)
+            expected = of_new if t == 5 else torch.cat([of_old, of_new])
+            torch.testing.assert_close(
+                of_both, expected, rtol=0,
+                atol=SAME_FLOAT32_TOLERANCE * float(expected.norm()))
 
 
 @pytest.mark.parametrize('name', ['default', 'difference'])

@@ -205,6 +205,24 @@ def test_edges_reach_the_backbone_as_zero_and_one(redraw: Callable) -> None:
     assert red.flatten().tolist() == pytest.approx([-123.675 / 58.395] * 576)
 
 
+def test_bytes_in_float64(redraw: Callable,
+                          relative_error: Callable) -> None:
+    """They are normalized in the model's own precision."""
+    normalization = dict(
+        mean=[123.675, 116.28, 103.53, 0.],
+        std=[58.395, 57.12, 57.375, 255.],
+        format_shape='NCTHW')
+    model = build(
+        redraw,
+        data_preprocessor=dict(type='LCRDataPreprocessor', **normalization))
+    clip = torch.randint(256, (1, 4, 3, 16, 12), dtype=torch.uint8)
+    with torch.no_grad():
+        single = model.backbone(clip)
+        double = model.double().backbone(clip)
+    assert double.dtype == torch.float64
+    assert relative_error(single, double) < TOLERANCE
+
+
 def test_bytes_are_converted_slice_by_slice(redraw: Callable,
                                             relative_error: Callable,
                                             monkeypatch: pytest.MonkeyPatch
