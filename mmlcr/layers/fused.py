@@ -1,7 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """All layers by :mod:`mmlcr.layers.kernels`, for inference on a CPU."""
+import functools
 import math
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -35,8 +36,8 @@ class FusedLayers:
         self, frames: Frames, before: Optional[LayerState],
         shift: TokenShift, around: Callable[[Neighbours], Surroundings],
         place: Optional[LayerState] = None
-    ) -> Tuple[List[Tensor], List[Tensor], LayerState]:
-        """All frames through all layers.
+    ) -> Tuple[Tensor, Tensor, LayerState]:
+        """All frames through all layers, which gives tensors of all frames.
 
         Args:
             frames (Frames): As all others of :class:`mmlcr.layers.Wavefront`;
@@ -84,7 +85,7 @@ class FusedLayers:
                 **self.weights,
                 **self.decays,
                 **self._room(T, B, L, D)))
-        return list(x.unbind()), list(torch.from_numpy(cells)), after
+        return x, torch.from_numpy(cells), after
 
     def _room(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
         """Memory for as many layers as keep the threads at work."""
@@ -161,6 +162,7 @@ def _normed_x(state: LayerState) -> np.ndarray:
     return as_array(state.x)
 
 
+@functools.lru_cache(maxsize=64)
 def _grid(tokens: Tensor, rotation: Optional[Tensor], L: int,
           K: int) -> Dict[str, np.ndarray]:
     if rotation is None:  # by no angle

@@ -5,7 +5,7 @@
 that is between it and the layers: a thread takes some patches through it.
 """
 import math
-from typing import NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import numba
 import numpy as np
@@ -64,6 +64,7 @@ class FusedStem:
                  normalize: Optional[Normalize]) -> None:
         self.size = stem.projection.stride[0]
         self.position = position
+        self._biases: Dict[Tuple[int, int], np.ndarray] = {}  # by grid
         self.normalize = normalize
         weight, bias = _matrix_and_bias(stem.projection)
         self.bias = bias.detach()[None]
@@ -101,16 +102,11 @@ class FusedStem:
         results = [
             scratch(name, T, B, P + 1, D) for name in ('x', 'e', 'prompt')
         ]
-        bias = self.bias
-        if self.position is not None:
-            position = resize_position(self.position,
-                                       (layout.rows, layout.cols))
-            bias = bias + position[0].flatten(1).mT
-        normalize = Normalize.nothing(clip.shape[1])
         if clip.dtype == torch.uint8:
             assert self.normalize is not None
             normalize = self.normalize
         else:
+            normalize = Normalize.nothing(clip.shape[1])
             clip = clip.to(torch.float32)
         together = math.ceil(P / math.ceil(P / MAX_PATCHES))
         pass_stem(
@@ -124,11 +120,20 @@ class FusedStem:
                 x=results[0],
                 e=results[1],
                 prompt=results[2],
-                bias=as_array(bias),
+                bias=self._bias_of(layout.rows, layout.cols),
                 pixels=scratch('inputs', share_threads(), together, inputs),
                 **self.weights))
         x, e, prompt = map(torch.from_numpy, results)
         return x, e, prompt
+
+    def _bias_of(self, rows: int, cols: int) -> np.ndarray:
+        if self.position is None:
+            return as_array(self.bias)
+        if (rows, cols) not in self._biases:
+            position = resize_position(self.position, (rows, cols))
+            self._biases[rows, cols] = as_array(
+                self.bias + position[0].flatten(1).mT)
+        return self._biases[rows, cols]
 
 
 def _matrix_and_bias(convolution: nn.Conv2d) -> Tuple[Tensor, Tensor]:

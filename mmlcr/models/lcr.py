@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
 import functools
+import operator
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
@@ -33,6 +34,7 @@ from mmlcr.layers import (
 )
 from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
+_VERSION = operator.attrgetter('_version')
 # Frames that are read together where no gradient is kept.
 SLICE_FRAMES = 8
 
@@ -87,7 +89,7 @@ class _Kept(NamedTuple):
     """A passage, and what it was made of."""
     wanted: Tuple
     parameters: List[Dict[str, Optional[Tensor]]]  # of each module
-    versions: List[Tuple[int, int]]
+    versions: Tuple[List[int], List[int]]
     passage: _Passage
 
     def serves(self, wanted: Tuple) -> bool:
@@ -325,7 +327,9 @@ class LCR(BaseModule):
         self._check_state(clip, state, layout)
         passage = self._passage(clip, layout)
         together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
-        *before, last = clip.split(together, dim=2)
+        *before, last = [clip]
+        if clip.shape[2] > together:
+            *before, last = clip.split(together, dim=2)
         own = None  # the state's place, which is this clip's alone
         for frames in before:
             state = self._run(frames, state, layout, passage, own)[2]
@@ -553,11 +557,17 @@ class LCR(BaseModule):
 
 def _versions(
         parameters: List[Dict[str, Optional[Tensor]]]
-) -> List[Tuple[int, int]]:
+) -> Tuple[List[int], List[int]]:
     """Where each is, and how often it was changed in place.
 
     That is not counted of inference tensors.
     """
-    return [(p.data_ptr(), -1 if p.is_inference() else p._version)
-            for of_module in parameters for p in of_module.values()
-            if p is not None]
+    known = [
+        p for of_module in parameters for p in of_module.values()
+        if p is not None
+    ]
+    try:
+        versions = [*map(_VERSION, known)]
+    except RuntimeError:  # of an inference tensor
+        versions = [-1 if p.is_inference() else p._version for p in known]
+    return [*map(Tensor.data_ptr, known)], versions
