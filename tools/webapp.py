@@ -48,6 +48,7 @@ LATE = 0.05  # seconds after which a frame is taken, and not shown
 UNSHOWN = 0.25  # seconds after which one is shown, however late
 CAMERA_SECONDS = 20  # in the plot
 CAMERA_LIMIT = 600  # seconds after which a camera is to be started again
+SESSIONS = 50  # that are remembered, and as many wait at most
 SESSION_SECONDS = 3600  # what nobody asks for any more is forgotten
 TITLES = 'what the model reads', 'its edge map', 'where it forgets'
 CSS = """
@@ -382,10 +383,11 @@ def main() -> None:
         font=['system-ui', 'sans-serif'],
         font_mono=['ui-monospace', 'monospace'])
     print(f'http://{args.host}:{args.port}', flush=True)
-    page.blocks().launch(
+    page.blocks().queue(max_size=SESSIONS).launch(
         server_name=args.host,
         server_port=args.port,
         max_file_size=round(args.max_size * 2**20),
+        state_session_capacity=SESSIONS,
         share=False,
         ssr_mode=False,
         enable_monitoring=False,

@@ -299,7 +299,7 @@ class StreamRecognizer:
                 streams, or is not such a state.
         """
         expected = self.state_dict()
-        missing = expected.keys() - set(state)
+        missing = expected.keys() - (state if isinstance(state, dict) else {})
         if missing:
             raise ValueError('not the state of a stream: there is no '
                              f'{sorted(missing)}')
@@ -317,15 +317,20 @@ class StreamRecognizer:
             return tensor.to(self.device, copy=True)
 
         known, found = None, state['memories']
-        if found is not None:
-            known = LCRState(
-                LayerState._make(
-                    here(found['layers'][name])
-                    for name in LayerState._fields), here(found['prompt']),
-                here(found['frame']), len(state['ages']))
-        self._state, self._ages = known, [int(age) for age in state['ages']]
-        self._sizes = [tuple(size) for size in state['sizes']]
-        self._frames = state['frames']
+        try:
+            if found is not None:
+                known = LCRState(
+                    LayerState._make(
+                        here(found['layers'][name])
+                        for name in LayerState._fields), here(found['prompt']),
+                    here(found['frame']), len(state['ages']))
+            ages = [int(age) for age in state['ages']]
+            sizes = [tuple(size) for size in state['sizes']]
+            frames = int(state['frames'])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f'not the state of a stream: {error}') from error
+        self._state, self._ages = known, ages
+        self._sizes, self._frames = sizes, frames
 
     def _take(self, frame: Frame) -> StreamResult:
         """A source's frame."""

@@ -546,13 +546,22 @@ class LCR(BaseModule):
                      layout: TokenLayout) -> None:
         if state is None:
             return
-        expected = (len(self.layers), state.memories * len(clip),
-                    layout.num_patches + 1, self.embed_dims)
-        found = tuple(state.layers.h.shape)
-        if found != expected:
-            raise ValueError(
-                'a state of another model, of other streams or frames: it '
-                f'holds (layers, B, L, D) = {found}, these are {expected}')
+        of_frame = (state.memories * len(clip), layout.num_patches + 1,
+                    self.embed_dims)
+        of_layers = (len(self.layers), *of_frame)
+        shift, frame = self.temporal_shift, self.stem_input != 'frame'
+        for name, tensor, expected in (
+            ('h (layers, B, L, D)', state.layers.h, of_layers),
+            ('c (layers, B, L, D)', state.layers.c, of_layers),
+            ('x (layers, B, L, D)', state.layers.x, shift and of_layers),
+            ('prompt (B, L, D)', state.prompt, shift and of_frame),
+            ('frame', state.frame, frame and (*clip.shape[:2],
+                                              *clip.shape[3:]))):
+            found = tensor is not None and tuple(tensor.shape)
+            if found != expected:
+                raise ValueError(
+                    'a state of another model, of other streams or frames: '
+                    f'its {name} is {found or None}, not {expected or None}')
 
 
 def _versions(

@@ -402,6 +402,9 @@ def test_a_state_of_another_stream_is_refused(recognizer: Callable,
                            (dict(state, context='windowed'), 'context'),
                            (dict(state, format=0), 'format'),
                            (dict(state, sizes=[[1, 1]] * 2), '2 streams'),
+                           (dict(state, memories={}), "stream: 'layers'"),
+                           (dict(state, ages=None), 'stream: .*NoneType'),
+                           ([], "no .*'context'"),
                            ({'age': 1}, "no .*'context'")):
         with pytest.raises(ValueError, match=message):
             stream.load_state_dict(other)

@@ -1173,6 +1173,22 @@ def test_states_that_do_not_fit(redraw: Callable) -> None:
         model.forward_step(frame[:1], state)
     with pytest.raises(ValueError, match=r'\(2, 2, 21, 16\).*2, 17, 16\)'):
         model.forward_step(frame[:, :, :16], state)
+    with pytest.raises(ValueError, match=r'h .*\(2, 2, 21, 16\).*4, 21, 16\)'):
+        model.forward_step(frame, state._replace(memories=2))
+    layers = state.layers
+    for name, wrong in (('c', layers._replace(c=layers.c[:, :1])),
+                        ('x', layers._replace(x=None))):
+        with pytest.raises(ValueError, match=f'its {name} '):
+            model.forward_step(frame, state._replace(layers=wrong))
+    with pytest.raises(ValueError, match='its prompt .* None, not '):
+        model.forward_step(frame, state._replace(prompt=None))
+    with pytest.raises(ValueError, match='its prompt .*, not None'):
+        build(redraw, **PAPER).forward_step(
+            frame, state._replace(layers=layers._replace(x=None)))
+    other = build(redraw, **OPTIONS['difference'])
+    _, state = other.forward_step(frame)
+    with pytest.raises(ValueError, match=r'its frame is \(2, 4, 20, 15\)'):
+        other.forward_step(frame, state._replace(frame=frame[..., 1:]))
     _, masked = model.forward_frames(
         draw_clip(), tube_mask=draw_mask(2, 5, 4, 9))
     with pytest.raises(ValueError, match=r'2, 12, 16\).*2, 21, 16\)'):
