@@ -68,7 +68,7 @@ class TorchStep:
         Of a state of ``m`` memories, scores are ``(m * B, classes)``.
         """
         feature, state = self.model.backbone.forward_frames(
-            self._clip(frames), state)
+            self._clip(frames), state, in_place=True)
         return view_scores(self.model.cls_head, feature).cpu(), state
 
     def kept_memory(self, frames: Tensor,
@@ -276,6 +276,7 @@ class StreamRecognizer:
 
     def state_dict(self) -> Dict[str, Any]:
         """All that a stream needs to go on elsewhere: tensors and numbers."""
+        state = _copied(self._state, torch.device('cpu'))
         return dict(
             format=STATE_FORMAT,
             model=self.model_id,
@@ -283,10 +284,10 @@ class StreamRecognizer:
             frames=self._frames,
             sizes=[list(size) for size in self._sizes],
             ages=[*self._ages],
-            memories=None if self._state is None else dict(
-                layers=self._state.layers._asdict(),
-                prompt=self._state.prompt,
-                frame=self._state.frame))
+            memories=state and dict(
+                layers=state.layers._asdict(),
+                prompt=state.prompt,
+                frame=state.frame))
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Go on with a stream; what is wrong with it leaves this one as is.
@@ -311,19 +312,13 @@ class StreamRecognizer:
             raise ValueError(f"the state of {len(state['sizes'])} streams, "
                              f'not of {self.num_streams}')
 
-        def here(tensor: Optional[Tensor]) -> Optional[Tensor]:
-            if tensor is None:
-                return None
-            return tensor.to(self.device, copy=True)
-
         known, found = None, state['memories']
         try:
             if found is not None:
-                known = LCRState(
-                    LayerState._make(
-                        here(found['layers'][name])
-                        for name in LayerState._fields), here(found['prompt']),
-                    here(found['frame']), len(state['ages']))
+                layers = LayerState(**found['layers'])
+                known = LCRState(layers, found['prompt'], found['frame'],
+                                 len(state['ages']))
+            known = _copied(known, self.device)
             ages = [int(age) for age in state['ages']]
             sizes = [tuple(size) for size in state['sizes']]
             frames = int(state['frames'])
@@ -436,6 +431,18 @@ class StreamRecognizer:
                             tuple(self.classes[i] for i in best),
                             tuple(float(scores[i]) for i in best), is_full,
                             scores, image=image)
+
+
+def _copied(state: Optional[LCRState],
+            device: torch.device) -> Optional[LCRState]:
+    """Steps write into the state that they are given."""
+
+    def copied(tensor: Any) -> Any:
+        return None if tensor is None else tensor.to(device, copy=True)
+
+    return state and LCRState(
+        LayerState._make(map(copied, state.layers)), copied(state.prompt),
+        copied(state.frame), state.memories)
 
 
 def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:

@@ -316,11 +316,14 @@ class LCR(BaseModule):
             self,
             clip: Tensor,
             state: Optional[LCRState] = None,
-            tube_mask: Optional[Tensor] = None) -> Tuple[Tensor, LCRState]:
+            tube_mask: Optional[Tensor] = None,
+            *,
+            in_place: bool = False) -> Tuple[Tensor, LCRState]:
         """The feature after some more frames; arguments as above.
 
         Where no gradient is kept, memory does not grow with the number of
-        frames.
+        frames. With ``in_place``, the state that is returned may be where
+        ``state`` was, which is then lost.
         """
         self._check_clip(clip)
         layout = self._layout(clip, tube_mask)
@@ -330,7 +333,9 @@ class LCR(BaseModule):
         *before, last = [clip]
         if clip.shape[2] > together:
             *before, last = clip.split(together, dim=2)
-        own = None  # the state's place, which is this clip's alone
+        own = None  # the state's place, if it is this clip's alone
+        if state is not None and in_place:
+            own = state.layers
         for frames in before:
             state = self._run(frames, state, layout, passage, own)[2]
             own = state.layers

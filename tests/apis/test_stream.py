@@ -403,6 +403,8 @@ def test_a_state_of_another_stream_is_refused(recognizer: Callable,
                            (dict(state, format=0), 'format'),
                            (dict(state, sizes=[[1, 1]] * 2), '2 streams'),
                            (dict(state, memories={}), "stream: 'layers'"),
+                           (dict(state, memories=dict(state['memories'],
+                                                      layers={})), 'missing'),
                            (dict(state, ages=None), 'stream: .*NoneType'),
                            ([], "no .*'context'"),
                            ({'age': 1}, "no .*'context'")):

@@ -812,6 +812,19 @@ def test_memories_of_the_same_frames_go_together(name: str, fused: bool,
                 atol=SAME_FLOAT32_TOLERANCE * float(expected.norm()))
 
 
+@pytest.mark.parametrize('fused', [True, False], ids=['fused', 'plain'])
+@pytest.mark.parametrize('name', OPTIONS)
+def test_a_state_may_be_written_over(name: str, fused: bool,
+                                     redraw: Callable) -> None:
+    model = build(redraw, **OPTIONS[name], fused_kernels=fused)
+    clip, own, other = draw_clip(), None, None
+    with torch.no_grad():
+        for frame in clip.split(1, dim=2):
+            expected, own = model.forward_frames(frame, own)
+            found, other = model.forward_frames(frame, other, in_place=True)
+            assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize('name', ['default', 'difference'])
 def test_buffer_of_a_frame_may_be_reused(name: str,
                                          redraw: Callable) -> None:
