@@ -66,7 +66,7 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=8,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
         **dataset,
         ann_file=f'{data_root}/jester_train_list_rawframes.txt',

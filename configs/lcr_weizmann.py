@@ -72,7 +72,7 @@ train_dataloader = dict(
     batch_size=15,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
         **dataset,
         ann_file=f'{data_root}/fold{fold}_train.txt',
@@ -94,7 +94,7 @@ test_evaluator = val_evaluator
 
 # the last checkpoint counts: no epoch is chosen on the test fold
 train_cfg = dict(
-    type='EpochBasedTrainLoop',
+    type='ResumableTrainLoop',
     max_epochs=max_epochs,
     val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')

@@ -53,16 +53,21 @@ class OnnxStep:
         frames, _, *self.states = self.session.get_inputs()
         self.frame_shape = tuple(frames.shape[1:])  # (4, height, width)
 
-    def __call__(self, frames: Tensor, state: Optional[LCRState]
+    def __call__(self,
+                 frames: Tensor,
+                 state: Optional[LCRState],
+                 place: Optional[LayerState] = None
                  ) -> Tuple[Tensor, LCRState]:
         """One frame of each stream.
 
         Args:
             frames (Tensor): Bytes, shape ``(B, 4, 1, height, width)``.
             state (LCRState, optional): None begins anew.
+            place (LayerState, optional): Is not needed.
 
         Returns:
-            tuple[Tensor, LCRState]: Scores ``(B, classes)``, and the state.
+            tuple[Tensor, LCRState]: Scores ``(B, classes)``, and the state;
+            of ``m`` memories ``(m * B, classes)``.
 
         Raises:
             ValueError: If frames have another size than those of the graph.

@@ -5,6 +5,7 @@ Whatever ends a stream, what was written before stays readable.
 """
 import contextlib
 import errno
+import io
 import json
 import os
 import os.path as osp
@@ -25,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 
+from mmlcr.engine import write_whole
 from .maps import KeptRange, beside
 from .stream import StreamRecognizer, StreamResult
 
@@ -263,18 +265,11 @@ class StateFile:
         """Write it.
 
         Raises:
-            OSError: If that can't be done.
+            OSError: If that can't be done; the file before is whole.
         """
-        part = f'{self.path}.part'
-        try:
-            torch.save(self.recognizer.state_dict(), part)
-            os.replace(part, self.path)
-        except (OSError, RuntimeError) as error:  # the latter is PyTorch's
-            with contextlib.suppress(OSError):
-                os.remove(part)
-            reason = str(error).splitlines()[0]
-            raise OSError(
-                f'{self.path}: the state is not written: {reason}') from error
+        data = io.BytesIO()
+        torch.save(self.recognizer.state_dict(), data)
+        write_whole(data.getvalue(), self.path)
 
 
 @contextlib.contextmanager

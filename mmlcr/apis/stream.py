@@ -61,14 +61,18 @@ class TorchStep:
         self.model = model
 
     @torch.no_grad()
-    def __call__(self, frames: Tensor, state: Optional[LCRState]
+    def __call__(self,
+                 frames: Tensor,
+                 state: Optional[LCRState],
+                 place: Optional[LayerState] = None
                  ) -> Tuple[Tensor, LCRState]:
         """Scores and state after frames ``(B, 4, 1, height, width)``.
 
-        Of a state of ``m`` memories, scores are ``(m * B, classes)``.
+        Of a state of ``m`` memories, scores are ``(m * B, classes)``. The new
+        state's layers may be at ``place``.
         """
         feature, state = self.model.backbone.forward_frames(
-            self._clip(frames), state, in_place=True)
+            self._clip(frames), state, place=place)
         return view_scores(self.model.cls_head, feature).cpu(), state
 
     def kept_memory(self, frames: Tensor,
@@ -186,6 +190,7 @@ class StreamRecognizer:
         """Forget all frames."""
         self._state: Optional[LCRState] = None  # of all memories
         self._ages: List[int] = []  # theirs in frames, the oldest first
+        self._unused: Dict[int, List[LayerState]] = {}  # by their memories
         self._sizes: List[Tuple[int, ...]] = []
         self._frames = 0
 
@@ -324,7 +329,7 @@ class StreamRecognizer:
             frames = int(state['frames'])
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f'not the state of a stream: {error}') from error
-        self._state, self._ages = known, ages
+        self._state, self._ages, self._unused = known, ages, {}
         self._sizes, self._frames = sizes, frames
 
     def _take(self, frame: Frame) -> StreamResult:
@@ -369,26 +374,40 @@ class StreamRecognizer:
             many frames they rest.
         """
         state, ages, rows = self._state, self._ages, len(views)
+        unneeded: List[LCRState] = []
+        begins = not ages
         if self.context == 'windowed':
-            if ages and ages[0] >= self.clip_len:
-                state = state.without_first() if state and ages[1:] else None
+            if state is not None and ages[0] >= self.clip_len:
+                unneeded.append(state)
                 ages = ages[1:]
-            begins = (not ages
-                      or len(ages) == 1 and ages[0] >= self.clip_len // 2)
-        else:
-            begins = not ages
+                state = state.without_first(self._room(
+                    len(ages))) if ages else None
+            begins = not ages or (len(ages) == 1
+                                  and ages[0] >= self.clip_len // 2)
         if state is not None:
-            scores, state = self.run_step(views, state)
+            scores, state = self.run_step(views, state, state.layers)
         if begins:
-            scores_of_first, first = self.run_step(views, None)
+            scores_of_first, first = self.run_step(views, None, self._room(1))
             if state is None:
                 scores, state = scores_of_first, first
             else:
-                state = state.join(first)
+                unneeded += [state, first]
+                state = state.join(first, self._room(state.memories + 1))
         ages = [age + 1 for age in [*ages, *[0] * begins]]
         self._state, self._ages = state, ages
+        for each in unneeded:
+            self._unused.setdefault(each.memories, []).append(each.layers)
         scores = scores[:rows].unflatten(0, (self.num_streams, -1)).mean(1)
         return scores.numpy(), ages[0]
+
+    def _room(self, memories: int) -> Optional[LayerState]:
+        """Memory of a state of so many that nobody needs any more.
+
+        If it were asked of the system again and again, more and more of it
+        would lie between what is in use.
+        """
+        unused = self._unused.get(memories)
+        return unused.pop() if unused else None
 
     def views(self, image: np.ndarray) -> Tensor:
         """What the model reads of a frame: by the config's transforms.

@@ -2,13 +2,14 @@
 """MMAction2's data sets, with bad lists and clips refused by name."""
 import os.path as osp
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Union
 
 from mmcv.transforms import RandomChoice
 from mmengine.logging import print_log
 
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
+from mmlcr.engine.draws import Draw
 
 
 class ClipError(RuntimeError):
@@ -43,6 +44,7 @@ class _Checked(_Base):
     keys: Dict[str, str] = {}  # MMAction2's, where a field's name differs
     prefix_key = 'video'
     clip_key = 'filename'
+    takes_draws = True  # of mmlcr.engine.SeededSampler
 
     def __init__(self,
                  *args: Any,
@@ -89,12 +91,17 @@ class _Checked(_Base):
             raise ClipError(f'the annotation list {ann_file} is empty')
         return clips
 
-    def prepare_data(self, idx: int, decode_only: bool = False) -> Any:
+    def prepare_data(self,
+                     idx: Union[int, Draw],
+                     decode_only: bool = False) -> Any:
         """Run the pipeline on a clip; its path is in every error.
 
+        What it draws at random depends on the draw alone, if it is given one.
         With ``decode_only``, to the first frames, and whatever a
         ``RandomChoice`` may sample before them must fit the clip.
         """
+        if isinstance(idx, Draw):
+            idx = idx.begin()
         clip = self.get_data_info(idx)
         path = clip[self.clip_key]
         try:

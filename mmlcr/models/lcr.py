@@ -50,31 +50,50 @@ class LCRState(NamedTuple):
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
     memories: int = 1  # m
 
-    def join(self, other: 'LCRState') -> 'LCRState':
-        """With the memories of another state after the same frame."""
+    def join(self,
+             other: 'LCRState',
+             place: Optional[LayerState] = None) -> 'LCRState':
+        """With the memories of another state after the same frame.
 
-        def joined(mine: Any, its: Any, dim: int) -> Any:
-            return None if mine is None else torch.cat([mine, its], dim)
+        Args:
+            other (LCRState): Of the same streams.
+            place (LayerState, optional): Where the layers are to be. Defaults
+                to None: elsewhere than those of either.
+        """
 
-        layers = [joined(*each, 1) for each in zip(self.layers, other.layers)]
+        def joined(mine: Any, its: Any, dim: int, out: Any) -> Any:
+            if mine is None:
+                return None
+            return torch.cat([mine, its], dim, out=out)
+
+        places = place or (None, ) * len(self.layers)
+        layers = [
+            joined(mine, its, 1, out)
+            for mine, its, out in zip(self.layers, other.layers, places)
+        ]
         return self._replace(
             layers=LayerState(*layers),
-            prompt=joined(self.prompt, other.prompt, 0),
+            prompt=joined(self.prompt, other.prompt, 0, None),
             memories=self.memories + other.memories)
 
-    def without_first(self) -> 'LCRState':
-        """All memories but the first."""
+    def without_first(self,
+                      place: Optional[LayerState] = None) -> 'LCRState':
+        """All memories but the first; ``place`` as of :meth:`join`."""
 
-        def left(mine: Any, dim: int) -> Any:
+        def left(mine: Any, dim: int, out: Any) -> Any:
             if mine is None:
                 return None
             rows = mine.shape[dim] // self.memories
-            return mine.narrow(dim, rows, mine.shape[dim] - rows).clone()
+            mine = mine.narrow(dim, rows, mine.shape[dim] - rows)
+            return mine.clone() if out is None else out.copy_(mine)
 
-        layers = [left(each, 1) for each in self.layers]
+        places = place or (None, ) * len(self.layers)
+        layers = [
+            left(mine, 1, out) for mine, out in zip(self.layers, places)
+        ]
         return self._replace(
             layers=LayerState(*layers),
-            prompt=left(self.prompt, 0),
+            prompt=left(self.prompt, 0, None),
             memories=self.memories - 1)
 
 
@@ -318,12 +337,12 @@ class LCR(BaseModule):
             state: Optional[LCRState] = None,
             tube_mask: Optional[Tensor] = None,
             *,
-            in_place: bool = False) -> Tuple[Tensor, LCRState]:
+            place: Optional[LayerState] = None) -> Tuple[Tensor, LCRState]:
         """The feature after some more frames; arguments as above.
 
         Where no gradient is kept, memory does not grow with the number of
-        frames. With ``in_place``, the state that is returned may be where
-        ``state`` was, which is then lost.
+        frames. ``place`` is where the layers of the new state may be, over
+        whatever is there: those of ``state``, or of one that nobody needs.
         """
         self._check_clip(clip)
         layout = self._layout(clip, tube_mask)
@@ -333,13 +352,10 @@ class LCR(BaseModule):
         *before, last = [clip]
         if clip.shape[2] > together:
             *before, last = clip.split(together, dim=2)
-        own = None  # the state's place, if it is this clip's alone
-        if state is not None and in_place:
-            own = state.layers
         for frames in before:
-            state = self._run(frames, state, layout, passage, own)[2]
-            own = state.layers
-        outputs, cells, state = self._run(last, state, layout, passage, own)
+            state = self._run(frames, state, layout, passage, place)[2]
+            place = state.layers
+        outputs, cells, state = self._run(last, state, layout, passage, place)
         return self._read(outputs[-1], cells[-1]), state
 
     @torch.no_grad()

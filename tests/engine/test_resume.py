@@ -1,0 +1,104 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Runs that are killed end as those that are not, bit for bit."""
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+import torch
+from torch.utils._pytree import tree_flatten
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+SMALL = ('train_cfg.max_epochs=3', 'train_cfg.val_interval=1',
+         'train_dataloader.batch_size=8', 'train_dataloader.num_workers=2',
+         'model.cls_head.dropout_ratio=0.5',
+         'default_hooks.checkpoint.interval=1')
+INSIDE = ('default_hooks.checkpoint.by_epoch=False',
+          'default_hooks.checkpoint.interval=2',
+          'default_hooks.checkpoint.max_keep_ckpts=1')
+
+
+def train(folder: Path, work_dir: str, *options: str, kill_at: str = '',
+          seed: Any = 0) -> subprocess.CompletedProcess:
+    """Three epochs of three iterations, from wherever the folder is."""
+    seeded = [] if seed is None else ['--seed', str(seed)]
+    environment = {**os.environ, 'KILL_AT': kill_at,
+                   'PYTHONPATH': str(ROOT)}
+    return subprocess.run(
+        [sys.executable, HERE / 'kill_at.py', 'configs/lcr_motion.py',
+         '--resume', *seeded, '--work-dir', work_dir, '--cfg-options',
+         *SMALL, *options],
+        cwd=folder, env=environment, text=True, capture_output=True)
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('resume')
+    subprocess.run(
+        [sys.executable, ROOT / 'tools/make_motion.py', '--clips', '2', '1',
+         '1'], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(place: Path) -> Dict[str, Any]:
+    result = train(place, 'whole')
+    assert result.returncode == 0, result.stderr[-2000:]
+    return trained(place / 'whole', 'epoch_3.pth')
+
+
+def trained(work_dir: Path, name: str) -> Dict[str, Any]:
+    checkpoint = torch.load(work_dir / name, weights_only=True)
+    return {key: checkpoint[key] for key in ('state_dict', 'optimizer',
+                                             'param_schedulers')}
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """To the last bit."""
+    found, structure = tree_flatten(found)
+    expected, expected_structure = tree_flatten(expected)
+    assert structure == expected_structure
+    for a, b in zip(found, expected):
+        if isinstance(b, torch.Tensor):
+            assert torch.equal(a, b)
+        elif not callable(b):
+            assert a == b
+
+
+def best(work_dir: Path) -> List[Tuple[str, Any]]:
+    return [(path.name, torch.load(path, weights_only=True)['state_dict'])
+            for path in work_dir.glob('best_*.pth')]
+
+
+# in each epoch: fsync and move of the checkpoint, of its folder, of the file
+# that names it, and of the folder; with a new best, of that, and all again
+@pytest.mark.parametrize('kill_at', [
+    ['iteration:4'], ['fsync:1'], ['replace:2'], ['fsync:9', 'iteration:7'],
+], ids='-'.join)
+def test_killed_in_an_epoch_or_a_write(kill_at: List[str], place: Path,
+                                       uninterrupted: Dict[str, Any]) -> None:
+    work_dir = '-'.join(kill_at)
+    for moment in kill_at:
+        killed = train(place, work_dir, kill_at=moment)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    result = train(place, work_dir)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert_same(trained(place / work_dir, 'epoch_3.pth'), uninterrupted)
+    assert_same(best(place / work_dir), best(place / 'whole'))
+    assert not list((place / work_dir).glob('*.part'))
+
+
+def test_checkpoints_inside_of_an_epoch(place: Path,
+                                        uninterrupted: Dict[str, Any]
+                                        ) -> None:
+    """Of the samples that are left of it; the seed is the checkpoint's."""
+    killed = train(place, 'inside', *INSIDE, kill_at='iteration:5')
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    result = train(place, 'inside', *INSIDE, seed=None)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert 'going on after 1 batches of epoch 2' in result.stdout
+    assert_same(trained(place / 'inside', 'iter_9.pth'), uninterrupted)
