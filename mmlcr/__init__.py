@@ -14,4 +14,6 @@ allow_mmengine_checkpoints()
 
 from . import datasets, engine, models, transforms  # noqa: E402,F401
 
+engine.guard_loading()
+
 __all__ = ['__version__']

@@ -15,7 +15,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
 import torch
@@ -106,12 +106,7 @@ def allow_mmengine_checkpoints() -> None:
         (_OneCycle, 'mmengine.optim.scheduler.param_scheduler.'
          'OneCycleParamScheduler'),
         (_attribute, 'builtins.getattr'),
-        (_NumberArray, 'numpy.ndarray'),
-        (_number_type, 'numpy.dtype'),
-        *((_empty_array, f'numpy.{core}.multiarray._reconstruct')
-          for core in ('core', '_core')),
-        *((_number, f'numpy.{core}.multiarray.scalar')
-          for core in ('core', '_core')),
+        *((value, '.'.join(name)) for name, value in NUMPY_NAMES.items()),
         *(type(dtype) for dtype in _NUMBER_TYPES.values()),
     ])
 
@@ -198,3 +193,14 @@ def _attribute(owner: Any, name: str) -> Callable:
         return getattr(OneCycleParamScheduler, name)
     raise RuntimeError(
         f'refused: the checkpoint asks for getattr({owner!r}, {name!r})')
+
+
+# what stands in for each of numpy's names in a pickle of numbers
+NUMPY_NAMES: Dict[Tuple[str, str], Any] = {
+    ('numpy', 'ndarray'): _NumberArray,
+    ('numpy', 'dtype'): _number_type,
+    **{(f'numpy.{core}.multiarray', '_reconstruct'): _empty_array
+       for core in ('core', '_core')},
+    **{(f'numpy.{core}.multiarray', 'scalar'): _number
+       for core in ('core', '_core')},
+}

@@ -304,7 +304,8 @@ def read_lines(text: str) -> List[dict]:
     (('LEFT', '--out', '/dev/full'), "No space left on device: '/dev/full'"),
     (('LEFT', '--video', 'a.gif'), 'a video is .avi or .mp4'),
     (('LEFT', '--load-state', 'BEST'), 'not the state of a stream'),
-    (('LEFT', '--load-state', 'data/motion/classes.txt'), 'not the state'),
+    (('LEFT', '--load-state', 'data/motion/classes.txt'),
+     'classes.txt can not be read'),
     (('LEFT', '--fps', '0'), 'fps must be positive'),
     (('LEFT', '--show'), 'no screen'),
 ])

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import os.path as osp
-import pickle
 import signal
 import sys
 import time
@@ -11,7 +10,6 @@ from collections import deque
 from statistics import median
 from typing import Any, Deque, List, Optional
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -31,6 +29,7 @@ from mmlcr.apis import (
     load_config,
     open_source,
 )
+from mmlcr.engine import UnreadableFileError, read_checkpoint
 
 LAST = 100  # results that the speed is of
 USUAL_FPS = 25.  # of a video of frames whose rate nobody knows
@@ -134,13 +133,10 @@ def load_state(recognizer: StreamRecognizer, path: str) -> None:
     """Go on with what ``--save-state`` wrote; it can't carry code.
 
     Raises:
-        ValueError: If it is no such file, or of another model.
+        RuntimeError: If it carries code, or can't be read.
+        ValueError: If it is no such state, or of another model.
     """
-    try:
-        state = torch.load(path, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f'{path}: not the state of a stream: '
-                         f'{str(error).splitlines()[0]}') from None
+    state = read_checkpoint(path)
     try:
         recognizer.load_state_dict(state)
     except ValueError as error:
@@ -205,7 +201,7 @@ def main() -> int:
     except BrokenPipeError:  # whoever read the lines has gone
         sys.stdout = None  # type: ignore[assignment]
         return 141
-    except (SourceError, ValueError, OSError) as error:
+    except (SourceError, UnreadableFileError, ValueError, OSError) as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr)
         return 1
     return 0

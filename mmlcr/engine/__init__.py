@@ -4,10 +4,20 @@ from .checkpoints import WholeCheckpointHook, WholeFileBackend
 from .cpu_amp import CPUAmpOptimWrapper
 from .draws import Draw, SeededSampler, SeedHook, seed_draws
 from .files import write_whole
+from .loading import (
+    BrokenFileError,
+    UnreadableFileError,
+    UntrustedFileError,
+    guard_loading,
+    read_checkpoint,
+    read_dump,
+)
 from .loops import ResumableTrainLoop
 
 __all__ = [
-    'CPUAmpOptimWrapper', 'Draw', 'ResumableTrainLoop', 'SeedHook',
-    'SeededSampler', 'WholeCheckpointHook', 'WholeFileBackend', 'seed_draws',
-    'write_whole'
+    'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw', 'ResumableTrainLoop',
+    'SeedHook', 'SeededSampler', 'UnreadableFileError',
+    'UntrustedFileError', 'WholeCheckpointHook',
+    'WholeFileBackend', 'guard_loading', 'read_checkpoint', 'read_dump',
+    'seed_draws', 'write_whole'
 ]
