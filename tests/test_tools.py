@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The command-line tools, run as their users run them, on tiny data."""
 import csv
+import hashlib
 import json
 import os
 import pickle
@@ -17,6 +18,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+
+from mmaction.apis import init_recognizer
 
 # of scores in bfloat16, relative, in norm: what this project promises
 BFLOAT16_TOLERANCE = 2e-2
@@ -226,6 +229,32 @@ def test_demo_draws(place: Path, best: Path) -> None:
     refused = run('demo.py', 'configs/lcr_motion.py', best, 'no.mp4',
                   cwd=place, ok=False)
     assert 'there is no video no.mp4' in refused
+
+
+@pytest.mark.parametrize('kind', ['.pth', '.safetensors'])
+def test_published_weights_are_weights_alone(kind: str, place: Path,
+                                             best: Path) -> None:
+    """Loaded without this package, and by its tools, with their scores."""
+    if kind == '.safetensors':
+        pytest.importorskip('safetensors')
+    said = run('publish_model.py', best, f'published/model{kind}', cwd=place)
+    path = Path(said.splitlines()[-1].split(':')[0])
+    data = (place / path).read_bytes()
+    assert path.stem.endswith(hashlib.sha256(data).hexdigest()[:8])
+    load = 'import torch; torch.load(%r, weights_only=True)'
+    if kind == '.safetensors':
+        load = 'from safetensors.torch import load_file; load_file(%r)'
+    subprocess.run(
+        [sys.executable, '-c', load % str(place / path)], check=True)
+    config = str(ROOT / 'configs/lcr_motion.py')
+    models = [init_recognizer(Config.fromfile(config), str(weights), 'cpu')
+              for weights in (best, place / path)]
+    first, second = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert len(data) < best.stat().st_size
+    refused = run('publish_model.py', 'data/motion/classes.txt', 'a.pth',
+                  cwd=place, ok=False)
+    assert 'classes.txt can not be read' in refused
 
 
 def test_stream_writes_lines_video_plot_and_state(place: Path,

@@ -6,6 +6,7 @@ import os.path as osp
 import random
 import sys
 from collections import deque
+from math import nan
 from statistics import mean, median
 from typing import Deque, Dict, List, NamedTuple, Tuple
 
@@ -145,9 +146,9 @@ def main() -> int:
         never = sum(outcome.never for outcome in each)
         figures[context] = dict(
             accuracy=100 * mean(right),
-            median_wait=median(waits),
-            mean_wait=mean(waits),
-            never=never / (never + len(waits)))
+            median_wait=median(waits) if waits else nan,
+            mean_wait=mean(waits) if waits else nan,
+            never=never / max(1, never + len(waits)))
         print('| {} | {accuracy:.1f} | {median_wait:g} | {mean_wait:.1f} | '
               '{never:.0%} |'.format(context, **figures[context]))
     if args.out:

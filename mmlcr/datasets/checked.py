@@ -2,7 +2,7 @@
 """MMAction2's data sets, with bad lists and clips refused by name."""
 import os.path as osp
 import re
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Tuple, Union
 
 from mmcv.transforms import RandomChoice
 from mmengine.logging import print_log
@@ -35,6 +35,10 @@ class _Checked(_Base):
             training starts. Defaults to True.
         open_files (bool): Whether to open each as well and compare its
             length with the pipeline's; for small sets. Defaults to False.
+        bad_clips (str): What becomes of a clip of the training set that fails
+            in the pipeline: ``'stop'``, or ``'skip'``: the next one of the
+            list takes its place, and :class:`mmlcr.engine.BadClipsHook`
+            counts it. Defaults to ``'stop'``.
 
     Raises:
         FileNotFoundError: If the list is missing; says what is expected.
@@ -52,8 +56,15 @@ class _Checked(_Base):
                  classes: Any = (),
                  check_files: bool = True,
                  open_files: bool = False,
+                 bad_clips: str = 'stop',
                  **kwargs: Any) -> None:
-        self.check_files = check_files
+        if bad_clips not in ('stop', 'skip'):
+            raise ValueError("bad_clips must be 'stop' or 'skip', got "
+                             f'{bad_clips!r}')
+        if bad_clips == 'skip' and kwargs.get('test_mode'):
+            raise ValueError('clips of a test set are not skipped: another '
+                             'one would count twice')
+        self.check_files, self.bad_clips = check_files, bad_clips
         names = classes
         if isinstance(classes, str):
             names = _read_lines(classes) if osp.exists(classes) else ()
@@ -98,10 +109,32 @@ class _Checked(_Base):
 
         What it draws at random depends on the draw alone, if it is given one.
         With ``decode_only``, to the first frames, and whatever a
-        ``RandomChoice`` may sample before them must fit the clip.
+        ``RandomChoice`` may sample before them must fit the clip. Data samples
+        hold the ``path``, and what was ``skipped`` before it.
         """
-        if isinstance(idx, Draw):
-            idx = idx.begin()
+        draw, first = (idx, idx.sample) if isinstance(
+            idx, Draw) else (None, idx)
+        skipped: List[Tuple[str, str]] = []
+        for number in range(len(self)):
+            at = (first + number) % len(self) if number else first
+            if draw:
+                draw._replace(sample=at).begin()
+            path = self.get_data_info(at)[self.clip_key]
+            try:
+                clip = self._run_pipeline(at, decode_only)
+            except ClipError as error:
+                if self.bad_clips == 'stop' or decode_only:
+                    raise
+                skipped.append((path, str(error)))
+                continue
+            if 'data_samples' in clip:
+                clip['data_samples'].set_metainfo(
+                    dict(path=path, skipped=skipped))
+            return clip
+        raise ClipError(f'{self.ann_file}: all {len(self)} clips are bad, as '
+                        f'{skipped[-1][1]}')
+
+    def _run_pipeline(self, idx: int, decode_only: bool) -> Any:
         clip = self.get_data_info(idx)
         path = clip[self.clip_key]
         try:

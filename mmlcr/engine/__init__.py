@@ -13,11 +13,12 @@ from .loading import (
     read_dump,
 )
 from .loops import ResumableTrainLoop
+from .watching import BadClipsHook, FiniteLossHook, TrainingError
 
 __all__ = [
-    'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw', 'ResumableTrainLoop',
-    'SeedHook', 'SeededSampler', 'UnreadableFileError',
-    'UntrustedFileError', 'WholeCheckpointHook',
-    'WholeFileBackend', 'guard_loading', 'read_checkpoint', 'read_dump',
-    'seed_draws', 'write_whole'
+    'BadClipsHook', 'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw',
+    'FiniteLossHook', 'ResumableTrainLoop', 'SeedHook', 'SeededSampler',
+    'TrainingError', 'UnreadableFileError', 'UntrustedFileError',
+    'WholeCheckpointHook', 'WholeFileBackend', 'guard_loading',
+    'read_checkpoint', 'read_dump', 'seed_draws', 'write_whole'
 ]

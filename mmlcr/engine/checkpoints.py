@@ -10,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .files import write_whole
+from .watching import TrainingError
 
 
 @register_backend('whole')
@@ -41,6 +42,7 @@ class WholeCheckpointHook(CheckpointHook):
 
     Raises:
         OSError: If a checkpoint can't be written; the one before is whole.
+        TrainingError: If a weight is not finite; so it is.
     """
 
     def __init__(self,
@@ -53,6 +55,11 @@ class WholeCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int,
                                    meta: dict) -> None:
+        for name, weight in runner.model.state_dict().items():
+            if weight.is_floating_point() and not weight.isfinite().all():
+                raise TrainingError(
+                    f'{name} is not finite: no checkpoint is written, those '
+                    'before are whole')
         removed = []
         if self.max_keep_ckpts > 0:
             if step not in self.keep_ckpt_ids:

@@ -24,10 +24,9 @@ class Draw(NamedTuple):
     epoch: int
     seed: int
 
-    def begin(self) -> int:
-        """Seed all that is drawn from now on; returns the sample."""
+    def begin(self) -> None:
+        """Seed all that is drawn from now on."""
         seed_draws(OF_SAMPLE, *self)
-        return self.sample
 
 
 def seed_draws(*numbers: int) -> None:

@@ -58,6 +58,11 @@ def read_checkpoint(path: str, map_location: Any = None) -> Any:
         path, lambda: torch.load(path, map_location, weights_only=True))
 
 
+def load_from_file(filename: str, map_location: Any = None) -> Any:
+    """As :func:`read_checkpoint`; MMEngine says "file" of it in the log."""
+    return read_checkpoint(filename, map_location)
+
+
 def load_from_web(filename: str,
                   map_location: Any = None,
                   model_dir: Optional[str] = None,
@@ -105,11 +110,11 @@ def read_dump(path: str) -> Any:
 
 def guard_loading() -> None:
     """Have MMEngine read all checkpoints this way."""
-    CheckpointLoader.register_scheme('', read_checkpoint, force=True)
+    CheckpointLoader.register_scheme('', load_from_file, force=True)
     CheckpointLoader.register_scheme(('http://', 'https://'),
                                      load_from_web,
                                      force=True)
-    of_mmengine.load_from_local = read_checkpoint
+    of_mmengine.load_from_local = load_from_file
     of_mmengine.load_from_http = load_from_web
 
 

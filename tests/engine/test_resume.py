@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_flatten
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
+# one worker of xdist runs what shares an uninterrupted training
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('resume')]
 SMALL = ('train_cfg.max_epochs=3', 'train_cfg.val_interval=1',
          'train_dataloader.batch_size=8', 'train_dataloader.num_workers=2',
          'model.cls_head.dropout_ratio=0.5',

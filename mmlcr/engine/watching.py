@@ -1,0 +1,111 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Hooks that stop a training before it is spoilt, and say by what."""
+import math
+import os.path as osp
+from typing import Any, Dict, List, Optional
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from .files import write_whole
+
+
+class TrainingError(RuntimeError):
+    """A training that is not worth going on with."""
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops at a loss that is not finite, with the clips of the batch.
+
+    The last checkpoint is from before:
+    :class:`mmlcr.engine.WholeCheckpointHook` writes none with weights that
+    are not finite.
+    """
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Look at the loss.
+
+        Raises:
+            TrainingError: If it is not finite.
+        """
+        loss = float((outputs or {}).get('loss', 0.))
+        if math.isfinite(loss):
+            return
+        clips = [sample.get('path', '?') for sample in _samples(data_batch)]
+        last = runner.message_hub.runtime_info.get('last_ckpt', 'none yet')
+        raise TrainingError(
+            f'the loss is {loss} in epoch {runner.epoch + 1}, iteration '
+            f'{runner.iter + 1}; last checkpoint: {last}; the clips: '
+            + ', '.join(clips))
+
+
+@HOOKS.register_module()
+class BadClipsHook(Hook):
+    """Counts and lists clips that a data set of this package skipped.
+
+    The list of an epoch goes to the log, and all so far to ``bad_clips.txt``
+    in the work dir, a line of path and reason each.
+
+    Args:
+        limit (int): Clips that may be skipped in a run. Defaults to 100.
+    """
+
+    def __init__(self, limit: int = 100) -> None:
+        self.limit = limit
+        self.seen: Dict[str, str] = {}
+        self.new: List[str] = []
+
+    def after_train_iter(self,
+                         runner: Runner,
+                         batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Count those that were skipped for this batch.
+
+        Raises:
+            TrainingError: If there are too many.
+        """
+        for sample in _samples(data_batch):
+            for path, reason in sample.get('skipped', ()):
+                if path not in self.seen:
+                    self.seen[path] = reason
+                    self.new.append(path)
+        if len(self.seen) > self.limit:
+            self._write(runner, self.seen)
+            raise TrainingError(
+                f'{len(self.seen)} bad clips, more than the {self.limit} that '
+                f'may be: {self._path(runner)}')
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Those of all processes."""
+        for of_process in all_gather_object(self.seen):
+            for path, reason in of_process.items():
+                if path not in self.seen:
+                    self.seen[path] = reason
+                    self.new.append(path)
+        if self.new and runner.rank == 0:
+            self._write(runner, self.seen)
+            runner.logger.warning(
+                f'{len(self.new)} more bad clips were skipped, '
+                f'{len(self.seen)} so far ({self._path(runner)}):\n' +
+                '\n'.join(self.seen[path] for path in self.new))
+        self.new = []
+
+    @staticmethod
+    def _path(runner: Runner) -> str:
+        return osp.join(runner.work_dir, 'bad_clips.txt')
+
+    def _write(self, runner: Runner, clips: Dict[str, str]) -> None:
+        lines = [f'{path}\t{reason}\n' for path, reason in clips.items()]
+        write_whole(''.join(lines).encode(), self._path(runner))
+
+
+def _samples(batch: Any) -> Any:
+    return batch.get('data_samples', ()) if isinstance(batch, dict) else ()

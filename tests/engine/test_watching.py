@@ -1,0 +1,127 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A training stops before it is spoilt, and says by what."""
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, List
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+# what a training does wrong, in a file of its own that runs the tool
+SPOILT = """
+import runpy, sys, torch
+import mmlcr
+from mmlcr.engine import SeedHook
+from mmlcr.models import LCRHead
+
+def spoil(self, runner, batch_idx, data_batch=None):
+    head = runner.model.cls_head
+    if runner.iter == {iteration}:
+        with torch.no_grad():
+            {how}
+
+SeedHook.before_train_iter = spoil
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, make_video: Callable) -> Path:
+    """A set of six clips, two of them shorter than what is sampled."""
+    lines = []
+    for number in range(6):
+        frames = 8 if number in (1, 4) else 20
+        make_video(f'videos/{number}.mp4', num_frames=frames, step=number)
+        lines.append(f'{number}.mp4 {number}\n')
+    (tmp_path / 'train.txt').write_text(''.join(lines))
+    for split in ('val', 'test'):
+        (tmp_path / f'{split}.txt').write_text(lines[0])
+    (tmp_path / 'classes.txt').write_text('\n'.join('abcdefghijkl'))
+    return tmp_path
+
+
+def train(place: Path, *options: str, script: str = '') -> str:
+    """Both outputs of a training that fails, or of one that does not."""
+    before = ['-c', script] if script else []
+    result = subprocess.run(
+        [sys.executable, *before, ROOT / 'tools/train.py',
+         'configs/lcr_motion.py', '--data-root', place, '--work-dir',
+         place / 'work', '--cfg-options', 'train_cfg.max_epochs=2',
+         'train_dataloader.batch_size=2', 'dataset.open_files=False',
+         'train_dataloader.dataset.open_files=False',
+         'default_hooks.checkpoint.interval=1', *options],
+        cwd=place, text=True, capture_output=True)
+    return f'{result.returncode}\n{result.stdout}{result.stderr}'
+
+
+SKIP = 'train_dataloader.dataset.bad_clips=skip'
+
+
+def test_a_bad_clip_stops_by_its_path(place: Path) -> None:
+    said = train(place)
+    assert said.startswith('1\n')
+    assert 'has 8 frames, and 8 frames with an interval of 2 need 15' in said
+    assert str(place / 'videos/1.mp4') in said or '4.mp4' in said
+
+
+def test_bad_clips_are_skipped_counted_and_listed(place: Path) -> None:
+    said = train(place, SKIP)
+    assert said.startswith('0\n'), said[-2000:]
+    assert '2 more bad clips were skipped, 2 so far' in said
+    lines = (place / 'work/bad_clips.txt').read_text().splitlines()
+    assert sorted(Path(line.split('\t')[0]).name for line in lines
+                  ) == ['1.mp4', '4.mp4']
+    assert all('has 8 frames' in line for line in lines)
+
+
+def test_too_many_bad_clips_stop(place: Path) -> None:
+    said = train(place, SKIP, 'custom_hooks.2.limit=1')
+    assert said.startswith('1\n')
+    assert '2 bad clips, more than the 1 that may be' in said
+    assert len((place / 'work/bad_clips.txt').read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize('how, message', [
+    ("head.fc_cls.weight.fill_(float('nan'))", 'the loss is nan'),
+    ('head.fc_cls.weight.fill_(3e38)', 'the loss is '),
+], ids=['nan', 'overflow'])
+def test_a_loss_that_is_not_finite_stops(how: str, message: str,
+                                         place: Path) -> None:
+    """In the second epoch, with its clips; the first's checkpoint is good."""
+    script = SPOILT.format(iteration=4, how=how)
+    said = train(place, SKIP, script=script)
+    assert said.startswith('1\n') and 'TrainingError' in said
+    assert message in said and 'in epoch 2, iteration 5' in said
+    assert said.count(str(place / 'videos')) >= 2
+    good = torch.load(place / 'work/epoch_1.pth', weights_only=True)
+    assert all(w.isfinite().all() for w in good['state_dict'].values())
+    assert not (place / 'work/epoch_2.pth').exists()
+
+
+def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:
+    """Of a weight that no loss depends on."""
+    script = SPOILT.format(
+        iteration=5, how="head.register_parameter('more', torch.nn.Parameter("
+        "torch.tensor(float('nan'))))")
+    said = train(place, SKIP, script=script)
+    assert said.startswith('1\n')
+    assert 'cls_head.more is not finite: no checkpoint' in said
+    assert (place / 'work/epoch_1.pth').exists()
+    assert not (place / 'work/epoch_2.pth').exists()
+
+
+def test_hooks_take_any_batch() -> None:
+    """Of data sets that are not this package's, and tuples."""
+    from mmengine.structures import BaseDataElement
+
+    from mmlcr.engine import BadClipsHook, FiniteLossHook, TrainingError
+    from mmlcr.engine.watching import _samples
+    batches: List[Any] = [None, [], {}, dict(data_samples=[BaseDataElement()])]
+    for batch in batches:
+        BadClipsHook().after_train_iter(None, 0, batch)
+        FiniteLossHook().after_train_iter(None, 0, batch, dict(loss=1.))
+        assert len(list(_samples(batch))) <= 1
+    assert issubclass(TrainingError, RuntimeError)

@@ -1,0 +1,68 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Write the weights of a checkpoint, and nothing else, to be passed on."""
+import argparse
+import hashlib
+import io
+import os.path as osp
+from typing import Dict
+
+import torch
+from torch import Tensor
+
+import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmlcr.engine import read_checkpoint, write_whole
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write the weights of a checkpoint, without optimizer, '
+        'logs and config, as a .pth file that torch loads with '
+        'weights_only=True, or as .safetensors. The name of the file gets '
+        'the first eight digits of its SHA-256.')
+    parser.add_argument('checkpoint', help='of a training')
+    parser.add_argument(
+        'out', help='file to write, .pth or .safetensors')
+    args = parser.parse_args()
+    if not args.out.endswith(('.pth', '.safetensors')):
+        parser.error(f'the file is .pth or .safetensors, got {args.out}')
+    return args
+
+
+def weights_of(path: str) -> Dict[str, Tensor]:
+    """What the model is loaded from: of an averaged one its average.
+
+    Raises:
+        ValueError: If there are no weights.
+    """
+    checkpoint = read_checkpoint(path, 'cpu')
+    weights = checkpoint.get('state_dict') if isinstance(
+        checkpoint, dict) else None
+    if not weights:
+        raise ValueError(f'{path}: a checkpoint without a state_dict')
+    return {
+        name: tensor.detach().clone().contiguous()
+        for name, tensor in weights.items()
+    }
+
+
+def as_bytes(weights: Dict[str, Tensor], kind: str) -> bytes:
+    """The file."""
+    if kind == '.safetensors':
+        from safetensors.torch import save
+        return save(weights)
+    data = io.BytesIO()
+    torch.save(dict(state_dict=weights, meta={}), data)
+    return data.getvalue()
+
+
+def main() -> None:
+    args = parse_args()
+    stem, kind = osp.splitext(args.out)
+    data = as_bytes(weights_of(args.checkpoint), kind)
+    path = f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{kind}'
+    write_whole(data, path)
+    print(f'{path}: {len(data) / 2**20:.1f} MiB')
+
+
+if __name__ == '__main__':
+    main()
