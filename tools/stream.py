@@ -24,10 +24,10 @@ from mmlcr.apis import (
     StreamResult,
     Window,
     WindowClosed,
-    add_config_arguments,
+    add_stream_arguments,
     closing_all,
-    load_config,
     open_source,
+    recognizer_of,
 )
 from mmlcr.engine import UnreadableFileError, read_checkpoint
 
@@ -83,8 +83,7 @@ def parse_args() -> argparse.Namespace:
         description='Recognize actions in a stream, frame by frame. Writes a '
         'line of JSON for each frame that is taken, to standard output unless '
         '--out names a file. Ctrl-C ends it.')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    add_stream_arguments(parser)
     parser.add_argument(
         'source',
         help='video file, number of a camera, address (rtsp://, http://), or '
@@ -99,17 +98,6 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='edge map and forget gate beside the frames of video and window')
     parser.add_argument(
-        '--context',
-        choices=StreamRecognizer.CONTEXTS,
-        default=StreamRecognizer.CONTEXTS[0],
-        help='two memories that begin anew in turns, for scores of half to '
-        'all of the frames that a clip has, or one that runs on, at half of '
-        'the cost; default: %(default)s')
-    parser.add_argument(
-        '--fps',
-        type=float,
-        help="frames a second that are taken; default: the config's")
-    parser.add_argument(
         '--source-fps',
         type=float,
         help='frames a second of a folder, or of a video in place of its own')
@@ -117,15 +105,9 @@ def parse_args() -> argparse.Namespace:
         '--live',
         action='store_true',
         help='drop frames rather than fall behind; cameras and addresses do')
-    parser.add_argument(
-        '--pipeline',
-        default='test_pipeline',
-        help='whose spatial transforms are taken; default: %(default)s')
     parser.add_argument('--load-state', help='go on with a stream')
     parser.add_argument('--save-state', help='file to go on from later')
     parser.add_argument('--topk', type=int, default=5, help='classes told')
-    parser.add_argument('--device', default='cpu')
-    add_config_arguments(parser)
     return parser.parse_args()
 
 
@@ -144,17 +126,8 @@ def load_state(recognizer: StreamRecognizer, path: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    config = load_config(args)
     with contextlib.redirect_stdout(sys.stderr):  # that is for the results
-        recognizer = StreamRecognizer(
-            config,
-            args.checkpoint,
-            device=args.device,
-            context=args.context,
-            fps=args.fps,
-            topk=args.topk,
-            pipeline=args.pipeline,
-            maps=args.maps)
+        recognizer = recognizer_of(args, topk=args.topk, maps=args.maps)
     if args.load_state:
         load_state(recognizer, args.load_state)
     source = open_source(args.source, args.source_fps)

@@ -23,10 +23,10 @@ from mmlcr.apis import (
     StreamRecognizer,
     StreamResult,
     Video,
-    add_config_arguments,
+    add_stream_arguments,
     draw_maps,
-    load_config,
     plot_scores,
+    recognizer_of,
 )
 
 try:
@@ -330,8 +330,7 @@ def parse_args() -> argparse.Namespace:
         description='Serve a page that recognizes the actions in a clip or '
         'before a camera, frame by frame, with the edge maps, the forget gate '
         'and the scores over time.')
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    add_stream_arguments(parser)
     parser.add_argument(
         '--host',
         default='127.0.0.1',
@@ -349,35 +348,12 @@ def parse_args() -> argparse.Namespace:
         type=float,
         default=60,
         help='that a clip may have; default: %(default)s')
-    parser.add_argument(
-        '--context',
-        choices=StreamRecognizer.CONTEXTS,
-        default=StreamRecognizer.CONTEXTS[0],
-        help='as of tools/stream.py; default: %(default)s')
-    parser.add_argument(
-        '--fps',
-        type=float,
-        help="frames a second that are taken; default: the config's")
-    parser.add_argument(
-        '--pipeline',
-        default='test_pipeline',
-        help='whose spatial transforms are taken; default: %(default)s')
-    parser.add_argument('--device', default='cpu')
-    add_config_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    recognizer = StreamRecognizer(
-        load_config(args),
-        args.checkpoint,
-        device=args.device,
-        context=args.context,
-        fps=args.fps,
-        topk=CURVES,
-        pipeline=args.pipeline,
-        maps=True)
+    recognizer = recognizer_of(args, topk=CURVES, maps=True)
     page = Page(recognizer, osp.basename(args.config), args.max_seconds)
     fonts = dict(
         font=['system-ui', 'sans-serif'],

@@ -36,17 +36,23 @@ from .outputs import (
     plot_scores,
 )
 from .sources import Camera, Frame, Pace, SourceError, Video, open_source
-from .stream import StreamRecognizer, StreamResult, class_names
+from .stream import (
+    StreamRecognizer,
+    StreamResult,
+    add_stream_arguments,
+    class_names,
+    recognizer_of,
+)
 
 __all__ = [
     'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'KeptRange',
     'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError', 'StateFile',
     'StreamRecognizer', 'StreamResult', 'Video', 'Window', 'WindowClosed',
     'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
-    'annotate', 'build_model_and_clip', 'build_runner',
-    'can_measure_memory', 'class_names', 'closing_all',
+    'add_stream_arguments', 'annotate', 'build_model_and_clip',
+    'build_runner', 'can_measure_memory', 'class_names', 'closing_all',
     'count_multiply_adds', 'draw_kept', 'draw_maps', 'export_step',
     'load_config', 'markdown', 'measure', 'multiply_adds',
     'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
-    'plot_scores', 'set_work_dir'
+    'plot_scores', 'recognizer_of', 'set_work_dir'
 ]

@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A trained LCR on a stream: a step a frame, a memory that does not grow."""
+import argparse
 import copy
 import os.path as osp
 import time
@@ -28,7 +29,7 @@ from mmaction.apis import init_recognizer
 from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
-from .launch import find_config
+from .launch import add_config_arguments, find_config, load_config
 from .maps import Maps
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
 from .sources import Address, Frame, Latest, Pace, open_source
@@ -450,6 +451,44 @@ class StreamRecognizer:
                             tuple(self.classes[i] for i in best),
                             tuple(float(scores[i]) for i in best), is_full,
                             scores, image=image)
+
+
+def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what :func:`recognizer_of` builds a recognizer by."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint file, or a step that tools/export_onnx.py wrote')
+    parser.add_argument(
+        '--context',
+        choices=StreamRecognizer.CONTEXTS,
+        default=StreamRecognizer.CONTEXTS[0],
+        help='two memories that begin anew in turns, for scores of half to '
+        'all of the frames that a clip has, or one that runs on, at half of '
+        'the cost; default: %(default)s')
+    parser.add_argument(
+        '--fps',
+        type=float,
+        help="frames a second that are taken; default: the config's")
+    parser.add_argument(
+        '--pipeline',
+        default='test_pipeline',
+        help='whose spatial transforms are taken; default: %(default)s')
+    parser.add_argument('--device', default='cpu')
+    add_config_arguments(parser)
+
+
+def recognizer_of(args: argparse.Namespace,
+                  **options: Any) -> StreamRecognizer:
+    """By the arguments; ``options`` as of :class:`StreamRecognizer`."""
+    return StreamRecognizer(
+        load_config(args),
+        args.checkpoint,
+        device=args.device,
+        context=args.context,
+        fps=args.fps,
+        pipeline=args.pipeline,
+        **options)
 
 
 def _copied(state: Optional[LCRState],
