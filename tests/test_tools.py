@@ -231,6 +231,56 @@ def test_demo_draws(place: Path, best: Path) -> None:
     assert 'there is no video no.mp4' in refused
 
 
+def test_scan_names_bad_clips(place: Path, tmp_path: Path) -> None:
+    """Missing, empty, cut off, no video, too short; a decoder may crash."""
+    videos = sorted((place / 'data/motion/videos/train').glob('*.mp4'))[:8]
+    for video in videos:
+        shutil.copy(video, tmp_path / video.name)
+    cut, text, empty, missing = (tmp_path / v.name for v in videos[:4])
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    text.write_text('no video')
+    empty.write_bytes(b'')
+    missing.unlink()
+    data = tmp_path / 'data'
+    data.mkdir()
+    shutil.copy(place / 'data/motion/classes.txt', data)
+    for split in ('train', 'val', 'test'):
+        (data / f'{split}.txt').write_text(
+            ''.join(f'../../{video.name} 0\n' for video in videos))
+    (data / 'videos').mkdir()
+    arguments = ('scan_clips.py', 'configs/lcr_motion.py', '--data-root',
+                 data, '--splits', 'train')
+    said = run(*arguments, cwd=tmp_path, ok=False)
+    assert '4 of 8 clips are bad: bad_clips.txt' in said
+    lines = (tmp_path / 'bad_clips.txt').read_text().splitlines()
+    found = {line.split('\t')[0].split('/')[-1] for line in lines}
+    assert found == {bad.name for bad in (cut, text, empty, missing)}
+    run(*arguments, '--seconds', '0', cwd=tmp_path, ok=False)
+    assert 'took more than 0 seconds' in (tmp_path / 'bad_clips.txt'
+                                          ).read_text()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='processes by fork')
+def test_scan_outlives_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash is of one clip; all others are looked at."""
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import scan_clips
+    sys.path.pop(0)
+
+    def look(dataset: list, number: int) -> None:
+        if number in (2, 3):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if number == 5:
+            time.sleep(60)
+
+    monkeypatch.setattr(scan_clips, 'look', look)
+    found = dict(scan_clips.scan([0] * 9, 2, 2.))
+    assert sorted(found) == list(range(9))
+    crashed, slow = 'a decoder crashed, exit code -11', 'took more than 2 sec'
+    assert found[2] == found[3] == crashed and found[5].startswith(slow)
+    assert {n for n, reason in found.items() if reason} == {2, 3, 5}
+
+
 @pytest.mark.parametrize('kind', ['.pth', '.safetensors'])
 def test_published_weights_are_weights_alone(kind: str, place: Path,
                                              best: Path) -> None:
