@@ -11,21 +11,21 @@ from glob import glob
 from typing import Any, List
 
 import torch
-from mmengine.utils import track_iter_progress
+from rich.console import Console
+from rich.progress import Progress
 from torch.utils._pytree import tree_flatten
 
 import mmlcr  # noqa: F401  lets torch load checkpoints
 
 COMPARED = 'state_dict', 'optimizer', 'param_schedulers'
-POLL = 0.002  # seconds between two looks at the folder
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Train once, then once more with kills (SIGKILL) at '
-        'random moments, every other one while a checkpoint is being '
-        'written, and --resume after each. Ends with an error unless both '
-        'end with the same weights and optimizer, bit for bit.')
+        description='Train once, then again with kills (SIGKILL) at random '
+        'moments, every other one while a checkpoint is being written, and '
+        '--resume after each. Ends with 1 unless all end with the same '
+        'weights and optimizer, bit for bit.')
     parser.add_argument('config', help='config file, of a training of minutes')
     parser.add_argument('--kills', type=int, default=20)
     parser.add_argument('--seed', type=int, default=0)
@@ -46,16 +46,21 @@ def start(args: argparse.Namespace, work_dir: str) -> subprocess.Popen:
         stdout=log, stderr=log)
 
 
+def finish(args: argparse.Namespace, work_dir: str) -> None:
+    """Train to the end."""
+    if start(args, work_dir).wait():
+        raise SystemExit(f'the training failed: {work_dir}.log')
+
+
 def kill(training: subprocess.Popen, seconds: float, work_dir: str,
          in_a_write: bool) -> str:
-    """Wait, then kill; returns when that was, or that it had ended."""
+    """Wait, then kill; returns when that was, or nothing if it had ended."""
     time.sleep(seconds)
     while in_a_write and training.poll() is None:
-        if glob(osp.join(work_dir, '*.part')):
+        if any(name.endswith('.part') for name in os.listdir(work_dir)):
             break
-        time.sleep(POLL)
     if training.poll() is not None:
-        return 'ended before'
+        return ''
     training.kill()
     training.wait()
     found = glob(osp.join(work_dir, '*.part'))
@@ -82,29 +87,41 @@ def differences(found: Any, expected: Any) -> List[str]:
 
 def main() -> int:
     args = parse_args()
-    whole, killed = (
-        osp.join(args.work_dir, name) for name in ('whole', 'killed'))
     if osp.exists(args.work_dir):
         raise SystemExit(f'{args.work_dir} is there already')
-    for folder in (whole, killed):
-        os.makedirs(folder)
+    whole = osp.join(args.work_dir, 'whole')
+    os.makedirs(whole)
     begin = time.monotonic()
-    if start(args, whole).wait():
-        raise SystemExit(f'the training failed: {whole}.log')
+    finish(args, whole)
     duration = time.monotonic() - begin
+    expected = last_checkpoint(whole)
     random.seed(args.seed)
-    moments = []
-    for number in track_iter_progress(list(range(args.kills))):
-        seconds = random.uniform(0, duration / 2)
-        moments.append(
-            kill(start(args, killed), seconds, killed, number % 2 == 1))
-    if start(args, killed).wait():
-        raise SystemExit(f'the training failed: {killed}.log')
-    wrong = differences(last_checkpoint(killed), last_checkpoint(whole))
+    moments: List[str] = []
+    wrong: List[str] = []
+    trainings = 0
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task('kills', total=args.kills)
+        while len(moments) < args.kills:
+            trainings += 1
+            killed = osp.join(args.work_dir, f'killed_{trainings}')
+            os.makedirs(killed)
+            while len(moments) < args.kills:
+                for left in glob(osp.join(killed, '*.part')):
+                    os.remove(left)  # of the kill before
+                moment = kill(
+                    start(args, killed), random.uniform(0, duration / 2),
+                    killed, len(moments) % 2 == 1)
+                if not moment:
+                    break
+                moments.append(moment)
+                progress.update(task, completed=len(moments))
+            finish(args, killed)
+            wrong += differences(last_checkpoint(killed), expected)
     for kind in sorted(set(moments)):
         print(f'{moments.count(kind)} kills {kind}')
-    print('not the same: ' + ', '.join(wrong) if wrong else
-          'the same weights, optimizer and schedule, bit for bit')
+    print(f'{trainings} trainings that were killed and resumed: ' + (
+        'not the same ' + ', '.join(wrong) if wrong else
+        'the same weights, optimizer and schedule, bit for bit'))
     return bool(wrong)
 
 

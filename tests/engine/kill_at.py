@@ -20,7 +20,9 @@ def die_before_an_iteration() -> None:
     original = SeedHook.before_train_iter
 
     def before(self: SeedHook, runner: Any, *args: Any, **kwargs: Any) -> None:
-        if os.environ.get('KILL_AT') == f'iteration:{runner.iter}':
+        rank = int(os.environ.get('KILL_RANK', 0))
+        moment = f'iteration:{runner.iter}'
+        if os.environ.get('KILL_AT') == moment and runner.rank == rank:
             die()
         original(self, runner, *args, **kwargs)
 
