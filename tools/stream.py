@@ -78,6 +78,29 @@ class Meter:
         return ', '.join(parts)
 
 
+class Stop:
+    """Ends the stream at a signal, but for what is written of a frame."""
+
+    def __init__(self) -> None:
+        self.asked = self.writing = False
+        for number in signal.SIGINT, signal.SIGTERM:
+            signal.signal(number, self)
+
+    def __call__(self, number: int, frame: Any) -> None:
+        """The signal."""
+        self.asked = True
+        if not self.writing:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        self.writing = True
+
+    def __exit__(self, *error: object) -> None:
+        self.writing = False
+        if self.asked:
+            raise KeyboardInterrupt
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Recognize actions in a stream, frame by frame. Writes a '
@@ -125,7 +148,7 @@ def load_state(recognizer: StreamRecognizer, path: str) -> None:
         raise ValueError(f'{path}: {error}') from None
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, stop: Stop) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # that is for the results
         recognizer = recognizer_of(args, topk=args.topk, maps=args.maps)
     if args.load_state:
@@ -148,9 +171,10 @@ def run(args: argparse.Namespace) -> None:
                     source,
                     live=args.live or None,
                     go_on=args.load_state is not None):
-                for output in outputs:
-                    output.write(result)
-                meter.see(result)
+                with stop:
+                    for output in outputs:
+                        output.write(result)
+                    meter.see(result)
             meter.end()
     except WindowClosed:
         pass
@@ -161,13 +185,8 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> int:
     args = parse_args()
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     try:
-        run(args)
+        run(args, Stop())
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         return 130
