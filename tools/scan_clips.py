@@ -16,7 +16,7 @@ from rich.progress import Progress
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
 from mmlcr.apis import SourceError, Video, add_config_arguments, load_config
-from mmlcr.datasets.checked import ClipError
+from mmlcr.datasets.checked import ClipError, check_file
 from mmlcr.engine import Draw, write_whole
 
 LOOK = 0.2  # seconds between two looks at the clock
@@ -71,8 +71,7 @@ def look(dataset: Any, number: int) -> Optional[str]:
     clip = dataset.get_data_info(number)
     path = clip[dataset.clip_key]
     try:
-        if not os.path.exists(path):
-            return 'there is no such file'
+        check_file(path, path)
         dataset.prepare_data(Draw(number, 0, 0), decode_only=True)
         if os.path.isdir(path):
             for name in sorted(os.listdir(path)):

@@ -168,8 +168,14 @@ class Page:
             raise gr.Error(said, print_exception=False) from error
 
     def _of_video(self, path: str) -> Iterator[tuple]:
-        check_video(path)
+        check_container(path)
         video = Video(path, None)
+        width, height = (
+            video.capture.get(size) for size in (cv2.CAP_PROP_FRAME_WIDTH,
+                                                 cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > MAX_PIXELS:
+            raise ValueError(f'{path}: frames of {width:.0f}x{height:.0f}, '
+                             'larger than any that are taken')
         if video.length and video.length / video.fps > self.max_seconds:
             raise ValueError(
                 f'{path}: {video.length / video.fps:.0f} seconds, at most '
@@ -299,24 +305,17 @@ class Page:
         return blocks
 
 
-def check_video(path: str) -> None:
+def check_container(path: str) -> None:
     """Refuse what is no video file that may be opened.
 
     Raises:
-        ValueError: If it does not begin as one, or has too large frames.
+        ValueError: If it does not begin as one.
     """
     with open(path, 'rb') as file:
         begin = file.read(12)
     if not any(begin[at:].startswith(mark)
                for at, mark in CONTAINERS.values()):
         raise ValueError(f'{path}: none of {", ".join(CONTAINERS)}')
-    capture = cv2.VideoCapture(path)
-    width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
-    height = capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-    capture.release()
-    if width * height > MAX_PIXELS:
-        raise ValueError(f'{path}: frames of {width:.0f}x{height:.0f}, larger '
-                         'than any that are taken')
 
 
 def data_address(picture: np.ndarray) -> str:

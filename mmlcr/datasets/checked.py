@@ -96,7 +96,7 @@ class _Checked(_Base):
             clip = self._parse(line, where)
             clip[self.clip_key] = osp.join(prefix, clip[self.clip_key])
             if self.check_files:
-                _check_file(clip[self.clip_key], where)
+                check_file(clip[self.clip_key], where)
             clips.append(clip)
         if not clips:
             raise ClipError(f'the annotation list {ann_file} is empty')
@@ -119,9 +119,10 @@ class _Checked(_Base):
             at = (first + number) % len(self) if number else first
             if draw:
                 draw._replace(sample=at).begin()
-            path = self.get_data_info(at)[self.clip_key]
+            clip = self.get_data_info(at)
+            path = clip[self.clip_key]
             try:
-                clip = self._run_pipeline(at, decode_only)
+                clip = self._run_pipeline(clip, decode_only)
             except ClipError as error:
                 if self.bad_clips == 'stop' or decode_only:
                     raise
@@ -134,8 +135,7 @@ class _Checked(_Base):
         raise ClipError(f'{self.ann_file}: all {len(self)} clips are bad, as '
                         f'{skipped[-1][1]}')
 
-    def _run_pipeline(self, idx: int, decode_only: bool) -> Any:
-        clip = self.get_data_info(idx)
+    def _run_pipeline(self, clip: dict, decode_only: bool) -> Any:
         path = clip[self.clip_key]
         try:
             for transform in self.pipeline.transforms:
@@ -222,7 +222,16 @@ def _read_lines(path: str) -> List[str]:
         return [line.strip() for line in file.read().rstrip().split('\n')]
 
 
-def _check_file(path: str, where: str) -> None:
+def check_file(path: str, where: str) -> None:
+    """Look for a clip without decoding it.
+
+    Args:
+        path (str): Video, or folder of frames.
+        where (str): What an error begins with.
+
+    Raises:
+        ClipError: If it is missing, empty or an AVI that was cut off.
+    """
     if not osp.exists(path):
         raise ClipError(f'{where}: there is no {path}')
     if osp.isdir(path):

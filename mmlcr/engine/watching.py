@@ -73,10 +73,7 @@ class BadClipsHook(Hook):
             TrainingError: If there are too many.
         """
         for sample in _samples(data_batch):
-            for path, reason in sample.get('skipped', ()):
-                if path not in self.seen:
-                    self.seen[path] = reason
-                    self.new.append(path)
+            self._see(dict(sample.get('skipped', ())))
         if len(self.seen) > self.limit:
             self._write(runner, self.seen)
             raise TrainingError(
@@ -86,10 +83,7 @@ class BadClipsHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Those of all processes."""
         for of_process in all_gather_object(self.seen):
-            for path, reason in of_process.items():
-                if path not in self.seen:
-                    self.seen[path] = reason
-                    self.new.append(path)
+            self._see(of_process)
         if self.new and runner.rank == 0:
             self._write(runner, self.seen)
             runner.logger.warning(
@@ -97,6 +91,11 @@ class BadClipsHook(Hook):
                 f'{len(self.seen)} so far ({self._path(runner)}):\n' +
                 '\n'.join(self.seen[path] for path in self.new))
         self.new = []
+
+    def _see(self, clips: Dict[str, str]) -> None:
+        unseen = [path for path in clips if path not in self.seen]
+        self.seen.update((path, clips[path]) for path in unseen)
+        self.new += unseen
 
     @staticmethod
     def _path(runner: Runner) -> str:

@@ -127,12 +127,12 @@ class FusedStem:
         return x, e, prompt
 
     def _bias_of(self, rows: int, cols: int) -> np.ndarray:
-        if self.position is None:
-            return as_array(self.bias)
         if (rows, cols) not in self._biases:
-            position = resize_position(self.position, (rows, cols))
-            self._biases[rows, cols] = as_array(
-                self.bias + position[0].flatten(1).mT)
+            bias = self.bias
+            if self.position is not None:
+                position = resize_position(self.position, (rows, cols))
+                bias = bias + position[0].flatten(1).mT
+            self._biases[rows, cols] = as_array(bias)
         return self._biases[rows, cols]
 
 

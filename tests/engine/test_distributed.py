@@ -22,15 +22,6 @@ WEIGHT_TOLERANCE = 1e-9  # float64, after twelve steps
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('distributed')]
 
 
-@pytest.fixture(scope='module')
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('distributed')
-    subprocess.run(
-        [sys.executable, ROOT / 'tools/make_motion.py', '--clips', '2', '1',
-         '1'], cwd=folder, check=True)
-    return folder
-
-
 def together(place: Path, *command: object,
              **environment: str) -> subprocess.CompletedProcess:
     """Two processes by tools/dist_train.sh or torchrun."""

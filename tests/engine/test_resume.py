@@ -38,15 +38,6 @@ def train(folder: Path, work_dir: str, *options: str, kill_at: str = '',
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('resume')
-    subprocess.run(
-        [sys.executable, ROOT / 'tools/make_motion.py', '--clips', '2', '1',
-         '1'], cwd=folder, check=True)
-    return folder
-
-
-@pytest.fixture(scope='module')
 def uninterrupted(place: Path) -> Dict[str, Any]:
     result = train(place, 'whole')
     assert result.returncode == 0, result.stderr[-2000:]
