@@ -1,11 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Runs that are killed end as those that are not, bit for bit."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 import torch
@@ -95,3 +96,38 @@ def test_checkpoints_inside_of_an_epoch(place: Path,
     assert result.returncode == 0, result.stderr[-2000:]
     assert 'going on after 1 batches of epoch 2' in result.stdout
     assert_same(trained(place / 'inside', 'iter_9.pth'), uninterrupted)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, of 16 MiB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', disk],
+        capture_output=True, text=True) if shutil.which('mount') else None
+    if mounted is None or mounted.returncode:
+        pytest.skip('nobody but root can mount a small disk')
+    yield disk
+    subprocess.run(['umount', disk], check=True)
+
+
+def test_a_full_disk(small_disk: Path, place: Path,
+                     uninterrupted: Dict[str, Any]) -> None:
+    """It is reported, the checkpoint before is whole, and all goes on."""
+    work_dir = small_disk / 'work'
+    assert train(place, str(work_dir), kill_at='iteration:5').returncode < 0
+    before = (work_dir / 'epoch_1.pth').read_bytes()
+    left = shutil.disk_usage(small_disk).free - len(before) // 2
+    (small_disk / 'ballast').write_bytes(bytes(left))
+    full = train(place, str(work_dir))
+    assert full.returncode == 1
+    assert ('OSError: [Errno 28] No space left on device: what was there '
+            f"before is whole: '{work_dir}/epoch_2.pth'") in full.stderr
+    assert (work_dir / 'epoch_1.pth').read_bytes() == before
+    assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    assert not list(work_dir.glob('*.part'))
+    (small_disk / 'ballast').unlink()
+    result = train(place, str(work_dir))
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert_same(trained(work_dir, 'epoch_3.pth'), uninterrupted)
