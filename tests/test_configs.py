@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Every config parses and builds; the large ones run on real clips."""
+import inspect
 from pathlib import Path
 from typing import Callable, Dict
 
@@ -10,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import OPTIM_WRAPPERS, RUNNERS, STRATEGIES
 
 from mmaction.registry import DATASETS, MODELS
 
@@ -43,7 +45,8 @@ def test_config_builds(name: str) -> None:
     assert masks[0].patch_size == config.model.backbone.patch_size
     assert 'base_batch_size' in config.auto_scale_lr
     assert config.custom_imports.imports == ['mmlcr']
-    assert config.optim_wrapper.clip_grad is not None
+    clipping = config.get('strategy', {}).get('gradient_clipping')
+    assert clipping or config.optim_wrapper.clip_grad
 
 
 @pytest.mark.parametrize('name', LARGE)
@@ -170,3 +173,19 @@ def test_single_frame_baseline_repeats_one_frame(
     assert config.model == whole.model
     assert config.optim_wrapper == whole.optim_wrapper
     assert config.train_cfg == whole.train_cfg
+
+
+@pytest.mark.parametrize('name', ['lcr_k400_fsdp', 'lcr_k400_deepspeed'])
+def test_strategies_are_mmengine_s(name: str) -> None:
+    """They are known, with these arguments; to run them takes GPUs."""
+    config = read(name)
+    assert config.runner_type in RUNNERS
+    arguments = config.strategy.copy()
+    strategy = STRATEGIES.get(arguments.pop('type'))
+    inspect.signature(strategy).bind(**arguments)
+    wrapper = config.optim_wrapper.copy()
+    wrapper.pop('paramwise_cfg')  # the constructor's
+    kind = OPTIM_WRAPPERS.get(wrapper.pop('type'))
+    inspect.signature(kind).bind(**wrapper)
+    if name == 'lcr_k400_fsdp':  # the other asks for the package
+        assert STRATEGIES.build(config.strategy)._is_full_state_dict()

@@ -16,7 +16,7 @@ from rich.progress import Progress
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
 from mmlcr.apis import SourceError, Video, add_config_arguments, load_config
-from mmlcr.datasets.checked import ClipError, check_file
+from mmlcr.datasets import ClipError, check_file
 from mmlcr.engine import Draw, write_whole
 
 LOOK = 0.2  # seconds between two looks at the clock

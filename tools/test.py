@@ -9,6 +9,7 @@ from mmlcr.apis import (
     load_config,
     set_work_dir,
 )
+from mmlcr.datasets import naming_clips
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +45,9 @@ def main() -> None:
             *evaluators,
             dict(type='DumpResults', out_file_path=args.dump)
         ]
-    build_runner(config, args).test()
+    runner = build_runner(config, args)
+    with naming_clips(runner):
+        runner.test()
 
 
 if __name__ == '__main__':

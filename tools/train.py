@@ -12,6 +12,7 @@ from mmlcr.apis import (
     load_config,
     set_work_dir,
 )
+from mmlcr.datasets import naming_clips
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,7 +84,9 @@ def main() -> None:
     args = parse_args()
     config = load_config(args)
     merge_args(config, args)
-    build_runner(config, args).train()
+    runner = build_runner(config, args)
+    with naming_clips(runner):
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -1,5 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The registered data sets."""
-from .checked import CheckedRawframeDataset, CheckedVideoDataset
+from .checked import CheckedRawframeDataset, CheckedVideoDataset, check_file
+from .clips import AtWork, ClipError, naming_clips
 
-__all__ = ['CheckedRawframeDataset', 'CheckedVideoDataset']
+__all__ = [
+    'AtWork', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'ClipError',
+    'check_file', 'naming_clips'
+]

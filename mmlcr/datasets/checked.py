@@ -10,10 +10,7 @@ from mmengine.logging import print_log
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
-
-
-class ClipError(RuntimeError):
-    """A clip that cannot be used; the message names it."""
+from .clips import AtWork, ClipError
 
 
 _Base: Any = object  # for the type checker: a data set follows the mixin
@@ -65,6 +62,7 @@ class _Checked(_Base):
             raise ValueError('clips of a test set are not skipped: another '
                              'one would count twice')
         self.check_files, self.bad_clips = check_files, bad_clips
+        self.at_work = AtWork()
         names = classes
         if isinstance(classes, str):
             names = _read_lines(classes) if osp.exists(classes) else ()
@@ -122,7 +120,8 @@ class _Checked(_Base):
             clip = self.get_data_info(at)
             path = clip[self.clip_key]
             try:
-                clip = self._run_pipeline(clip, decode_only)
+                with self.at_work.on(at):
+                    clip = self._run_pipeline(clip, decode_only)
             except ClipError as error:
                 if self.bad_clips == 'stop' or decode_only:
                     raise

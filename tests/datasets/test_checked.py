@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmaction.registry import DATASETS
-from mmlcr.datasets.checked import ClipError
+from mmlcr.datasets import ClipError
 
 CLIP_LEN, INTERVAL = 4, 2
 NEEDED = (CLIP_LEN - 1) * INTERVAL + 1  # frames

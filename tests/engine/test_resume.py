@@ -98,6 +98,18 @@ def test_checkpoints_inside_of_an_epoch(place: Path,
     assert_same(trained(place / 'inside', 'iter_9.pth'), uninterrupted)
 
 
+def test_under_mmengine_s_flexible_runner(place: Path,
+                                          uninterrupted: Dict[str, Any]
+                                          ) -> None:
+    """Which its strategies (FSDP, DeepSpeed) come with."""
+    flexible = 'runner_type=FlexibleRunner'
+    killed = train(place, 'flexible', flexible, kill_at='iteration:4')
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    result = train(place, 'flexible', flexible)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert_same(trained(place / 'flexible', 'epoch_3.pth'), uninterrupted)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own, of 16 MiB."""

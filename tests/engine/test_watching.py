@@ -28,6 +28,25 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
+# a decoder that crashes on a clip
+CRASHES = """
+import os, runpy, signal, sys
+import mmlcr
+from mmaction.datasets.transforms import DecordDecode
+
+decode = DecordDecode.transform
+
+def transform(self, results):
+    if results['filename'].endswith('{clip}'):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(self, results)
+
+DecordDecode.transform = transform
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
 @pytest.fixture
 def place(tmp_path: Path, make_video: Callable) -> Path:
     """A set of six clips, two of them shorter than what is sampled."""
@@ -99,6 +118,28 @@ def test_a_loss_that_is_not_finite_stops(how: str, message: str,
     good = torch.load(place / 'work/epoch_1.pth', weights_only=True)
     assert all(w.isfinite().all() for w in good['state_dict'].values())
     assert not (place / 'work/epoch_2.pth').exists()
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_a_decoder_that_crashes_names_the_clip(workers: int,
+                                               place: Path) -> None:
+    """In training; with a clip of each other worker, which is not named."""
+    said = train(place, SKIP, f'train_dataloader.num_workers={workers}',
+                 script=CRASHES.format(clip='3.mp4'))
+    assert said.startswith('1\n')
+    error = said[said.rindex('ClipError: '):]
+    assert error.startswith(f'ClipError: {place}/videos/3.mp4: a process died')
+    assert 'Segmentation fault' in error or 'exited unexpectedly' in error
+
+
+def test_a_decoder_that_crashes_after_training(place: Path) -> None:
+    """While the epoch is validated."""
+    said = train(place, SKIP, 'train_cfg.val_interval=1',
+                 'val_dataloader.dataset.open_files=False', 'train_dataloader.'
+                 'dataset.pipeline.2.type=OpenCVDecode', 'train_dataloader.'
+                 'dataset.pipeline.0.type=OpenCVInit',
+                 script=CRASHES.format(clip='0.mp4'))
+    assert f'ClipError: {place}/videos/0.mp4: a process died' in said
 
 
 def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:

@@ -1,0 +1,15 @@
+_base_ = 'lcr_k400.py'
+
+# MMEngine's DeepSpeed, for GPUs. Stage 2 at most: LCR reads the parameters of
+# its layers itself, which stage 3 would not notice.
+runner_type = 'FlexibleRunner'
+strategy = dict(
+    type='DeepSpeedStrategy',
+    bf16=dict(enabled=True),
+    gradient_clipping=1.,
+    zero_optimization=dict(stage=2))
+optim_wrapper = dict(
+    _delete_=True,
+    type='DeepSpeedOptimWrapper',
+    optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
