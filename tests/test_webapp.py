@@ -100,7 +100,7 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
     with pytest.raises(gr.Error, match='choose a clip'):
         next(page.of_clip(None))
     # a file that says it is shorter than it is
-    monkeypatch.setattr(webapp, 'Video', Endless)
+    monkeypatch.setattr(webapp, 'IsolatedVideo', Endless)
     with pytest.raises(gr.Error, match='only 2 seconds'):
         list(page.of_clip(str(tmp_path / 'long.mp4')))
     monkeypatch.setattr(webapp, 'MAX_PIXELS', 64 * 47)
@@ -108,9 +108,9 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
         next(page.of_clip(str(tmp_path / 'long.mp4')))
 
 
-def Endless(path: str, fps: Any) -> Any:
-    from mmlcr.apis import Video
-    video = Video(path, fps)
+def Endless(path: str) -> Any:
+    from mmlcr.apis import IsolatedVideo
+    video = IsolatedVideo(path)
     video.length = None
     return video
 

@@ -2,6 +2,7 @@
 """A page that recognizes the actions in a clip or before a camera."""
 import argparse
 import base64
+import contextlib
 import os
 import os.path as osp
 import sys
@@ -17,12 +18,12 @@ from matplotlib.figure import Figure
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import (
     Frame,
+    IsolatedVideo,
     KeptRange,
     Pace,
     SourceError,
     StreamRecognizer,
     StreamResult,
-    Video,
     add_stream_arguments,
     draw_maps,
     plot_scores,
@@ -169,13 +170,14 @@ class Page:
 
     def _of_video(self, path: str) -> Iterator[tuple]:
         check_container(path)
-        video = Video(path, None)
-        width, height = (
-            video.capture.get(size) for size in (cv2.CAP_PROP_FRAME_WIDTH,
-                                                 cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > MAX_PIXELS:
-            raise ValueError(f'{path}: frames of {width:.0f}x{height:.0f}, '
-                             'larger than any that are taken')
+        with contextlib.closing(IsolatedVideo(path)) as video:
+            yield from self._of_frames(video)
+
+    def _of_frames(self, video: IsolatedVideo) -> Iterator[tuple]:
+        path = video.name
+        if video.width * video.height > MAX_PIXELS:
+            raise ValueError(f'{path}: frames of {video.width}x{video.height},'
+                             ' larger than any that are taken')
         if video.length and video.length / video.fps > self.max_seconds:
             raise ValueError(
                 f'{path}: {video.length / video.fps:.0f} seconds, at most '

@@ -7,6 +7,7 @@ from .complexity import (
     multiply_adds,
     num_parameters,
 )
+from .isolated import IsolatedVideo
 from .launch import (
     add_common_arguments,
     add_config_arguments,
@@ -45,8 +46,8 @@ from .stream import (
 )
 
 __all__ = [
-    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'JSONLines', 'KeptRange',
-    'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError', 'StateFile',
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'IsolatedVideo',
+    'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError', 'StateFile',
     'StreamRecognizer', 'StreamResult', 'Video', 'Window', 'WindowClosed',
     'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
     'add_stream_arguments', 'annotate', 'build_model_and_clip',
