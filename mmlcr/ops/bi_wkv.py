@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .bi_wkv_tokens import bi_wkv_tokens
 from .into import into
 
 # Longer chunks have fewer states to pass on, and more pairs.
@@ -73,7 +74,8 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
         r (Tensor): Receptance, shape ``(B, L, H, K)``.
         k (Tensor): Key, shape ``(B, L, H, K)``.
         v (Tensor): Value, shape ``(B, L, H, V)``.
-        w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``.
+        w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``, or one of
+            each token, shape ``(B, L, H, K)``: see :func:`bi_wkv_tokens`.
         u (Tensor): Bonus of the token itself, shape ``(H, K)``.
 
     Returns:
@@ -85,6 +87,8 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
             positive or not finite.
     """
     _check(r, k, v, w, u)
+    if w.ndim == 4:
+        return bi_wkv_tokens(r, k, v, w, u).to(v.dtype)
     dtype = torch.promote_types(v.dtype, w.dtype)
     decays = bi_wkv_decays(w.to(dtype), u, r.shape[1])
     return bi_wkv_read(r, bi_wkv_memory(k, v, decays)).to(v.dtype)
@@ -398,8 +402,9 @@ def _check(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> None:
     if r.shape[1] == 0:
         raise ValueError(f'there must be at least one token, got r of shape '
                          f'{tuple(r.shape)}')
-    if not w.shape == u.shape == r.shape[2:]:
-        raise ValueError(f'w and u must be (H, K) = {tuple(r.shape[2:])}, got '
+    if w.shape not in (u.shape, r.shape) or u.shape != r.shape[2:]:
+        raise ValueError(f'w and u must be (H, K) = {tuple(r.shape[2:])}, or '
+                         'w of the shape of r, got '
                          f'{tuple(w.shape)} and {tuple(u.shape)}')
     if (w > 0).any() or not w.isfinite().all():
         raise ValueError('w is a log-decay, finite and not positive, got '

@@ -18,7 +18,9 @@ def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
         r (Tensor): Receptance, shape ``(B, L, H, K)``.
         k (Tensor): Key, shape ``(B, L, H, K)``.
         v (Tensor): Value, shape ``(B, L, H, V)``.
-        w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``.
+        w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``, or one of
+            each token, shape ``(B, L, H, K)``: then the decays of the tokens
+            strictly between ``i`` and ``l`` stand in the exponent.
         u (Tensor): Bonus of the token itself, shape ``(H, K)``.
 
     Returns:
@@ -32,9 +34,23 @@ def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
     outputs = []
     for l in range(L):  # noqa: E741
         distance = (position - l).abs()
-        # the clamp keeps exp() finite at i = l, where u stands in its place
-        decay = torch.exp((distance - 1).clamp(min=0)[:, None, None] * w)
-        weight = torch.where((distance == 0)[:, None, None], u, decay)
-        score = torch.einsum('bhk,ihk,bihk->bih', r[:, l], weight, k)
+        if w.ndim == 2:
+            # the clamp keeps exp() finite at i = l, where u stands instead
+            passed = (distance - 1).clamp(min=0)[:, None, None] * w
+            passed = passed.expand(len(r), -1, -1, -1)
+        else:
+            passed = _strictly_between(w, l)
+        weight = torch.where((distance == 0)[:, None, None], u, passed.exp())
+        score = torch.einsum('bhk,bihk,bihk->bih', r[:, l], weight, k)
         outputs.append(torch.einsum('bih,bihv->bhv', score, values))
     return torch.stack(outputs, dim=1).to(v.dtype)
+
+
+def _strictly_between(w: Tensor, l: int) -> Tensor:
+    """Sum of ``w`` over the tokens between each token and ``l``."""
+    sums = [0 * w[:, 0]] * w.shape[1]
+    for i in range(l - 2, -1, -1):
+        sums[i] = sums[i + 1] + w[:, i + 1]
+    for i in range(l + 2, w.shape[1]):
+        sums[i] = sums[i - 1] + w[:, i - 1]
+    return torch.stack(sums, dim=1)
