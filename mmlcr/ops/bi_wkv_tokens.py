@@ -1,14 +1,18 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Bi-WKV with a decay per token, in chunks: RWKV-6's, in both directions.
+"""Bi-WKV with a decay per token: RWKV-6's, in both directions.
 
 The weight between two tokens is the product of the decays of those strictly
 between them (as Vision-RWKV's operator for RWKV-6 has it). With decays that
 are made of data, none of them can be relied on: the next token may forget
-all. Hence only sums of log-decays between two places are taken, each as a sum
-of its own. A difference of two longer sums would lose the weak decays that
-follow a strong one, and factors above one would overflow; here no exponent is
-positive. That takes a table of ``(C, C, K)`` for a chunk of ``C`` tokens, so
-that chunks are shorter than those of :mod:`mmlcr.ops.bi_wkv`.
+all. A difference of two sums of log-decays would lose the weak ones that
+follow a strong one, and factors above one would overflow. So the only sums
+here are of what lies between a token and an edge, and no exponent is positive:
+
+A block of tokens is two halves. Between a token of the first and one of the
+second lie those after the one, up to the edge, and those before the other: all
+pairs of the two halves are one matrix product of what is decayed to the edge.
+Blocks of one token become blocks of two, of four, up to chunks of ``C``; and
+between chunks, states of shape ``(K, V)`` hold what was decayed to their edges.
 
 Shapes: ``N`` chunks of ``C`` tokens make a frame; ``...`` are layers, batch
 and heads.
@@ -17,9 +21,8 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-CHUNK_SIZE = 16
+CHUNK_SIZE = 32  # a power of two
 
 
 def bi_wkv_tokens(r: Tensor,
@@ -33,15 +36,13 @@ def bi_wkv_tokens(r: Tensor,
     ``y_l = r_l (diag(u) k_l^T v_l
     + sum_{i != l} diag(exp(sum_{j strictly between} w_j)) k_i^T v_i)``
 
-    Where gradients are wanted, the tables are made again for them.
-
     Args:
         r (Tensor): Receptance, shape ``(..., B, L, H, K)``.
         k (Tensor): Key, of the same shape.
         v (Tensor): Value, shape ``(..., B, L, H, V)``.
         w (Tensor): Log-decay of each token, ``<= 0``, of the shape of ``r``.
         u (Tensor): Bonus of the token itself, shape ``(..., H, K)``.
-        chunk_size (int): ``C``. Defaults to ``CHUNK_SIZE``.
+        chunk_size (int): ``C``, a power of two. Defaults to ``CHUNK_SIZE``.
 
     Returns:
         Tensor: Output, shape ``(..., B, L, H, V)``, in float32, or float64
@@ -49,68 +50,90 @@ def bi_wkv_tokens(r: Tensor,
     """
     dtype = torch.promote_types(
         torch.promote_types(v.dtype, w.dtype), torch.float32)
-    tensors = [t.to(dtype) for t in (r, k, v, w, u)]
+    r, k, v, w, u = (t.to(dtype) for t in (r, k, v, w, u))
     with torch.autocast(r.device.type, enabled=False):
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            return checkpoint(
-                _bi_wkv_tokens,
-                *tensors,
-                chunk_size,
-                use_reentrant=False,
-                preserve_rng_state=False)
-        return _bi_wkv_tokens(*tensors, chunk_size)
+        L = r.shape[-3]
+        own = (r * k * u[..., None, None, :, :]).sum(-1, keepdim=True)
+        r, k, v, w, own = (  # each (..., H, L, K)
+            _pad(t.transpose(-3, -2), chunk_size) for t in (r, k, v, w, own))
+        y = _read(r, k, v, w, own, min(chunk_size, r.shape[-2]))
+        return y[..., :L, :].transpose(-3, -2)
 
 
-def _bi_wkv_tokens(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor,
-                   C: int) -> Tensor:
-    L = r.shape[-3]
-    C = min(C, L)
-    own = (r * k * u[..., None, None, :, :]).sum(-1)  # (..., B, L, H)
-    y = rearrange(own, '... l h -> ... h l 1') * v.transpose(-3, -2)
-    r, k, v_, w = (_to_chunks(t, C) for t in (r, k, v, w))  # (.., H, N, C, K)
-
-    between = _strictly_between(w).exp()  # (..., N, C, C, K)
-    asking, asked = (  # of a later token, by it
-        torch.einsum('...lk,...lik,...ik->...li', a, between, b).tril(-1)
-        for a, b in ((r, k), (k, r)))
-    within = (asking + asked.mT) @ v_  # (..., N, C, V)
-
-    if L > C:
-        before = F.pad(w, (0, 0, 1, -1)).cumsum(-2)  # (..., N, C, K)
-        after = F.pad(w.flip(-2), (0, 0, 1, -1)).cumsum(-2).flip(-2)
-        before, after = before.exp(), after.exp()
-        of_chunks = _strictly_between(w.sum(-2)).exp()  # (..., N, N, K)
-        of_chunks = rearrange(of_chunks, '... m n k -> ... k m n').tril(-1)
-        for key, read, passed in ((after, before, of_chunks),
-                                  (before, after, of_chunks.mT)):
-            sums = (k * key).mT @ v_  # (..., N, K, V)
-            sums = rearrange(sums, '... n k v -> ... k n v')
-            states = rearrange(passed @ sums, '... k n v -> ... n k v')
-            within = within + (r * read) @ states
-    y = y + within.flatten(-3, -2)[..., :L, :]
-    return y.transpose(-3, -2)
+def _pad(x: Tensor, chunk_size: int) -> Tensor:
+    """To whole chunks, or to one that is a power of two, by zeros."""
+    L = x.shape[-2]
+    size = min(chunk_size, 1 << (L - 1).bit_length())
+    return F.pad(x, (0, 0, 0, -L % size))
 
 
-def _to_chunks(x: Tensor, size: int) -> Tensor:
-    """``(..., L, H, K)`` to ``(..., H, N, C, K)``, zeros after the end."""
-    x = x.transpose(-3, -2)
-    x = F.pad(x, (0, 0, 0, -x.shape[-2] % size))
-    return x.unflatten(-2, (-1, size))
+def _read(r: Tensor, k: Tensor, v: Tensor, w: Tensor, own: Tensor,
+          C: int) -> Tensor:
+    """The output, of whole chunks, ``(..., L, V)``."""
+    # blocks of one token, (..., blocks, 1, K) and (..., blocks, 1, 1)
+    r, k, total, score = (t.unsqueeze(-2) for t in (r, k, w, own))
+    before = after = torch.zeros_like(total)
+    for _ in range(C.bit_length() - 1):
+        r_first, r_last = _halves(r)
+        k_first, k_last = _halves(k)
+        after_first, after_last = _halves(after)
+        before_first, before_last = _halves(before)
+        to_edge, from_edge = after_first.exp(), before_last.exp()
+        ahead = (r_first * to_edge) @ (k_last * from_edge).mT
+        back = (r_last * from_edge) @ (k_first * to_edge).mT
+        score_first, score_last = _halves(score)
+        score = torch.cat([
+            torch.cat([score_first, ahead], -1),
+            torch.cat([back, score_last], -1)
+        ], -2)
+        of_first, of_last = _halves(total)
+        before = torch.cat([before_first, before_last + of_first], -2)
+        after = torch.cat([after_first + of_last, after_last], -2)
+        total = of_first + of_last
+        r, k = (t.unflatten(-3, (-1, 2)).flatten(-3, -2) for t in (r, k))
+    v = v.unflatten(-2, (-1, C))  # (..., N, C, V)
+    y = score @ v
+    if v.shape[-3] > 1:
+        y = y + _of_other_chunks(r, k, v, before.exp(), after.exp(),
+                                 total.squeeze(-2))
+    return y.flatten(-3, -2)
+
+
+def _of_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
+                     after: Tensor, total: Tensor) -> Tensor:
+    """What all tokens read of other chunks, ``(..., N, C, V)``.
+
+    ``before`` and ``after`` are decays from and to the edges of a token's
+    chunk, ``total`` is the log-decay of each chunk, ``(..., N, K)``.
+    """
+    between = rearrange(_strictly_between(total).exp(), '... m n k -> ... k m n')
+    between = between.tril(-1)  # a later chunk reads an earlier one
+    y = torch.zeros_like(v)
+    for kept, asked, passed in ((after, before, between),
+                                (before, after, between.mT)):
+        sums = rearrange((k * kept).mT @ v, '... n k v -> ... k n v')
+        states = rearrange(passed @ sums, '... k n v -> ... n k v')
+        y = y + (r * asked) @ states
+    return y
+
+
+def _halves(blocks: Tensor) -> tuple:
+    """Every first block, and every second."""
+    return blocks[..., 0::2, :, :], blocks[..., 1::2, :, :]
 
 
 def _strictly_between(w: Tensor) -> Tensor:
-    """Sums of what is after token ``i`` and before token ``l``.
+    """Sums of what is after ``n`` and before ``m``.
 
     Args:
-        w (Tensor): Shape ``(..., C, K)``.
+        w (Tensor): Shape ``(..., N, K)``.
 
     Returns:
-        Tensor: For ``l`` and ``i < l``, shape ``(..., C, C, K)``; zero for
+        Tensor: For ``m`` and ``n < m``, shape ``(..., N, N, K)``; zero for
         all others.
     """
-    C = w.shape[-2]
-    previous = F.pad(w, (0, 0, 1, -1))  # of l, what comes to it last
-    place = torch.arange(C, device=w.device)
-    joins = place[:, None] - 1 > place  # after i
+    previous = F.pad(w, (0, 0, 1, -1))  # of m, what comes to it last
+    place = torch.arange(w.shape[-2], device=w.device)
+    joins = place[:, None] - 1 > place  # after n
     terms = torch.where(joins[..., None], previous[..., None, :], 0.)
     return terms.cumsum(-3)

@@ -48,7 +48,7 @@ def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
 
 def _strictly_between(w: Tensor, l: int) -> Tensor:
     """Sum of ``w`` over the tokens between each token and ``l``."""
-    sums = [0 * w[:, 0]] * w.shape[1]
+    sums = [torch.zeros_like(w[:, 0])] * w.shape[1]
     for i in range(l - 2, -1, -1):
         sums[i] = sums[i + 1] + w[:, i + 1]
     for i in range(l + 2, w.shape[1]):

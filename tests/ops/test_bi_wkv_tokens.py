@@ -48,7 +48,8 @@ def with_gradients(function: Callable, inputs: Tuple[Tensor, ...],
     """Output, and the gradients of its sum weighted by ``weight``."""
     leaves = [t.detach().clone().requires_grad_() for t in inputs]
     y = function(*leaves)
-    return (y, ) + torch.autograd.grad((y * weight.to(y.dtype)).sum(), leaves)
+    return (y, ) + torch.autograd.grad(  # w has none in frames of two tokens
+        (y * weight.to(y.dtype)).sum(), leaves, materialize_grads=True)
 
 
 @pytest.mark.parametrize('decay', DECAYS)
@@ -69,7 +70,7 @@ def test_chunked_is_naive(L: int, decay: str,
             assert relative_error(a, b) < FLOAT32_TOLERANCE, name
 
 
-@pytest.mark.parametrize('chunk_size', [1, 3, 16, 64])
+@pytest.mark.parametrize('chunk_size', [1, 2, 16, 64])
 def test_chunks_do_not_show(chunk_size: int, relative_error: Callable) -> None:
     inputs = draw(2, 37, 2, 8, 5, decay='walls')
     weight = torch.randn(2, 37, 2, 5, dtype=torch.float64)
