@@ -1,5 +1,6 @@
 _base_ = [
-    '_base_/runtime.py', '_base_/lcr_tiny.py', '_base_/schedule_adamw.py'
+    '_base_/runtime.py', '_base_/lcr_vrwkv6_tiny.py',
+    '_base_/schedule_adamw.py'
 ]
 
 # Kinetics-400 as MMAction2 prepares it: tools/data/kinetics of its repository
@@ -91,4 +92,7 @@ test_dataloader = dict(
         pipeline=test_pipeline,
         test_mode=True))
 
+# the nearer to the pixels, the more of the image model stays
+optim_wrapper = dict(
+    constructor='LayerDecayConstructor', paramwise_cfg=dict(layer_decay=0.8))
 default_hooks = dict(checkpoint=dict(save_best='acc/top1'))

@@ -124,9 +124,11 @@ def test_large_config_trains_and_tests_a_step_on_real_clips(
     lay_out(name, tmp_path, shared_data / 'clips')
     monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
     config = read(name)
+    config.model.backbone.init_cfg = None  # of converted weights
     model = MODELS.build(config.model)
     model.init_weights()
-    assert sum(p.numel() for p in model.parameters()) < 5.5e6
+    most = 5.5e6 if name == 'lcr_jester' else 11.3e6
+    assert sum(p.numel() for p in model.parameters()) < most
 
     train = DATASETS.build(config.train_dataloader.dataset)
     batch = pseudo_collate([train[i] for i in range(2)])

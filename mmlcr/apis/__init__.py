@@ -46,14 +46,14 @@ from .stream import (
 )
 
 __all__ = [
-    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'IsolatedVideo',
-    'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError', 'StateFile',
-    'StreamRecognizer', 'StreamResult', 'Video', 'Window', 'WindowClosed',
-    'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
-    'add_stream_arguments', 'annotate', 'build_model_and_clip',
-    'build_runner', 'can_measure_memory', 'class_names', 'closing_all',
-    'count_multiply_adds', 'draw_kept', 'draw_maps', 'export_step',
-    'load_config', 'markdown', 'measure', 'multiply_adds',
-    'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
-    'plot_scores', 'recognizer_of', 'set_work_dir'
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'IsolatedVideo', 'JSONLines',
+    'KeptRange', 'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError',
+    'StateFile', 'StreamRecognizer', 'StreamResult', 'Video', 'Window',
+    'WindowClosed', 'add_common_arguments', 'add_config_arguments',
+    'add_model_arguments', 'add_stream_arguments', 'annotate',
+    'build_model_and_clip', 'build_runner', 'can_measure_memory',
+    'class_names', 'closing_all', 'count_multiply_adds', 'draw_kept',
+    'draw_maps', 'export_step', 'load_config', 'markdown', 'measure',
+    'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
+    'plot_growth', 'plot_scores', 'recognizer_of', 'set_work_dir'
 ]

@@ -126,8 +126,8 @@ class Step(nn.Module):
         lcr = self.backbone
         self.layout = TokenLayout(height // lcr.patch_size,
                                   width // lcr.patch_size)
-        weights, decays = lcr._weights(self.layout.num_patches + 1)
-        self.layers = Wavefront(weights, decays, Functions())
+        self.layers = Wavefront(
+            lcr._weights(self.layout.num_patches + 1), Functions())
         self.shift = lcr._shift(self.layout, torch.device('cpu'))
         self.around = lcr._around(self.layout, lcr.cls_token)
         tokens = self.layout.num_patches + 1

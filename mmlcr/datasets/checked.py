@@ -12,7 +12,6 @@ from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
 from .clips import AtWork, ClipError
 
-
 _Base: Any = object  # for the type checker: a data set follows the mixin
 
 

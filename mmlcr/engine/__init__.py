@@ -4,6 +4,7 @@ from .checkpoints import WholeCheckpointHook, WholeFileBackend
 from .cpu_amp import CPUAmpOptimWrapper
 from .draws import Draw, SeededSampler, SeedHook, seed_draws
 from .files import write_whole
+from .layer_decay import LayerDecayConstructor
 from .loading import (
     BrokenFileError,
     UnreadableFileError,
@@ -17,7 +18,7 @@ from .watching import BadClipsHook, FiniteLossHook, TrainingError
 
 __all__ = [
     'BadClipsHook', 'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw',
-    'FiniteLossHook', 'ResumableTrainLoop', 'SeedHook', 'SeededSampler',
+    'FiniteLossHook', 'LayerDecayConstructor', 'ResumableTrainLoop', 'SeedHook', 'SeededSampler',
     'TrainingError', 'UnreadableFileError', 'UntrustedFileError',
     'WholeCheckpointHook', 'WholeFileBackend', 'guard_loading',
     'read_checkpoint', 'read_dump', 'seed_draws', 'write_whole'

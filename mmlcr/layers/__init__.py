@@ -31,14 +31,15 @@ from .stem import (
     resize_position,
 )
 from .token_shift import TokenShift
+from .vrwkv6 import VRWKV6Layer, VRWKV6Weights
 from .wavefront import Wavefront
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
     'CoupledCell', 'CrossRWKVLayer', 'Frames', 'Functions', 'LayerState',
     'LayerWeights', 'MeanReadout', 'Normalize', 'PaperCell', 'PatchStem',
-    'Surroundings', 'TokenLayout', 'TokenShift', 'Wavefront', 'build_cell',
-    'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
-    'find_fused', 'is_traced', 'layout_from_mask', 'resize_position',
-    'rotary_table', 'rotate'
+    'Surroundings', 'TokenLayout', 'TokenShift', 'VRWKV6Layer',
+    'VRWKV6Weights', 'Wavefront', 'build_cell', 'build_readout', 'build_stem',
+    'compiled_functions', 'find_compiler', 'find_fused', 'is_traced',
+    'layout_from_mask', 'resize_position', 'rotary_table', 'rotate'
 ]

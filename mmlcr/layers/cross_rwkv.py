@@ -9,14 +9,20 @@ each at a frame of its own.
 The prompt does not depend on any memory: what the layers make of it,
 :func:`answer`, is apart from what waits for the memory, :func:`ask`.
 """
-from typing import Any, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlcr.ops import BiWKVDecays, BiWKVMemory, bi_wkv_memory, bi_wkv_read
+from mmlcr.ops import (
+    BiWKVDecays,
+    BiWKVMemory,
+    bi_wkv_decays,
+    bi_wkv_memory,
+    bi_wkv_read,
+)
 from .cell import Cell, hidden_state
 from .rotary import rotate
 from .stacked import (
@@ -28,6 +34,9 @@ from .stacked import (
     stack,
 )
 from .token_shift import Neighbours
+
+if TYPE_CHECKING:
+    from .functions import Functions
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
 FORGET_BIAS = 2.  # sigmoid(2) = 0.88: a memory of some eight frames at first
@@ -63,24 +72,43 @@ class LayerWeights(NamedTuple):
     """The weights of some layers side by side, each ``(n, ...)``."""
     answer: AnswerWeights
     ask: AskWeights
+    decays: BiWKVDecays
 
     @classmethod
-    def of(cls, layers: Sequence['CrossRWKVLayer']) -> 'LayerWeights':
-        """Stack those of ``n`` layers."""
+    def of(cls, layers: Sequence['CrossRWKVLayer'],
+           num_tokens: int) -> 'LayerWeights':
+        """Stack those of ``n`` layers, for frames of ``num_tokens``."""
+        decay = torch.stack([layer.decay for layer in layers])
+        decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
+        bonus = torch.stack([layer.bonus for layer in layers])
         return cls(
             stack([layer.answer_weights() for layer in layers]),
-            stack([layer.ask_weights() for layer in layers]))
+            stack([layer.ask_weights() for layer in layers]),
+            bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
+
+    @property
+    def num_layers(self) -> int:
+        """Layers ``n``."""
+        return len(self.ask.mu_x)
 
     def laid_out(self) -> 'LayerWeights':
         """The same, matrices in the order that products read them in."""
         return LayerWeights(
-            AnswerWeights(*map(_transposed, self.answer)),
-            AskWeights(*map(_transposed, self.ask)))
+            AnswerWeights(*map(transposed, self.answer)),
+            AskWeights(*map(transposed, self.ask)), self.decays)
 
     def layers(self, start: int, stop: int) -> 'LayerWeights':
         """Those of some layers."""
         return LayerWeights(
-            narrow(self.answer, start, stop), narrow(self.ask, start, stop))
+            narrow(self.answer, start, stop), narrow(self.ask, start, stop),
+            self.decays.layers(start, stop))
+
+    def step(self, functions: 'Functions', x: Tensor, prompt: 'Prompt',
+             state: 'LayerState',
+             around: 'Surroundings') -> Tuple[Tensor, 'LayerState']:
+        """A frame's passage: :func:`answer`, then :func:`ask`."""
+        told = functions.answer(self.answer, prompt, self.decays, around)
+        return functions.ask(self.ask, x, state, told, around)
 
 
 class LayerState(NamedTuple):
@@ -121,6 +149,7 @@ class Surroundings(NamedTuple):
     rotation: Optional[Tensor]  # rotary position
     temporal_shift: bool
     residual: bool  # a layer gives A + h to the next, instead of the paper's h
+    post_norm: bool = False  # of Vision-RWKV's layers: norms come after
 
 
 class CrossRWKVLayer(BaseModule):
@@ -171,9 +200,8 @@ class CrossRWKVLayer(BaseModule):
         """
         forget = self.forget
         key, value = self.key_value.weight.chunk(2)
-        value = value.unflatten(0, self.decay.shape)  # (H, K, inputs)
-        value = value - value.mean(1, keepdim=True)
-        return AnswerWeights(self.mu_e, torch.cat([key, value.flatten(0, 1)]),
+        value = centred(value, self.decay.shape)
+        return AnswerWeights(self.mu_e, torch.cat([key, value]),
                              None if forget is None else forget.weight,
                              None if forget is None else forget.bias)
 
@@ -258,7 +286,7 @@ def _spatial_mix(weights: AskWeights, x: Tensor, mixed: Tensor, h: Tensor,
     r, g = asked.chunk(2, dim=-1)  # eq. (4)
     r = rotate(r.unflatten(-1, memory.decays.w.shape[-2:]), rotation)
     y = bi_wkv_read(r, memory)  # eq. (6), (n, B, L, H, K)
-    y = _norm_heads(y, weights.norm_y, weights.norm_y_bias)
+    y = norm_heads(y, weights.norm_y, weights.norm_y_bias)
     gated = (F.silu(g).view_as(y) * y).flatten(-2)
     return add_linear(x, gated, weights.output)  # eq. (7)
 
@@ -275,14 +303,20 @@ def _channel_mix(weights: AskWeights, a: Tensor,
     return torch.addcmul(a, torch.sigmoid(r), value)
 
 
-def _transposed(weight: Optional[Tensor]) -> Any:
+def centred(value: Tensor, heads: Sequence[int]) -> Tensor:
+    """Rows ``(H * K, inputs)`` whose outputs have no mean along a head."""
+    value = value.unflatten(0, [*heads])
+    return (value - value.mean(1, keepdim=True)).flatten(0, 1)
+
+
+def transposed(weight: Optional[Tensor]) -> Any:
     """A stack of matrices, each column in one piece; others as they are."""
     if weight is None or weight.ndim < 3:
         return weight
     return weight.mT.contiguous().mT
 
 
-def _norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """LN_head of equation (7), ``(n, B, L, H, K)``; their mean is zero."""
     norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
     y = y * torch.rsqrt(norm * norm / y.shape[-1] + NORM_EPS)

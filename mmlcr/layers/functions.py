@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A layer's two functions: as they are, fused or compiled."""
+"""What layers do of a frame: as it is, fused or compiled."""
 import functools
 import importlib
 import os
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from .cross_rwkv import answer, ask
+from .vrwkv6 import pass_through
 
 if TYPE_CHECKING:
     from .fused import FusedLayers
@@ -27,6 +28,7 @@ class Functions(NamedTuple):
     """What a step of some layers consists of."""
     answer: Callable = answer
     ask: Callable = ask
+    pass_through: Callable = pass_through  # of layers as Vision-RWKV's
 
 
 class Fused(NamedTuple):
@@ -72,7 +74,7 @@ def _fused() -> Optional[Fused]:
 
 @functools.lru_cache(maxsize=None)
 def compiled_functions() -> Functions:
-    """Both by ``torch.compile``, each as one graph.
+    """All by ``torch.compile``, each as one graph.
 
     Without a C++ compiler there is a warning, once, and the functions are as
     they are.

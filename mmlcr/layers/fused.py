@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmlcr.ops import BiWKVDecays
 from mmlcr.ops.jit import BLAS
 from .cross_rwkv import Frames, LayerState, LayerWeights, Surroundings
 from .kernels import Work, pass_layers
@@ -21,10 +20,10 @@ class FusedLayers:
 
     Args:
         weights (LayerWeights): Of ``n`` layers.
-        decays (BiWKVDecays): Likewise.
     """
 
-    def __init__(self, weights: LayerWeights, decays: BiWKVDecays) -> None:
+    def __init__(self, weights: LayerWeights) -> None:
+        decays = weights.decays
         self.weights = _laid_out(weights, *decays.w.shape[1:])
         self.decays = dict(
             factors=as_array(_halves(decays.factors[..., :2, :])),
@@ -114,7 +113,7 @@ class FusedLayers:
 
 def _laid_out(weights: LayerWeights, H: int, K: int) -> Dict[str, np.ndarray]:
     """Matrices by rows of inputs, receptance and key by halves of pairs."""
-    of_e, of_x = weights
+    of_e, of_x, _ = weights
     none = of_x.norm_x[:0]
 
     def matrix(weight: Optional[Tensor]) -> np.ndarray:

@@ -6,17 +6,19 @@ once, in ``T + n - 1`` steps instead of ``T n`` (for stacked recurrent layers:
 Appleyard et al., arXiv 1604.01946).
 """
 import functools
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mmlcr.ops import BiWKVDecays
 from .cross_rwkv import Frames, LayerState, LayerWeights, Prompt, Surroundings
 from .functions import Functions
 from .stacked import narrow, stack
 from .token_shift import Neighbours, TokenShift
+from .vrwkv6 import VRWKV6Weights
+
+Weights = Union[LayerWeights, VRWKV6Weights]
 
 # Size of a tensor of several layers' frames that are computed together: larger
 # is less overhead, smaller stays in the cache.
@@ -27,17 +29,17 @@ class Wavefront:
     """The layers by PyTorch's operations.
 
     Args:
-        weights (LayerWeights): Of ``n`` layers, bottom first.
-        decays (BiWKVDecays): Of these layers.
+        weights (LayerWeights | VRWKV6Weights): Of ``n`` layers, bottom first.
         functions (Functions): A layer's.
         with_cp (bool): Whether a step keeps its inputs alone for the backward
             pass. Defaults to False.
     """
 
-    def __init__(self, weights: LayerWeights, decays: BiWKVDecays,
-                 functions: Functions, with_cp: bool = False) -> None:
+    def __init__(self,
+                 weights: Weights,
+                 functions: Functions,
+                 with_cp: bool = False) -> None:
         self.weights = weights
-        self.decays = decays
         self.functions = functions
         self.with_cp = with_cp
 
@@ -63,7 +65,7 @@ class Wavefront:
             state after the last frame, which holds on to nothing else.
         """
         x, prompt = frames.x, Prompt.of(frames)
-        n = len(self.weights.ask.mu_x)
+        n = self.weights.num_layers
         together = n
         if len(x) > 1:
             together = round(ELEMENTS_TOGETHER / x[0].numel())
@@ -73,26 +75,25 @@ class Wavefront:
         for i in range(0, n, together):
             j = min(i + together, n)
             outputs, cells, states = _run_layers(
-                self.weights.layers(i, j), self.decays.layers(i, j), outputs,
-                prompt, None if before is None else narrow(before, i, j),
-                shift, around, self.functions, self.with_cp)
+                self.weights.layers(i, j), outputs, prompt,
+                None if before is None else narrow(before, i, j), shift,
+                around, self.functions, self.with_cp)
             after += states
         return outputs, cells, stack(after)
 
 
-def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
-                xs: Sequence[Tensor], prompt: Prompt,
+def _run_layers(weights: Weights, xs: Sequence[Tensor], prompt: Prompt,
                 before: Optional[LayerState], shift: TokenShift,
                 around: Callable[[Neighbours], Surroundings],
                 functions: Functions, with_cp: bool
                 ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
-    """All frames through some layers, whose weights and decays these are.
+    """All frames through some layers, whose weights these are.
 
     ``xs`` is what the first of them reads of each of ``T`` frames. Returns
     what the next layer reads and the cell, of each frame; and the state of
     each layer after the last frame.
     """
-    n, T, B = len(weights.ask.mu_x), len(xs), xs[0].shape[0]
+    n, T, B = weights.num_layers, len(xs), xs[0].shape[0]
     step = functools.partial(_step, functions)
     if with_cp:
         step = functools.partial(checkpoint, step, use_reentrant=False)
@@ -113,7 +114,7 @@ def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
         assert state is not None
         at = T - 1 - s  # the frame of layer 0, the latest first
         x, state = step(
-            weights.layers(start, stop), decays.layers(start, stop), x,
+            weights.layers(start, stop), x,
             narrow(prompt, at + start, at + stop), state, here)
         if stop == n:
             outputs.append(_alone(x))
@@ -124,12 +125,11 @@ def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
     return outputs, cells, last_states
 
 
-def _step(functions: Functions, weights: LayerWeights, decays: BiWKVDecays,
-          x: Tensor, prompt: Prompt, state: LayerState,
+def _step(functions: Functions, weights: Weights, x: Tensor, prompt: Prompt,
+          state: LayerState,
           around: Surroundings) -> Tuple[Tensor, LayerState]:
     """Of layers side by side, each at a frame of its own."""
-    told = functions.answer(weights.answer, prompt, decays, around)
-    return functions.ask(weights.ask, x, state, told, around)
+    return weights.step(functions, x, prompt, state, around)
 
 
 def _fresh(x: Tensor) -> LayerState:

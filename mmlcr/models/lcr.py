@@ -2,11 +2,21 @@
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
 import functools
 import operator
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Union,
+)
 
 import torch
 from einops import rearrange
 from mmengine.model import BaseModule, ModuleList
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mmaction.registry import MODELS
@@ -21,6 +31,8 @@ from mmlcr.layers import (
     Surroundings,
     TokenLayout,
     TokenShift,
+    VRWKV6Layer,
+    VRWKV6Weights,
     Wavefront,
     build_cell,
     build_readout,
@@ -32,7 +44,6 @@ from mmlcr.layers import (
     resize_position,
     rotary_table,
 )
-from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
 _VERSION = operator.attrgetter('_version')
 # Frames that are read together where no gradient is kept.
@@ -151,6 +162,15 @@ class LCR(BaseModule):
             None: only kept finite.
         layer_input (str): What the next layer reads: ``'h'``, the paper's,
             or ``'residual'``, ``A + h``. Defaults to ``'h'``.
+        stack (str): What the layers are: ``'lcr'``, or ``'vrwkv6'``, those
+            of Vision-RWKV's image models with LCR's memory
+            (:class:`mmlcr.layers.VRWKV6Layer`), which go on with their
+            weights (``tools/convert_vrwkv.py``) or start from scratch;
+            ``layer_input`` does not matter then. Defaults to ``'lcr'``.
+        post_norm (bool): Whether such layers norm what they add, instead of
+            what they read. Defaults to False.
+        layer_scale (float, optional): What the scales of what such layers add
+            begin with. Defaults to None: there are none.
         rotary (bool): Whether rotary position turns receptance and key.
             Defaults to True.
         position_grid (tuple[int, int], optional): Rows and columns of a
@@ -194,6 +214,9 @@ class LCR(BaseModule):
                  cell: str = 'coupled',
                  cell_clip: Optional[float] = None,
                  layer_input: str = 'h',
+                 stack: str = 'lcr',
+                 post_norm: bool = False,
+                 layer_scale: Optional[float] = None,
                  rotary: bool = True,
                  position_grid: Optional[Tuple[int, int]] = None,
                  readout: str = 'mean',
@@ -217,6 +240,13 @@ class LCR(BaseModule):
         if layer_input not in ('h', 'residual'):
             raise ValueError(
                 f"layer_input must be 'h' or 'residual', got {layer_input!r}")
+        if stack not in ('lcr', 'vrwkv6'):
+            raise ValueError(
+                f"stack must be 'lcr' or 'vrwkv6', got {stack!r}")
+        if stack == 'lcr' and (post_norm or layer_scale is not None):
+            raise ValueError(
+                "post_norm and layer_scale are for stack='vrwkv6', got "
+                f'post_norm={post_norm} and layer_scale={layer_scale}')
         if stem_input not in ('frame', 'difference', 'both'):
             raise ValueError("stem_input must be 'frame', 'difference' or "
                              f"'both', got {stem_input!r}")
@@ -225,7 +255,9 @@ class LCR(BaseModule):
         self.patch_size = patch_size
         self.temporal_shift = temporal_shift
         self.stem_input = stem_input
+        self.stack = stack
         self.residual = layer_input == 'residual'
+        self.post_norm = post_norm
         self.rotary = rotary
         self.supervised_frames = supervised_frames
         self.with_cp = with_cp
@@ -248,22 +280,62 @@ class LCR(BaseModule):
                 torch.zeros(1, embed_dims, *position_grid))
         self.norm_e = nn.LayerNorm(embed_dims)
         self.cell = build_cell(cell, cell_clip)
-        self.layers = ModuleList([
-            CrossRWKVLayer(embed_dims, num_heads, hidden_rate, temporal_shift,
-                           self.cell.has_weights) for _ in range(num_layers)
-        ])
+        of_layer = (embed_dims, num_heads, hidden_rate, temporal_shift,
+                    self.cell.has_weights)
+        self.norm_0: nn.Module = nn.Identity()
+        self.norm_out: nn.Module = nn.Identity()
+        if stack == 'vrwkv6':
+            self.norm_0 = nn.LayerNorm(embed_dims)
+            self.norm_out = nn.LayerNorm(embed_dims)
+            layers = [
+                VRWKV6Layer(*of_layer, layer_scale) for _ in range(num_layers)
+            ]
+        else:
+            layers = [CrossRWKVLayer(*of_layer) for _ in range(num_layers)]
+        self.layers = ModuleList(layers)
         self.normalize: Optional[Normalize] = None  # set by the recognizer
         # of h and of c, each with the heads of a layer
         self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
 
     def init_weights(self) -> None:
-        """Initialise for training from scratch, unless pretrained."""
-        super().init_weights()
+        """Initialise for training from scratch, or take pretrained weights.
+
+        Those of ``init_cfg=dict(type='Pretrained', checkpoint=...,
+        prefix=...)`` are all weights of this model.
+
+        Raises:
+            FileNotFoundError: If there is no such checkpoint.
+            ValueError: If it is of another model.
+        """
         if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
+            self._load_pretrained(self.init_cfg['checkpoint'],
+                                  self.init_cfg.get('prefix'))
             return
+        super().init_weights()
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         if self.position is not None:
             nn.init.trunc_normal_(self.position, std=0.02)
+
+    def _load_pretrained(self, path: str, prefix: Optional[str]) -> None:
+        try:
+            weights = CheckpointLoader.load_checkpoint(path, 'cpu')
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error}, which the config starts from: '
+                'tools/convert_vrwkv.py makes it of an image model; from '
+                'scratch: model.backbone.init_cfg=None') from None
+        weights = weights.get('state_dict', weights)
+        if prefix:
+            weights = {
+                name[len(prefix):]: tensor
+                for name, tensor in weights.items() if name.startswith(prefix)
+            }
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f'{path} is of another model: {error}') from error
+        self._is_init = True
 
     def __getstate__(self) -> dict:
         """Copies are made without what was kept for inference."""
@@ -381,10 +453,13 @@ class LCR(BaseModule):
         layout = self._layout(clip, None)
         clip = self._normalized(clip)
         e = self._embed(clip, layout, state.frame if state else None)[1]
-        weights = LayerWeights.of(self.layers).answer
+        weight = bias = None
+        if self.cell.has_weights:
+            forget = [layer.forget for layer in self.layers]
+            weight = torch.stack([gate.weight for gate in forget])
+            bias = torch.stack([gate.bias for gate in forget])
         gate = self.cell.gate(
-            e.expand(len(self.layers), -1, -1, -1), weights.forget,
-            weights.forget_bias)
+            e.expand(len(self.layers), -1, -1, -1), weight, bias)
         patches = self.cell.kept(gate)[..., :-1, :].mean(-1)
         return patches.unflatten(-1, (layout.rows, layout.cols))
 
@@ -426,7 +501,7 @@ class LCR(BaseModule):
 
     def _read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) but the head: ``(..., L, D)`` to ``(..., 2D)``."""
-        return self.readout(x, c.to(x.dtype))
+        return self.readout(self.norm_out(x), c.to(x.dtype))
 
     def _embed(
             self, clip: Tensor, layout: TokenLayout,
@@ -443,7 +518,8 @@ class LCR(BaseModule):
             edges = inputs[:, :, 3:].flatten(1, 2)
             e = x + self.zero_conv(self.edge_stem(edges))
         e = self._tokens(e, T, layout)
-        return self._tokens(x, T, layout), e, self.norm_e(e)
+        x = self.norm_0(self._tokens(x, T, layout))
+        return x, e, self.norm_e(e)
 
     def _stem_inputs(self, clip: Tensor,
                      previous: Optional[Tensor]) -> Tensor:
@@ -475,7 +551,8 @@ class LCR(BaseModule):
             self.cell,
             rotation=self._rotation(layout, x),
             temporal_shift=self.temporal_shift,
-            residual=self.residual)
+            residual=self.residual,
+            post_norm=self.post_norm)
 
     def _rotation(self, layout: TokenLayout, x: Tensor) -> Optional[Tensor]:
         if not self.rotary:
@@ -505,11 +582,12 @@ class LCR(BaseModule):
             functions = compiled_functions()
         if torch.is_grad_enabled() or is_traced():
             with_cp = self.with_cp and torch.is_grad_enabled()
-            weights, decays = self._weights(num_tokens)
-            return _Passage(self._embed,
-                            Wavefront(weights, decays, functions, with_cp))
+            return _Passage(
+                self._embed,
+                Wavefront(self._weights(num_tokens), functions, with_cp))
         fused = None
         if (self.fused_kernels and not self.compile_step
+                and self.stack == 'lcr'
                 and self.cls_token.dtype == torch.float32):
             fused = find_fused(clip)
         wanted = num_tokens, functions, fused
@@ -517,11 +595,10 @@ class LCR(BaseModule):
         if kept is None or not kept.serves(wanted):
             parameters = [m._parameters for m in self.modules()]
             with torch.inference_mode(False), torch.no_grad():
-                weights, decays = self._weights(num_tokens)
+                weights: Any = self._weights(num_tokens)
                 if fused is None:
                     passage = _Passage(
-                        self._embed,
-                        Wavefront(weights.laid_out(), decays, functions))
+                        self._embed, Wavefront(weights.laid_out(), functions))
                 elif (isinstance(self.stem, PatchStem)
                       and self.stem_input == 'frame'):
                     stem = fused.stem(self.stem, self.edge_stem,
@@ -529,21 +606,17 @@ class LCR(BaseModule):
                                       self.cls_token, self.norm_e,
                                       self.normalize)
                     passage = _Passage(
-                        stem, fused.layers(weights, decays), takes_bytes=True)
+                        stem, fused.layers(weights), takes_bytes=True)
                 else:
-                    passage = _Passage(self._embed,
-                                       fused.layers(weights, decays))
+                    passage = _Passage(self._embed, fused.layers(weights))
             kept = _Kept(wanted, parameters, _versions(parameters), passage)
             self._kept = kept
         return kept.passage
 
-    def _weights(self,
-                 num_tokens: int) -> Tuple[LayerWeights, BiWKVDecays]:
-        decay = torch.stack([layer.decay for layer in self.layers])
-        decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
-        bonus = torch.stack([layer.bonus for layer in self.layers])
-        return (LayerWeights.of(self.layers),
-                bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
+    def _weights(self, num_tokens: int) -> Union[LayerWeights, VRWKV6Weights]:
+        if self.stack == 'vrwkv6':
+            return VRWKV6Weights.of(self.layers)
+        return LayerWeights.of(self.layers, num_tokens)
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)

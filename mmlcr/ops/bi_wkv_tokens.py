@@ -11,8 +11,8 @@ here are of what lies between a token and an edge, and no exponent is positive:
 A block of tokens is two halves. Between a token of the first and one of the
 second lie those after the one, up to the edge, and those before the other: all
 pairs of the two halves are one matrix product of what is decayed to the edge.
-Blocks of one token become blocks of two, of four, up to chunks of ``C``; and
-between chunks, states of shape ``(K, V)`` hold what was decayed to their edges.
+Blocks of one token become blocks of two, of four, up to chunks of ``C``; from
+chunk to chunk, states of shape ``(K, V)`` hold what was decayed to an edge.
 
 Shapes: ``N`` chunks of ``C`` tokens make a frame; ``...`` are layers, batch
 and heads.
@@ -106,8 +106,9 @@ def _of_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
     ``before`` and ``after`` are decays from and to the edges of a token's
     chunk, ``total`` is the log-decay of each chunk, ``(..., N, K)``.
     """
-    between = rearrange(_strictly_between(total).exp(), '... m n k -> ... k m n')
-    between = between.tril(-1)  # a later chunk reads an earlier one
+    between = _strictly_between(total).exp()
+    # a later chunk reads an earlier one
+    between = rearrange(between, '... m n k -> ... k m n').tril(-1)
     y = torch.zeros_like(v)
     for kept, asked, passed in ((after, before, between),
                                 (before, after, between.mT)):
