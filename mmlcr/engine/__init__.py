@@ -18,8 +18,9 @@ from .watching import BadClipsHook, FiniteLossHook, TrainingError
 
 __all__ = [
     'BadClipsHook', 'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw',
-    'FiniteLossHook', 'LayerDecayConstructor', 'ResumableTrainLoop', 'SeedHook', 'SeededSampler',
-    'TrainingError', 'UnreadableFileError', 'UntrustedFileError',
-    'WholeCheckpointHook', 'WholeFileBackend', 'guard_loading',
-    'read_checkpoint', 'read_dump', 'seed_draws', 'write_whole'
+    'FiniteLossHook', 'LayerDecayConstructor', 'ResumableTrainLoop',
+    'SeedHook', 'SeededSampler', 'TrainingError', 'UnreadableFileError',
+    'UntrustedFileError', 'WholeCheckpointHook', 'WholeFileBackend',
+    'guard_loading', 'read_checkpoint', 'read_dump', 'seed_draws',
+    'write_whole'
 ]

@@ -1,0 +1,1 @@
+_base_ = '../../lcr_ssv2_base.py'

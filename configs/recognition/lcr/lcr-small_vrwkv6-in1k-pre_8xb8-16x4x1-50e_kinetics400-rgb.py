@@ -1,0 +1,1 @@
+_base_ = '../../lcr_k400_small.py'
