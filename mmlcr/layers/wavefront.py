@@ -21,6 +21,10 @@ from .token_shift import Neighbours, TokenShift
 # Size of a tensor of several layers' frames that are computed together: larger
 # is less overhead, smaller stays in the cache.
 ELEMENTS_TOGETHER = 150_000
+# Of what a gradient passes on from a frame to the one before: far above what
+# training can use, and far below what a square overflows. It is there only so
+# that a long clip, whose gradient may double with every frame, stays finite.
+GRADIENT_BOUND = 1e10
 
 
 class Wavefront:
@@ -115,6 +119,7 @@ def _run_layers(weights: LayerWeights, decays: BiWKVDecays,
         x, state = step(
             weights.layers(start, stop), decays.layers(start, stop), x,
             narrow(prompt, at + start, at + stop), state, here)
+        _bound_gradients(state)
         if stop == n:
             outputs.append(_alone(x))
             cells.append(_alone(state.c))
@@ -130,6 +135,19 @@ def _step(functions: Functions, weights: LayerWeights, decays: BiWKVDecays,
     """Of layers side by side, each at a frame of its own."""
     told = functions.answer(weights.answer, prompt, decays, around)
     return functions.ask(weights.ask, x, state, told, around)
+
+
+def _bound_gradients(state: LayerState) -> None:
+    """Of the two parts that depend on all frames before."""
+    if torch.compiler.is_compiling():
+        return
+    for t in (state.h, state.c):
+        if t.requires_grad:
+            t.register_hook(_bounded)
+
+
+def _bounded(gradient: Tensor) -> Tensor:
+    return gradient.clamp(-GRADIENT_BOUND, GRADIENT_BOUND)
 
 
 def _fresh(x: Tensor) -> LayerState:

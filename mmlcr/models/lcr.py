@@ -35,6 +35,9 @@ from mmlcr.layers import (
 from mmlcr.ops import BiWKVDecays, bi_wkv_decays
 
 _VERSION = operator.attrgetter('_version')
+# Of the parameter: leaves nothing of a neighbour, and its exponential is
+# finite in float32. Beyond, the gradient would be zero times infinity.
+STRONGEST_DECAY = 80.
 # Frames that are read together where no gradient is kept.
 SLICE_FRAMES = 8
 
@@ -541,9 +544,10 @@ class LCR(BaseModule):
                  num_tokens: int) -> Tuple[LayerWeights, BiWKVDecays]:
         decay = torch.stack([layer.decay for layer in self.layers])
         decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
+        w = -torch.exp(decay.clamp(max=STRONGEST_DECAY))
         bonus = torch.stack([layer.bonus for layer in self.layers])
         return (LayerWeights.of(self.layers),
-                bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
+                bi_wkv_decays(w, bonus, num_tokens))
 
     def _check_clip(self, clip: Tensor) -> None:
         channels = (4, ) if self.edge_stem is not None else (3, 4)
