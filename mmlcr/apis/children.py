@@ -4,7 +4,7 @@ import multiprocessing
 import sys
 import time
 from multiprocessing.connection import Connection, wait
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 LOOK = 0.2  # seconds between two looks at the clock
 
@@ -81,7 +81,8 @@ def try_each(function: Callable[[int], Any],
         for _ in range(max(1, jobs)):
             begin()
         while busy:
-            for pipe in wait([*busy], LOOK):
+            ready: List[Any] = wait([*busy], LOOK)
+            for pipe in ready:
                 process, number, _ = busy.pop(pipe)
                 try:
                     outcome = Outcome(number, pipe.recv())

@@ -16,6 +16,7 @@ from mmlcr.engine.draws import Draw
 
 MOST_DIGITS = 9  # of a number in a list, its sign one of them
 LONGEST_SHOWN = 200  # characters of a bad line in an error
+LONGEST_SAID = 1000  # of what a decoder says
 
 
 class ClipError(RuntimeError):
@@ -162,7 +163,7 @@ class _Checked(_Base):
             raise ClipError(
                 f'{path}: {self._culprit(clip, transform)}'
                 f'{type(error).__name__} in {type(transform).__name__}: '
-                f'{said}') from error
+                f'{said[:LONGEST_SAID]}') from error
         return clip
 
     def _culprit(self, clip: dict, transform: Any) -> str:
