@@ -12,7 +12,7 @@ BEST = $$(ls -t $(WORK_DIR)/best_acc_top1_epoch_*.pth | head -n 1)
 HELD_OUT := data/motion/videos/test/clockwise_0000.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup motion demo page test lint clean
+.PHONY: help setup motion demo page test fuzz lint clean
 # settings of other runs must not turn the demo to other data
 unexport LCR_DATA_ROOT LCR_FOLD
 
@@ -45,6 +45,10 @@ page: $(TRAINED) ## serve the page, with the model of the demo
 
 test: | setup ## run the tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+fuzz: | setup ## read thousands of bad lists, images, videos and checkpoints
+	$(BIN)/python tests/fuzz/fuzz.py --seed 0 --inputs 300 \
+		--keep work_dirs/fuzz
 
 lint: | setup ## run the checkers; none changes a file
 	$(BIN)/ruff check .

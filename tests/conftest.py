@@ -14,6 +14,7 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
@@ -21,6 +22,19 @@ import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / 'shared' / 'data'
+
+# The same inputs in every run, on a machine of any speed. Fixtures here give
+# functions, which the examples of a test may share.
+settings.register_profile(
+    'seeded',
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture, HealthCheck.too_slow
+    ])
+settings.load_profile('seeded')
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,32 +1,27 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Look at every clip of a config's lists before training does."""
 import argparse
-import multiprocessing
+import functools
 import os
 import sys
-import time
-from multiprocessing.connection import Connection, wait
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
-import cv2
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import Progress
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
-from mmlcr.apis import SourceError, Video, add_config_arguments, load_config
+from mmlcr.apis import (
+    SourceError,
+    Video,
+    add_config_arguments,
+    load_config,
+    read_image,
+    try_each,
+)
 from mmlcr.datasets import ClipError, check_file
 from mmlcr.engine import Draw, write_whole
-
-LOOK = 0.2  # seconds between two looks at the clock
-
-
-class Job(NamedTuple):
-    """A clip in a process of its own, in which a decoder may crash."""
-    process: Any
-    number: int
-    since: float
 
 
 def parse_args() -> argparse.Namespace:
@@ -75,8 +70,7 @@ def look(dataset: Any, number: int) -> Optional[str]:
         dataset.prepare_data(Draw(number, 0, 0), decode_only=True)
         if os.path.isdir(path):
             for name in sorted(os.listdir(path)):
-                if cv2.imread(os.path.join(path, name)) is None:
-                    return f'{name} is not an image that can be read'
+                read_image(os.path.join(path, name))
         else:
             for _ in Video(path, None):
                 pass
@@ -85,56 +79,15 @@ def look(dataset: Any, number: int) -> Optional[str]:
     return None
 
 
-def work(dataset: Any, pipe: Connection) -> None:
-    """Look at the clips that are named, until none is."""
-    while True:
-        number = pipe.recv()
-        if number is None:
-            return
-        pipe.send(look(dataset, number))
-
-
 def scan(dataset: Any, jobs: int,
          seconds: float) -> Iterator[Tuple[int, Optional[str]]]:
     """Number of each clip, as they end, and what is wrong with it."""
-    left = iter(range(len(dataset)))
-    busy: Dict[Connection, Job] = {}
-
-    def begin(process: Any = None, pipe: Any = None) -> None:
-        number = next(left, None)
-        if number is None:
-            if process is not None:
-                pipe.send(None)
-            return
-        if process is None:
-            pipe, theirs = multiprocessing.Pipe()
-            process = multiprocessing.Process(
-                target=work, args=(dataset, theirs), daemon=True)
-            process.start()
-            theirs.close()
-        pipe.send(number)
-        busy[pipe] = Job(process, number, time.monotonic())
-
-    for _ in range(max(1, jobs)):
-        begin()
-    while busy:
-        for pipe in wait([*busy], LOOK):
-            process, number, _ = busy.pop(pipe)
-            try:
-                yield number, pipe.recv()
-            except EOFError:
-                process.join()
-                yield number, ('a decoder crashed, exit code '
-                               f'{process.exitcode}')
-                begin()
-            else:
-                begin(process, pipe)
-        for pipe, job in [*busy.items()]:
-            if time.monotonic() - job.since > seconds:
-                del busy[pipe]
-                job.process.kill()
-                yield job.number, f'took more than {seconds:g} seconds'
-                begin()
+    for outcome in try_each(
+            functools.partial(look, dataset),
+            len(dataset),
+            jobs=jobs,
+            seconds=seconds):
+        yield outcome.number, outcome.fault or outcome.result
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """What the command-line tools share."""
+from .children import Outcome, try_each
 from .complexity import (
     add_model_arguments,
     build_model_and_clip,
@@ -36,7 +37,16 @@ from .outputs import (
     closing_all,
     plot_scores,
 )
-from .sources import Camera, Frame, Pace, SourceError, Video, open_source
+from .sources import (
+    Camera,
+    Frame,
+    ImageFolder,
+    Pace,
+    SourceError,
+    Video,
+    open_source,
+    read_image,
+)
 from .stream import (
     StreamRecognizer,
     StreamResult,
@@ -46,14 +56,15 @@ from .stream import (
 )
 
 __all__ = [
-    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'IsolatedVideo', 'JSONLines',
-    'KeptRange', 'Maps', 'OnnxStep', 'Pace', 'ScorePlot', 'SourceError',
-    'StateFile', 'StreamRecognizer', 'StreamResult', 'Video', 'Window',
-    'WindowClosed', 'add_common_arguments', 'add_config_arguments',
-    'add_model_arguments', 'add_stream_arguments', 'annotate',
-    'build_model_and_clip', 'build_runner', 'can_measure_memory',
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'ImageFolder',
+    'IsolatedVideo', 'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Outcome',
+    'Pace', 'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
+    'StreamResult', 'Video', 'Window', 'WindowClosed', 'add_common_arguments',
+    'add_config_arguments', 'add_model_arguments', 'add_stream_arguments',
+    'annotate', 'build_model_and_clip', 'build_runner', 'can_measure_memory',
     'class_names', 'closing_all', 'count_multiply_adds', 'draw_kept',
     'draw_maps', 'export_step', 'load_config', 'markdown', 'measure',
     'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
-    'plot_growth', 'plot_scores', 'recognizer_of', 'set_work_dir'
+    'plot_growth', 'plot_scores', 'read_image', 'recognizer_of',
+    'set_work_dir', 'try_each'
 ]

@@ -149,12 +149,8 @@ class ImageFolder(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         for number, name in enumerate(self.files):
-            path = osp.join(self.name, name)
-            image = cv2.imread(path, cv2.IMREAD_COLOR)
-            if image is None:
-                raise SourceError(f'{path}: not an image that can be read')
             yield Frame(
-                cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number,
+                read_image(osp.join(self.name, name)), number,
                 _seconds(number, self.fps), number == 0)
 
 
@@ -181,12 +177,10 @@ class Video(Source):
         number = 0
         try:
             while True:
-                known, image = self.capture.read()
-                if not known:
+                image = self._read()
+                if image is None:
                     break
-                yield Frame(
-                    cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number,
-                    number / self.fps, number == 0)
+                yield Frame(image, number, number / self.fps, number == 0)
                 number += 1
         finally:
             self.capture.release()
@@ -195,6 +189,15 @@ class Video(Source):
         if self.length and number < (1 - MAY_BE_MISSING) * self.length - 1:
             raise SourceError(f'{self.name}: broke off after {number} of '
                               f'{self.length} frames')
+
+    def _read(self) -> Optional[np.ndarray]:
+        """The next frame, RGB; None after the last."""
+        try:
+            known, image = self.capture.read()
+            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if known else None
+        except (cv2.error, MemoryError) as error:
+            said = ' '.join(str(error).split())
+            raise SourceError(f'{self.name}: {said}') from error
 
 
 class Camera(Source):
@@ -310,6 +313,23 @@ class Latest:
             with self._changed:
                 self._ended = True
                 self._changed.notify()
+
+
+def read_image(path: str) -> np.ndarray:
+    """An image file, RGB, uint8, ``(height, width, 3)``.
+
+    Raises:
+        SourceError: If OpenCV can't read it, or it does not fit in memory.
+    """
+    try:
+        image = cv2.imread(path, cv2.IMREAD_COLOR)
+        if image is not None:
+            return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    except (cv2.error, MemoryError) as error:  # a header may claim any size
+        said = ' '.join(str(error).split())
+        raise SourceError(
+            f'{path}: not an image that can be read: {said}') from error
+    raise SourceError(f'{path}: not an image that can be read')
 
 
 def _seconds(number: int, fps: Optional[float]) -> Optional[float]:

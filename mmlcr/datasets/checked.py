@@ -2,15 +2,22 @@
 """MMAction2's data sets, with bad lists and clips refused by name."""
 import os.path as osp
 import re
+from codecs import BOM_UTF8
 from typing import Any, Dict, List, Tuple, Union
 
+import numpy as np
 from mmcv.transforms import RandomChoice
 from mmengine.logging import print_log
 
 from mmaction.datasets import RawframeDataset, VideoDataset
+from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
 from .clips import AtWork, ClipError
+
+MOST_DIGITS = 9  # of a number in a list, its sign one of them
+LONGEST_SHOWN = 200  # characters of a bad line in an error
+LONGEST_SAID = 1000  # of what a decoder says
 
 _Base: Any = object  # for the type checker: a data set follows the mixin
 
@@ -66,8 +73,9 @@ class _Checked(_Base):
         if isinstance(classes, str):
             names = _read_lines(classes) if osp.exists(classes) else ()
         if names and len(names) != num_classes:
+            where = f' in {classes}' if isinstance(classes, str) else ''
             raise ValueError(f'{len(names)} class names for '
-                             f'num_classes={num_classes}')
+                             f'num_classes={num_classes}{where}')
         metainfo = dict(classes=tuple(names)) if names else None
         super().__init__(
             *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
@@ -136,21 +144,29 @@ class _Checked(_Base):
     def _run_pipeline(self, clip: dict, decode_only: bool) -> Any:
         path = clip[self.clip_key]
         try:
+            _check_kind(path)
             for transform in self.pipeline.transforms:
                 if decode_only and isinstance(transform, RandomChoice):
                     for choice in transform.transforms:
                         self._check_length(choice(clip.copy()))
                 clip = transform(clip)
+                self._check_claim(clip)
                 self._check_length(clip)
                 if decode_only and 'imgs' in clip:
                     break
         except ClipError as error:
             raise ClipError(f'{path}: {error}') from error
         except Exception as error:
+            said = ' '.join(str(error).split())  # OpenCV's has several lines
             raise ClipError(
-                f'{path}: {type(error).__name__} in '
-                f'{type(transform).__name__}: {error}') from error
+                f'{path}: {self._culprit(clip, transform)}'
+                f'{type(error).__name__} in {type(transform).__name__}: '
+                f'{said[:LONGEST_SAID]}') from error
         return clip
+
+    def _culprit(self, clip: dict, transform: Any) -> str:
+        """The file inside of a clip at which a transform failed."""
+        return ''
 
     def _parse(self, line: str, where: str) -> dict:
         """The fields of a line, by MMAction2's names."""
@@ -158,17 +174,33 @@ class _Checked(_Base):
         names = self.line_format.split()
         if len(fields) != len(names):
             raise ClipError(f'{where}: expected "{self.line_format}", got '
-                            f'{line!r}')
+                            f'{_shown(line)}')
         clip: dict = {self.clip_key: fields[0]}
         for name, value in zip(names[1:], fields[1:]):
             if not re.fullmatch('-?[0-9]+', value):
                 raise ClipError(f'{where}: {name} must be a whole number, '
-                                f'got {value!r}')
+                                f'got {_shown(value)}')
+            if len(value) > MOST_DIGITS:
+                raise ClipError(f'{where}: {name} has more than {MOST_DIGITS} '
+                                f'characters: {_shown(value)}')
             clip[self.keys.get(name, name)] = int(value)
         if not 0 <= clip['label'] < self.num_classes:
             raise ClipError(f'{where}: the label must be in '
                             f'[0, {self.num_classes}), got {clip["label"]}')
         return clip
+
+    @staticmethod
+    def _check_claim(clip: dict) -> None:
+        """Refuse a video whose header alone has so many frames.
+
+        OpenCV would read on up to the last of them.
+        """
+        if 'filename' not in clip or 'frame_inds' in clip:
+            return
+        claimed, path = clip.get('total_frames', 0), clip['filename']
+        if osp.isfile(path) and claimed > osp.getsize(path):
+            raise ClipError(f'says it has {claimed} frames, in '
+                            f'{osp.getsize(path)} bytes')
 
     @staticmethod
     def _check_length(clip: dict) -> None:
@@ -214,10 +246,55 @@ class CheckedRawframeDataset(_Checked, RawframeDataset):
     line_format = 'folder frames label'
     keys = dict(frames='total_frames')
 
+    def _culprit(self, clip: dict, transform: Any) -> str:
+        """The first frame that can't be decoded alone."""
+        if not isinstance(transform, RawFrameDecode):
+            return ''
+        for index in np.unique(clip['frame_inds']):
+            try:
+                transform({**clip, 'frame_inds': np.array([index])})
+            except Exception:
+                number = index + clip.get('offset', 0)
+                return clip['filename_tmpl'].format(number) + ': '
+        return ''
+
 
 def _read_lines(path: str) -> List[str]:
-    with open(path) as file:
-        return [line.strip() for line in file.read().rstrip().split('\n')]
+    """The lines of a text file in UTF-8, the blank ones at its end left out.
+
+    Raises:
+        ClipError: If it can't be read; names the first line that is not text.
+    """
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+    except OSError as error:
+        raise ClipError(f'{path} can not be read: {error.strerror}') from error
+    lines = []
+    data = data[len(BOM_UTF8):] if data.startswith(BOM_UTF8) else data
+    for number, line in enumerate(re.split(b'\r\n?|\n', data), 1):
+        try:
+            lines.append(line.decode().strip())
+        except UnicodeDecodeError as error:
+            raise ClipError(
+                f'{path}, line {number}: not UTF-8 at byte {error.start + 1} '
+                f'of the line: {error.reason}') from error
+    while len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _shown(text: str) -> str:
+    """A text in an error, of a length that can be read."""
+    if len(text) > LONGEST_SHOWN:
+        return f'{text[:LONGEST_SHOWN]!r}... of {len(text)} characters'
+    return repr(text)
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what a decoder would wait for or never come to the end of."""
+    if osp.exists(path) and not osp.isfile(path) and not osp.isdir(path):
+        raise ClipError('neither a file nor a folder')
 
 
 def check_file(path: str, where: str) -> None:
@@ -228,17 +305,23 @@ def check_file(path: str, where: str) -> None:
         where (str): What an error begins with.
 
     Raises:
-        ClipError: If it is missing, empty or an AVI that was cut off.
+        ClipError: If it is missing, empty, can't be read or is an AVI that
+            was cut off.
     """
     if not osp.exists(path):
-        raise ClipError(f'{where}: there is no {path}')
+        raise ClipError(f'{where}: there is no {_shown(path)}')
     if osp.isdir(path):
         return
+    if not osp.isfile(path):
+        raise ClipError(f'{where}: {path} is neither a file nor a folder')
     size = osp.getsize(path)
     if not size:
         raise ClipError(f'{where}: {path} is empty')
-    with open(path, 'rb') as file:
-        head = file.read(8)
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ClipError(f'{where}: {path}: {error.strerror}') from error
     # decord crashes on an AVI that was cut off, but its header tells
     if head[:4] == b'RIFF' and size < 8 + int.from_bytes(head[4:], 'little'):
         raise ClipError(f'{where}: {path} is cut off at {size} bytes')

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from .functions import Functions
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
+# Of the parameter: leaves nothing of a neighbour, and its exponential is
+# finite in float32. Beyond, the gradient would be zero times infinity.
+STRONGEST_DECAY = 80.
 FORGET_BIAS = 2.  # sigmoid(2) = 0.88: a memory of some eight frames at first
 
 
@@ -84,7 +87,8 @@ class LayerWeights(NamedTuple):
         return cls(
             stack([layer.answer_weights() for layer in layers]),
             stack([layer.ask_weights() for layer in layers]),
-            bi_wkv_decays(-torch.exp(decay), bonus, num_tokens))
+            bi_wkv_decays(-torch.exp(decay.clamp(max=STRONGEST_DECAY)), bonus,
+                          num_tokens))
 
     @property
     def num_layers(self) -> int:

@@ -23,6 +23,10 @@ Weights = Union[LayerWeights, VRWKV6Weights]
 # Size of a tensor of several layers' frames that are computed together: larger
 # is less overhead, smaller stays in the cache.
 ELEMENTS_TOGETHER = 150_000
+# Of what a gradient passes on from a frame to the one before: far above what
+# training can use, and far below what a square overflows. It is there only so
+# that a long clip, whose gradient may double with every frame, stays finite.
+GRADIENT_BOUND = 1e10
 
 
 class Wavefront:
@@ -116,6 +120,7 @@ def _run_layers(weights: Weights, xs: Sequence[Tensor], prompt: Prompt,
         x, state = step(
             weights.layers(start, stop), x,
             narrow(prompt, at + start, at + stop), state, here)
+        _bound_gradients(state)
         if stop == n:
             outputs.append(_alone(x))
             cells.append(_alone(state.c))
@@ -130,6 +135,19 @@ def _step(functions: Functions, weights: Weights, x: Tensor, prompt: Prompt,
           around: Surroundings) -> Tuple[Tensor, LayerState]:
     """Of layers side by side, each at a frame of its own."""
     return weights.step(functions, x, prompt, state, around)
+
+
+def _bound_gradients(state: LayerState) -> None:
+    """Of the two parts that depend on all frames before."""
+    if torch.compiler.is_compiling():
+        return
+    for t in (state.h, state.c):
+        if t.requires_grad:
+            t.register_hook(_bounded)
+
+
+def _bounded(gradient: Tensor) -> Tensor:
+    return gradient.clamp(-GRADIENT_BOUND, GRADIENT_BOUND)
 
 
 def _fresh(x: Tensor) -> LayerState:

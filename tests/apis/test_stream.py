@@ -258,6 +258,9 @@ def test_bad_sources_are_named(recognizer: Callable, tmp_path: Path,
     (folder / '1.png').write_bytes(b'no image')
     with pytest.raises(SourceError, match='1.png: not an image'):
         next(stream.stream(str(folder)))
+    (folder / '0.ppm').write_bytes(b'P6 1000000 1000000 255\n')
+    with pytest.raises(SourceError, match='0.ppm: not an image.*: [^\n]*$'):
+        next(stream.stream(str(folder)))
     with pytest.raises(SourceError, match='camera 99: does not open'):
         next(stream.stream('99'))
 

@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Bad lists and clips are refused, and by name."""
+import os
 import pickle
 import re
 from pathlib import Path
@@ -126,19 +127,81 @@ def test_blank_lines_are_counted(video_set: Callable,
         ('a.mp4 1.5', "label must be a whole number, got '1.5'"),
         ('a.mp4 --1', "label must be a whole number, got '--1'"),
         ('a.mp4 \u00b2', 'label must be a whole number'),
+        ('a.mp4 1000000000', 'label has more than 9 characters'),
+        ('a.mp4 ' + '1' * 5000, r"'1{200}'\.\.\. of 5000 characters"),
+        ('a' * 5000, r"'a{200}'\.\.\. of 5000 characters"),
+        ('pipe 1', 'pipe is neither a file nor a folder'),
+        ('a.mp4\0 1', r'there is no .*a\.mp4'),
         ('gone.mp4 1', r'there is no .*gone\.mp4'),
         ('empty.mp4 1', r'empty\.mp4 is empty'),
     ],
     ids=[
         'no-label', 'two-labels', 'too-large', 'negative', 'word', 'fraction',
-        'two-signs', 'superscript', 'missing', 'empty'
+        'two-signs', 'superscript', 'large', 'huge', 'long', 'pipe', 'nul',
+        'missing', 'empty'
     ])
 def test_bad_line_is_named(line: str, message: str, video_set: Callable,
                            make_video: Callable, tmp_path: Path) -> None:
     make_video('a.mp4')
     (tmp_path / 'empty.mp4').touch()
+    os.mkfifo(tmp_path / 'pipe')
     with pytest.raises(ClipError, match=rf'list\.txt, line 2: .*{message}'):
         video_set('a.mp4 0', line)
+
+
+def test_list_in_another_encoding_is_named(video_set: Callable,
+                                           make_video: Callable,
+                                           tmp_path: Path) -> None:
+    make_video('a.mp4')
+    path = tmp_path / 'other.txt'
+    path.write_bytes(b'a.mp4 0\na.mp4 1\nM\xfcnchen.mp4 1\n')
+    with pytest.raises(
+            ClipError, match=r'other\.txt, line 3: not UTF-8 at byte 2 of'):
+        video_set(ann_file=str(path))
+    with pytest.raises(ClipError, match=r'other\.txt, line 3: not UTF-8'):
+        video_set('a.mp4 0', classes=str(path))
+
+
+@pytest.mark.parametrize('data', [
+    b'\xef\xbb\xbfa.mp4 2\na.mp4 0\n', b'a.mp4 2\r\na.mp4 0\r\n',
+    b'a.mp4 2\ra.mp4 0', b'\n  a.mp4 2  \na.mp4 0\n\n'
+], ids=['byte-order-mark', 'carriage-returns', 'old-mac', 'spaces'])
+def test_lists_of_other_editors(data: bytes, video_set: Callable,
+                                make_video: Callable, tmp_path: Path) -> None:
+    make_video('a.mp4')
+    path = tmp_path / 'other.txt'
+    path.write_bytes(data)
+    clips = video_set(ann_file=str(path))
+    assert [clips.get_data_info(n)['label'] for n in range(2)] == [2, 0]
+
+
+def test_list_that_is_a_folder_is_named(video_set: Callable,
+                                        tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match=f'{tmp_path} can not be read'):
+        video_set(ann_file=str(tmp_path))
+
+
+def test_pipe_is_not_waited_for(video_set: Callable, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / 'pipe.mp4')
+    data = video_set('pipe.mp4 1', check_files=False)
+    with pytest.raises(ClipError, match=r'pipe\.mp4: neither a file nor'):
+        data[0]
+
+
+def test_claim_of_more_frames_than_bytes_is_refused(
+        video_set: Callable, make_video: Callable) -> None:
+    """OpenCV would read on for hours, up to the last of them."""
+    path = make_video('a.avi', codec='MJPG')
+    data = bytearray(path.read_bytes())
+    for head, offset in ((b'avih', 8 + 16), (b'strh', 8 + 32)):
+        at = data.index(head) + offset
+        assert data[at] == 12  # frames
+        data[at:at + 4] = (2**31 - 1).to_bytes(4, 'little')
+    path.write_bytes(data)
+    clips = video_set('a.avi 1', pipeline=pipeline('OpenCV', test_mode=True))
+    message = rf'a\.avi: says it has 2147483647 frames, in {len(data)} bytes'
+    with pytest.raises(ClipError, match=message):
+        clips[0]
 
 
 def test_another_delimiter(video_set: Callable, make_video: Callable) -> None:
@@ -275,10 +338,14 @@ def test_class_names_are_metainfo(video_set: Callable, make_video: Callable,
 
 
 def test_other_number_of_class_names(video_set: Callable,
-                                     make_video: Callable) -> None:
+                                     make_video: Callable,
+                                     tmp_path: Path) -> None:
     make_video('a.mp4')
     with pytest.raises(ValueError, match='2 class names for num_classes=3'):
         video_set('a.mp4 0', classes=['bend', 'jack'])
+    (tmp_path / 'classes.txt').write_text('bend\njack\n')
+    with pytest.raises(ValueError, match=r'num_classes=3 in .*classes\.txt'):
+        video_set('a.mp4 0', classes=str(tmp_path / 'classes.txt'))
 
 
 def test_good_frames_are_read(frame_set: Callable) -> None:
@@ -324,7 +391,8 @@ def test_frames_that_are_not_there_are_named(frame_set: Callable) -> None:
 def test_frame_that_is_no_picture_is_named(frame_set: Callable,
                                            tmp_path: Path) -> None:
     np.zeros(9).tofile(tmp_path / 'frames' / 'img_00002.jpg')
-    with pytest.raises(ClipError, match='frames: .*RawFrameDecode'):
+    with pytest.raises(
+            ClipError, match=r'frames: img_00002\.jpg: .*RawFrameDecode'):
         frame_set(
             'frames 9 1',
             pipeline=pipeline('Raw', clip_len=9, frame_interval=1))[0]

@@ -1,0 +1,102 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Bi-WKV in chunks is the equation: any shape, decay and dtype."""
+import math
+from typing import Callable, Tuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mmlcr.ops import bi_wkv, bi_wkv_naive
+
+# what this project promises of float32 against float64, in norm
+FLOAT32_TOLERANCE = 1e-5
+# some hundred additions of float64 rounding
+FLOAT64_TOLERANCE = 1e-12
+NAMES = ('y', 'r', 'k', 'v', 'w', 'u')
+
+SHAPES = st.tuples(
+    st.integers(1, 3), st.integers(1, 120), st.integers(1, 3),
+    st.integers(1, 9), st.integers(1, 9))
+# no decay, some of any strength, and some that leave nothing
+DECAYS = st.one_of(
+    st.just(0.), st.floats(-8, 6).map(lambda x: -math.exp(x)),
+    st.sampled_from([-1e4, -1e30]))
+
+
+@st.composite
+def inputs(draw: st.DrawFn) -> Tuple[Tensor, ...]:
+    """``r, k, v, w, u`` in float64, with at most three decays."""
+    B, L, H, K, V = draw(SHAPES)
+    decays = torch.tensor(
+        draw(st.lists(DECAYS, min_size=1, max_size=3)), dtype=torch.float64)
+    torch.manual_seed(draw(st.integers(0, 2**32 - 1)))
+    r, k = torch.randn(2, B, L, H, K, dtype=torch.float64)
+    v = torch.randn(B, L, H, V, dtype=torch.float64)
+    w = decays[torch.randint(len(decays), (H, K))]
+    u = torch.randn(H, K, dtype=torch.float64)
+    return r, k, v, w, u
+
+
+def with_gradients(function: Callable, tensors: Tuple[Tensor, ...],
+                   weight: Tensor) -> Tuple[Tensor, ...]:
+    """Output, and the gradients of its sum weighted by ``weight``."""
+    leaves = [t.clone().requires_grad_() for t in tensors]
+    y = function(*leaves)
+    return (y.detach(), *torch.autograd.grad(
+        (y * weight.to(y.dtype)).sum(), leaves))
+
+
+@pytest.mark.parametrize(
+    'dtype, tolerance', [(torch.float64, FLOAT64_TOLERANCE),
+                         (torch.float32, FLOAT32_TOLERANCE)],
+    ids=['float64', 'float32'])
+@given(exact=inputs())
+def test_values_and_gradients(dtype: torch.dtype, tolerance: float,
+                              exact: Tuple[Tensor, ...]) -> None:
+    tensors = tuple(t.to(dtype) for t in exact)
+    weight = torch.randn_like(exact[2])
+    got = with_gradients(bi_wkv, tensors, weight)
+    expected = with_gradients(bi_wkv_naive,
+                              tuple(t.double() for t in tensors), weight)
+    # what a gradient is small against: some inputs have none
+    scale = max(t.norm() for t in expected)
+    for name, a, b in zip(NAMES, got, expected):
+        assert a.dtype == dtype
+        error = (a.double() - b).norm()
+        assert error <= tolerance * b.norm() + tolerance**2 * scale, name
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16],
+                         ids=['bf16', 'fp16'])
+@given(exact=inputs())
+def test_half_is_rounded_once(dtype: torch.dtype,
+                              exact: Tuple[Tensor, ...]) -> None:
+    r, k, v = (t.to(dtype) for t in exact[:3])
+    w, u = (t.float() for t in exact[3:])
+    y = bi_wkv(r, k, v, w, u)
+    expected = bi_wkv_naive(*(t.double() for t in (r, k, v, w, u)))
+    assert y.dtype == dtype
+    rounding = torch.finfo(dtype).eps / 2 + FLOAT32_TOLERANCE
+    # what is smaller than fp16's least normal number is rounded to its step
+    least = torch.finfo(dtype).tiny * y.numel()**0.5
+    error = (y.double() - expected).norm()
+    assert error <= rounding * (expected.norm() + least)
+
+
+@given(exact=inputs(), data=st.data())
+def test_frames_heads_and_order(exact: Tuple[Tensor, ...],
+                                data: st.DataObject) -> None:
+    """Frames and heads do not know of each other, and left is as right."""
+    r, k, v, w, u = exact
+    y = bi_wkv(r, k, v, w, u)
+    frames = data.draw(st.permutations(range(len(r))))
+    heads = data.draw(st.permutations(range(len(w))))
+    moved = (t[frames][:, :, heads] for t in (r, k, v))
+    again = bi_wkv(*moved, w[heads], u[heads])
+    tolerance = FLOAT64_TOLERANCE * y.norm()
+    assert (again - y[frames][:, :, heads]).norm() <= tolerance
+    turned = bi_wkv(r.flip(1), k.flip(1), v.flip(1), w, u).flip(1)
+    assert (turned - y).norm() <= tolerance
