@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """What the command-line tools share."""
+from .cam import grad_cam
 from .complexity import (
     add_model_arguments,
     build_model_and_clip,
@@ -14,7 +15,7 @@ from .launch import (
     load_config,
     set_work_dir,
 )
-from .maps import KeptRange, Maps, draw_kept, draw_maps
+from .maps import KeptRange, Maps, draw_heat, draw_kept, draw_maps
 from .measure import (
     Case,
     can_measure_memory,
@@ -35,7 +36,15 @@ from .outputs import (
     closing_all,
     plot_scores,
 )
-from .sources import Camera, Frame, Pace, SourceError, Video, open_source
+from .sources import (
+    Camera,
+    Frame,
+    Pace,
+    SourceError,
+    Video,
+    middle_frame,
+    open_source,
+)
 from .stream import (
     StreamRecognizer,
     StreamResult,
@@ -51,8 +60,9 @@ __all__ = [
     'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
     'add_stream_arguments', 'annotate', 'build_model_and_clip',
     'build_runner', 'can_measure_memory', 'class_names', 'closing_all',
-    'count_multiply_adds', 'draw_kept', 'draw_maps', 'export_step',
-    'load_config', 'markdown', 'measure', 'multiply_adds',
-    'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
-    'plot_scores', 'recognizer_of', 'set_work_dir'
+    'count_multiply_adds', 'draw_heat', 'draw_kept', 'draw_maps',
+    'export_step', 'grad_cam', 'load_config', 'markdown', 'measure',
+    'middle_frame', 'multiply_adds', 'num_parameters', 'open_source',
+    'peak_memory', 'plot_growth', 'plot_scores', 'recognizer_of',
+    'set_work_dir'
 ]

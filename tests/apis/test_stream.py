@@ -190,10 +190,17 @@ def test_maps_are_of_the_frame(context: str, recognizer: Callable,
             view = stream.views(image)[-1, :, 0].numpy()
             assert (result.maps.picture == view[:3].transpose(1, 2, 0)).all()
             assert (result.maps.edges == view[3]).all()
-        alone = single.step(pair[1]).maps.kept
-        np.testing.assert_allclose(results[1].maps.kept, alone, rtol=1e-5)
+        alone = single.step(pair[1]).maps
+        np.testing.assert_allclose(results[1].maps.kept, alone.kept, rtol=1e-5)
         rows, cols = (side // 8 for side in result.maps.edges.shape)
-        assert alone.shape == (2, rows, cols)
+        assert alone.kept.shape == (2, rows, cols)
+        # of the older memory, whose streams come first
+        for name, tokens in zip(('hidden', 'cell'), stream._state.layers):
+            for index, result in enumerate(results):
+                channels = tokens[:, index, :-1].numpy()
+                np.testing.assert_allclose(
+                    getattr(result.maps, name),
+                    ((channels**2).sum(-1)**0.5).reshape(2, rows, cols), 1e-5)
 
 
 # ---- sources
