@@ -190,14 +190,16 @@ def _read_points(file: str) -> List[Tuple[int, Dict[str, float]]]:
                 logged = json.loads(line)
                 if 'iter' in logged:
                     iteration = logged['step']
-            except (KeyError, TypeError, ValueError) as error:
+                values = {
+                    name: float(value)
+                    for name, value in logged.items()
+                    if isinstance(value, (int, float))
+                }
+            except (AttributeError, KeyError, TypeError,
+                    ValueError) as error:
                 raise ValueError(f'{file}, line {number}: not one of a log: '
                                  f'{line[:60]!r}') from error
-            points.append((iteration, {
-                name: float(value)
-                for name, value in logged.items()
-                if isinstance(value, (int, float))
-            }))
+            points.append((iteration, values))
     return points
 
 
@@ -206,4 +208,6 @@ def _field(sample: Any, name: str, where: str) -> np.ndarray:
     value = sample.get(name) if isinstance(sample, dict) else None
     if not isinstance(value, (Tensor, np.ndarray)):
         raise ValueError(f'{where}: no {name} in it')
-    return np.asarray(value.float() if isinstance(value, Tensor) else value)
+    if isinstance(value, Tensor) and value.is_floating_point():
+        value = value.float()  # numpy has no bfloat16
+    return np.asarray(value)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 30  # classes of which counts are written into the cells
 INCHES, SMALL_INCHES = 0.42, 0.095  # a cell with a number in it, and without
+SIDE = 2.5  # inches at least, for the colour bar
 SMALL_FONT = 5.5  # points, which is as much as a small cell has
 # panels of the curves: title, names of values, whether the axis is of powers
 PANELS: Tuple[Tuple[str, Tuple[str, ...], bool], ...] = (
@@ -68,15 +69,18 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str],
         names (Sequence[str]): Of the classes.
         title (str): Above all.
     """
+    from matplotlib.colors import PowerNorm
     clips = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(clips, 1)
     is_small = len(names) <= MOST_NUMBERS
     font = 9. if is_small else SMALL_FONT
     longest = max(map(len, names)) * font / 130  # inches of a name
-    side = len(names) * (INCHES if is_small else SMALL_INCHES)
+    side = max(SIDE, len(names) * (INCHES if is_small else SMALL_INCHES))
     figure = new_figure(side + longest + 1.6, side + longest + 1)
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+    # a small share of one of many cells would not be seen
+    image = axes.imshow(
+        shares, cmap='Blues', norm=PowerNorm(1 if is_small else 0.5, 0, 1))
     places = range(len(names))
     axes.set_xticks(places, names, rotation=90, fontsize=font)
     axes.set_yticks(places, names, fontsize=font)

@@ -29,6 +29,7 @@ from mmaction.apis import init_recognizer
 from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
+from .cam import grad_cam
 from .launch import add_config_arguments, find_config, load_config
 from .maps import Maps
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
@@ -82,6 +83,12 @@ class TorchStep:
         clip = self._clip(frames)
         return self.model.backbone.kept_memory(clip[:, :, 0],
                                                state).cpu().numpy()
+
+    def grad_cam(self, frames: Tensor, target: int,
+                 layer: Optional[int] = None) -> np.ndarray:
+        """As of :func:`mmlcr.apis.grad_cam`; the frames may be bytes."""
+        return grad_cam(self.model, self._clip(frames), target,
+                        layer).cpu().numpy()
 
     def _clip(self, frames: Tensor) -> Tensor:
         preprocessor = self.model.data_preprocessor
