@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, List
+from types import SimpleNamespace
+from typing import Any, Callable, List
 
 import cv2
 import numpy as np
@@ -273,6 +274,23 @@ def test_what_can_not_be_drawn_is_said(arguments: tuple, message: str,
     assert message in said and 'Traceback' not in said
 
 
+@pytest.mark.parametrize('rows, expected', [
+    (None, ['frame', 'edges', 'tube']), (['tube'], ['tube']),
+    (['frame', 'cell'], '--rows cell: an ONNX graph does not tell')
+], ids=['default', 'known', 'unknown'])
+def test_what_an_onnx_graph_tells(rows: Any, expected: Any,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import visualize
+    asked = (SimpleNamespace(rows=rows), SimpleNamespace(run_step=None),
+             Config.fromfile(ROOT / 'configs/lcr_motion.py'))
+    if isinstance(expected, list):
+        assert visualize.find_rows(*asked) == expected
+    else:
+        with pytest.raises(ValueError, match=expected):
+            visualize.find_rows(*asked)
+
+
 def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
     said = run('analyze.py', 'curves', 'work', '--out', 'an/curves.png',
                cwd=place)
@@ -300,7 +318,7 @@ def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
     said = run('analyze.py', 'worst', *start, '--num', 3, '--out',
                'an/worst.png', cwd=place)
     found = [line.split() for line in said.split('\n')
-             if 'taken for' in line]
+             if 'taken for' in line or 'recognized' in line]
     losses = [float(line[0]) for line in found]
     assert len(losses) == 3 and losses == sorted(losses, reverse=True)
     for line in found:  # the path that the list names, of that class

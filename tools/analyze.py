@@ -93,12 +93,12 @@ def worst(args: argparse.Namespace) -> None:
     captions = []
     for number in numbers:
         true = names[predictions.labels[number]]
-        guess = predictions.predicted[number]
-        score = predictions.scores[number, guess]
-        path = predictions.paths[number]
-        print(f'{predictions.losses[number]:.3f}  {true}, taken for '
-              f'{names[guess]} ({score:.2f})  {path or f"sample {number}"}')
-        captions.append(f'{true}\ntaken for {names[guess]} ({score:.2f})')
+        guess = names[predictions.predicted[number]]
+        told = f'taken for {guess}' if guess != true else 'recognized'
+        told = f'{told} ({predictions.scores[number].max():.2f})'
+        path = predictions.paths[number] or f'sample {number}'
+        print(f'{predictions.losses[number]:.3f}  {true}, {told}  {path}')
+        captions.append(f'{true}\n{told}')
     if args.out:
         paths = [predictions.paths[number] for number in numbers]
         if '' in paths:

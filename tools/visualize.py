@@ -106,7 +106,7 @@ def find_rows(args: argparse.Namespace, recognizer: StreamRecognizer,
 
 def find_tube_mask(config: Config) -> Optional[dict]:
     """As the config trains with."""
-    for step in config.get('train_pipeline', ()):
+    for step in config.get('train_pipeline') or ():
         if step['type'] == 'TubeMask':
             return step
     return None
@@ -143,13 +143,20 @@ def check_layer(layer: Optional[int], maps: Maps) -> None:
 
 def evidence(recognizer: StreamRecognizer, maps: List[Maps], target: int,
              layer: Optional[int]) -> np.ndarray:
-    """Grad-CAM ``(T, rows, cols)``, of one clip of training after another."""
+    """Grad-CAM ``(T, rows, cols)``, of one clip of training after another.
+
+    The last one begins so early that it is whole, too. Relative to the
+    highest value of each clip.
+    """
     step, length = recognizer.run_step, recognizer.clip_len
     assert isinstance(step, TorchStep)  # as was checked
-    return np.concatenate([
-        step.grad_cam(clip_of(maps[t:t + length]), target, layer)[:, 0]
-        for t in range(0, len(maps), length)
-    ])
+    found = []
+    for t in range(0, len(maps), length):
+        start = max(0, min(t, len(maps) - length))
+        clip = clip_of(maps[start:start + length])
+        cam = step.grad_cam(clip, target, layer)[:, 0]
+        found.append(cam[t - start:] / (cam.max() or 1))
+    return np.concatenate(found)
 
 
 def draw_rows(names: Sequence[str], maps: List[Maps], target: int,

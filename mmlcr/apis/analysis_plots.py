@@ -19,7 +19,7 @@ PANELS: Tuple[Tuple[str, Tuple[str, ...], bool], ...] = (
     ('loss', ('loss', ), True),
     ('learning rate', ('lr', ), False),
     ('gradient norm', ('grad_norm', ), True),
-    ('accuracy in validation', ('acc/top1', 'acc/top5', 'acc/mean1'), False),
+    ('accuracy in validation', ('acc/top1', 'acc/top5'), False),
 )
 
 
@@ -29,9 +29,10 @@ def plot_curves(runs: Dict[str, Curves]) -> 'Figure':
     Args:
         runs (dict): Curves by the name of the run.
     """
+    from matplotlib.ticker import LogFormatter
     figure = new_figure(10, 6)
     panels = figure.subplots(2, 2, sharex=True).flatten()
-    styles = dict(zip(PANELS[-1][1], ('o-', '^:', 's--')))
+    styles = dict(zip(PANELS[-1][1], ('o-', '^:')))
     for panel, (title, names, is_log) in zip(panels, PANELS):
         drawn = 0
         for index, (run, curves) in enumerate(runs.items()):
@@ -50,6 +51,9 @@ def plot_curves(runs: Dict[str, Curves]) -> 'Figure':
                        transform=panel.transAxes, color='grey')
         elif is_log:
             panel.set_yscale('log')
+            panel.yaxis.set_major_formatter('{x:g}')
+            panel.yaxis.set_minor_formatter(
+                LogFormatter(minor_thresholds=(1.5, 0.5)))
         elif title.startswith('accuracy'):
             panel.set_ylim(0, 1.02)
         if drawn > 1 or title.startswith('accuracy') and drawn:

@@ -95,10 +95,8 @@ def energy_row(kind: str, maps: Sequence[Maps], layer: Optional[int]) -> Row:
 
 
 def cam_row(maps: Sequence[Maps], evidence: np.ndarray, name: str) -> Row:
-    """Grad-CAM ``(T, rows, cols)`` for a class of that name."""
-    return heat_row(
-        'Grad-CAM', maps, evidence,
-        Bar(f'for "{name}"', 0., max(float(evidence.max()), 1e-6)))
+    """Grad-CAM ``(T, rows, cols)`` for a class of that name, up to one."""
+    return heat_row('Grad-CAM', maps, evidence, Bar(f'for "{name}"', 0., 1.))
 
 
 def mask_row(maps: Sequence[Maps], mask: np.ndarray) -> Row:
@@ -284,7 +282,7 @@ def _draw_bar(axes: 'Axes', bar: Bar, orientation: str) -> None:
     axes.tick_params(labelsize=7, length=2, pad=2, width=0.4)
     if is_vertical:
         axes.yaxis.tick_right()
-        axes.text(6., 0.5, bar.label, fontsize=7.5, rotation=90, va='center',
+        axes.text(7., 0.5, bar.label, fontsize=7.5, rotation=90, va='center',
                   transform=axes.transAxes)
     else:
         axes.set_xlabel(bar.label, fontsize=7.5, labelpad=1)

@@ -6,13 +6,20 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
-from mmlcr.apis import SourceError, StreamRecognizer, StreamResult
+from mmlcr.apis import (
+    SourceError,
+    StreamRecognizer,
+    StreamResult,
+    middle_frame,
+    open_source,
+)
 from mmlcr.apis.stream import split_pipeline
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -248,6 +255,20 @@ def test_video_folder_and_arrays_are_the_same(recognizer: Callable,
     assert len(video) == 6 and len(every) == 12
     np.testing.assert_array_equal(video, folder_)
     np.testing.assert_array_equal(video, arrays)
+
+
+def test_the_middle_of_a_source(make_video: Callable, make_frames: Callable,
+                                tmp_path: Path) -> None:
+    """Of a video as its codec has it, of a folder exactly."""
+    video = make_video(num_frames=9, step=4)
+    every = [frame.image for frame in open_source(str(video))]
+    assert (middle_frame(str(video)) == every[4]).all()
+    (tmp_path / 'images').mkdir()
+    for number, image in enumerate(every[:8]):
+        cv2.imwrite(str(tmp_path / f'images/{number}.png'), image[..., ::-1])
+    assert (middle_frame(str(tmp_path / 'images')) == every[4]).all()
+    with pytest.raises(SourceError, match='none.mp4: there is no such video'):
+        middle_frame('none.mp4')
 
 
 def test_bad_sources_are_named(recognizer: Callable, tmp_path: Path,
