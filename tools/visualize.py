@@ -145,8 +145,8 @@ def evidence(recognizer: StreamRecognizer, maps: List[Maps], target: int,
              layer: Optional[int]) -> np.ndarray:
     """Grad-CAM ``(T, rows, cols)``, of one clip of training after another.
 
-    The last one begins so early that it is whole, too. Relative to the
-    highest value of each clip.
+    The last one begins so early that it is whole, too. Relative to the highest
+    value of each clip.
     """
     step, length = recognizer.run_step, recognizer.clip_len
     assert isinstance(step, TorchStep)  # as was checked
