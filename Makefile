@@ -36,8 +36,8 @@ $(TRAINED): | motion
 
 demo: $(TRAINED) ## train on the motion set, once; test; draw and stream a clip
 	$(BIN)/python tools/test.py $(CONFIG) $(BEST)
-	$(BIN)/python tools/demo.py $(CONFIG) $(BEST) $(HELD_OUT) \
-		--out $(WORK_DIR)/demo.png
+	$(BIN)/python tools/visualize.py $(CONFIG) $(BEST) $(HELD_OUT) \
+		--out $(WORK_DIR)/demo.png --video $(WORK_DIR)/demo.mp4
 	$(BIN)/python tools/stream.py $(CONFIG) $(BEST) $(HELD_OUT) --topk 1
 
 page: $(TRAINED) ## serve the page, with the model of the demo

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, List
+from types import SimpleNamespace
+from typing import Any, Callable, List
 
 import cv2
 import numpy as np
@@ -214,21 +215,122 @@ def test_two_processes_by_gloo(place: Path) -> None:
     assert (place / 'gloo/epoch_2.pth').exists()
 
 
-def test_demo_draws(place: Path, best: Path) -> None:
+def test_visualize_classifies_and_draws(place: Path, best: Path) -> None:
     video = 'data/motion/videos/test/left_0000.mp4'
-    output = run(
-        'demo.py', 'configs/lcr_motion.py', best, video, '--out', 'a/b.png',
-        cwd=place)
+    start = 'visualize.py', 'configs/lcr_motion.py', best
+    output = run(*start, video, '--out', 'v/a.png', '--video', 'v/a.mp4',
+                 '--cam', 'left', '--layer', 1, cwd=place)
     lines = [line for line in output.split('\n') if line[:2] in ('0.', '1.')]
     scores = [float(line.split()[0]) for line in lines]
     assert len(scores) == 5 and scores == sorted(scores, reverse=True)
     assert lines[0].split()[1] in (place / 'data/motion/classes.txt'
                                    ).read_text()
-    picture = cv2.imread(str(place / 'a/b.png'))
+    run('stream.py', 'configs/lcr_motion.py', best, video, '--out',
+        'v/a.jsonl', '--topk', 12, cwd=place)
+    stream = read_lines((place / 'v/a.jsonl').read_text())
+    name = lines[0].split()[1]
+    of_stream = [dict(zip(line['labels'], line['scores']))[name]
+                 for line in stream if line['is_full']]
+    assert scores[0] == pytest.approx(np.mean(of_stream), abs=1e-3)
+    capture = cv2.VideoCapture(str(place / 'v/a.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 8
+    picture = cv2.imread(str(place / 'v/a.png'))
     assert picture.std() > 10
-    refused = run('demo.py', 'configs/lcr_motion.py', best, 'no.mp4',
-                  cwd=place, ok=False)
-    assert 'there is no video no.mp4' in refused
+    run(*start, video, '--out', 'v/b.png', '--rows', 'frame', 'tube',
+        '--columns', 4, cwd=place)
+    smaller = cv2.imread(str(place / 'v/b.png'))
+    assert (np.array(smaller.shape) < picture.shape)[:2].all()
+
+
+def test_visualize_takes_folders_and_few_frames(place: Path,
+                                                best: Path) -> None:
+    """Of a folder without a rate, all; numbered."""
+    folder = place / 'images'
+    folder.mkdir()
+    for number in range(12):
+        picture = np.random.randint(0, 256, (50, 70, 3), np.uint8)
+        cv2.imwrite(str(folder / f'{number}.png'), picture)
+    said = run('visualize.py', 'configs/lcr_motion.py', best, folder,
+               '--frames', 10, '--out', 'v/c.png', cwd=place)
+    assert 'the first 10 frames alone' in said
+    assert cv2.imread(str(place / 'v/c.png')).std() > 10
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('no.mp4', ), 'no.mp4: there is no such video'),
+    (('LEFT', '--out', 'a.png', '--cam', 'none'), '--cam none: no class of'),
+    (('LEFT', '--out', 'a.png', '--layer', '2'), '--layer 2: there are 0 to'),
+    (('LEFT', '--video', 'a.gif'), 'a video is .avi or .mp4'),
+    (('LEFT', '--columns', '0'), '--columns must be positive'),
+    (('LEFT', '--rows', 'tube', '--cfg-options', 'train_pipeline=None'),
+     'no TubeMask'),
+], ids=['video', 'class', 'layer', 'suffix', 'columns', 'mask'])
+def test_what_can_not_be_drawn_is_said(arguments: tuple, message: str,
+                                       place: Path, best: Path) -> None:
+    words = {'LEFT': 'data/motion/videos/test/left_0000.mp4'}
+    said = run('visualize.py', 'configs/lcr_motion.py', best,
+               *(words.get(word, word) for word in arguments), cwd=place,
+               ok=False)
+    assert message in said and 'Traceback' not in said
+
+
+@pytest.mark.parametrize('rows, expected', [
+    (None, ['frame', 'edges', 'tube']), (['tube'], ['tube']),
+    (['frame', 'cell'], '--rows cell: an ONNX graph does not tell')
+], ids=['default', 'known', 'unknown'])
+def test_what_an_onnx_graph_tells(rows: Any, expected: Any,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import visualize
+    asked = (SimpleNamespace(rows=rows), SimpleNamespace(run_step=None),
+             Config.fromfile(ROOT / 'configs/lcr_motion.py'))
+    if isinstance(expected, list):
+        assert visualize.find_rows(*asked) == expected
+    else:
+        with pytest.raises(ValueError, match=expected):
+            visualize.find_rows(*asked)
+
+
+def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
+    said = run('analyze.py', 'curves', 'work', '--out', 'an/curves.png',
+               cwd=place)
+    assert 'work: loss ' in said and 'work: acc/top1 ' in said
+    run('test.py', 'configs/lcr_motion.py', best, '--work-dir', 'test',
+        '--dump', 'an/out.pkl', cwd=place)
+    start = ('configs/lcr_motion.py', 'an/out.pkl')
+    said = run('analyze.py', 'confusion', *start, '--out', 'an/conf.png',
+               cwd=place)
+    report = max((place / 'test').rglob('[0-9]*.json'))
+    top1 = json.loads(report.read_text())['acc/top1']
+    assert f'{round(12 * top1)} of 12 clips right' in said
+    assert said.count('taken for') == 12 - round(12 * top1)
+
+    run('analyze.py', 'classes', *start, '--csv', 'an/a.csv', '--out',
+        'an/classes.png', cwd=place)
+    with open(place / 'an/a.csv', newline='') as file:
+        rows = [*csv.DictReader(file)]
+    names = (place / 'data/motion/classes.txt').read_text().split()
+    assert {row['class'] for row in rows} == {*names}
+    assert sum(int(row['right']) for row in rows) == round(12 * top1)
+    accuracies = [float(row['accuracy']) for row in rows]
+    assert accuracies == sorted(accuracies)
+
+    said = run('analyze.py', 'worst', *start, '--num', 3, '--out',
+               'an/worst.png', cwd=place)
+    found = [line.split() for line in said.split('\n')
+             if 'taken for' in line or 'recognized' in line]
+    losses = [float(line[0]) for line in found]
+    assert len(losses) == 3 and losses == sorted(losses, reverse=True)
+    for line in found:  # the path that the list names, of that class
+        assert f'test/{line[1].rstrip(",")}_0000.mp4' in line[-1]
+        assert (place / line[-1]).exists()
+    for name in ('curves', 'conf', 'classes', 'worst'):
+        assert cv2.imread(str(place / f'an/{name}.png')).std() > 10
+
+    refused = run('analyze.py', 'confusion', *start, '--cfg-options',
+                  'model.cls_head.num_classes=11', cwd=place, ok=False)
+    assert 'an/out.pkl, sample 0: 12 scores for 11 classes' in refused
+    assert 'Traceback' not in refused
 
 
 def test_scan_names_bad_clips(place: Path, tmp_path: Path) -> None:
@@ -436,7 +538,7 @@ def test_a_stream_that_is_ended_closes_its_outputs(number: int, place: Path,
 def test_show_is_refused_with_the_way_out(place: Path, best: Path) -> None:
     output = run('test.py', 'configs/lcr_motion.py', best, '--show-dir', 'x',
                  cwd=place, ok=False)
-    assert 'tools/demo.py' in output
+    assert 'tools/visualize.py' in output
 
 
 def test_get_flops_of_jester(tmp_path: Path) -> None:

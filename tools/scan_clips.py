@@ -18,9 +18,8 @@ from mmlcr.apis import (
     add_config_arguments,
     load_config,
     read_image,
-    try_each,
 )
-from mmlcr.datasets import ClipError, check_file
+from mmlcr.datasets import ClipError, check_file, try_each
 from mmlcr.engine import Draw, write_whole
 
 

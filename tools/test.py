@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.show or args.show_dir:
         parser.error("MMAction2's VisualizationHook cannot draw clips of "
-                     'this shape: draw a video with tools/demo.py')
+                     'this shape: draw a video with tools/visualize.py')
     if args.dump and not args.dump.endswith(('.pkl', '.pickle')):
         parser.error(f'--dump must end in .pkl or .pickle, got {args.dump}')
     return args

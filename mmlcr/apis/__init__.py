@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """What the command-line tools share."""
-from .children import Outcome, try_each
+from .cam import grad_cam
 from .complexity import (
     add_model_arguments,
     build_model_and_clip,
@@ -16,7 +16,7 @@ from .launch import (
     load_config,
     set_work_dir,
 )
-from .maps import KeptRange, Maps, draw_kept, draw_maps
+from .maps import KeptRange, Maps, draw_heat, draw_kept, draw_maps
 from .measure import (
     Case,
     can_measure_memory,
@@ -44,6 +44,7 @@ from .sources import (
     Pace,
     SourceError,
     Video,
+    middle_frame,
     open_source,
     read_image,
 )
@@ -57,14 +58,14 @@ from .stream import (
 
 __all__ = [
     'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'ImageFolder',
-    'IsolatedVideo', 'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Outcome',
-    'Pace', 'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
+    'IsolatedVideo', 'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Pace',
+    'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
     'StreamResult', 'Video', 'Window', 'WindowClosed', 'add_common_arguments',
     'add_config_arguments', 'add_model_arguments', 'add_stream_arguments',
     'annotate', 'build_model_and_clip', 'build_runner', 'can_measure_memory',
-    'class_names', 'closing_all', 'count_multiply_adds', 'draw_kept',
-    'draw_maps', 'export_step', 'load_config', 'markdown', 'measure',
-    'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
-    'plot_growth', 'plot_scores', 'read_image', 'recognizer_of',
-    'set_work_dir', 'try_each'
+    'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
+    'draw_kept', 'draw_maps', 'export_step', 'grad_cam', 'load_config',
+    'markdown', 'measure', 'middle_frame', 'multiply_adds', 'num_parameters',
+    'open_source', 'peak_memory', 'plot_growth', 'plot_scores', 'read_image',
+    'recognizer_of', 'set_work_dir'
 ]

@@ -13,9 +13,11 @@ class Maps(NamedTuple):
     """Of a frame as the model reads it; of several crops, the last."""
     picture: np.ndarray  # RGB, uint8, (height, width, 3)
     edges: np.ndarray  # the edge map, uint8, (height, width)
-    # share of its memory that each patch keeps, (num_layers, rows, cols);
-    # None where the model is an ONNX graph, which does not tell
-    kept: Optional[np.ndarray]
+    # of each patch, (num_layers, rows, cols); None where the model is an ONNX
+    # graph, which does not tell:
+    kept: Optional[np.ndarray] = None  # share of its memory that is kept
+    hidden: Optional[np.ndarray] = None  # |h| after the frame
+    cell: Optional[np.ndarray] = None  # |c| likewise
 
 
 class KeptRange:
@@ -32,29 +34,39 @@ class KeptRange:
         return self.low, self.high
 
 
-def draw_kept(picture: np.ndarray, kept: np.ndarray, low: float,
-              high: float) -> np.ndarray:
-    """Where memory is forgotten: a grey picture, the hotter the less is kept.
+def draw_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A grey picture, each patch in colours the brighter the hotter it is.
 
     Args:
         picture (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
-        kept (np.ndarray): Shape ``(rows, cols)``.
-        low (float): Drawn in the hottest colour, as all below.
-        high (float): Drawn in none, as all above.
+        heat (np.ndarray): Shape ``(rows, cols)``; zero and below are grey,
+            one and above have the hottest colour.
 
     Returns:
         np.ndarray: RGB, of the shape of ``picture``.
     """
     height, width = picture.shape[:2]
-    forgotten = cv2.resize(
-        np.clip((high - kept) / (high - low), 0, 1), (width, height),
-        interpolation=cv2.INTER_NEAREST)
+    heat = cv2.resize(
+        np.clip(heat, 0, 1), (width, height), interpolation=cv2.INTER_NEAREST)
     colours = cv2.applyColorMap(
-        np.rint(255 * forgotten).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None]
-    opacity = OPACITY * forgotten[..., None]
+    opacity = OPACITY * heat[..., None]
     drawn = opacity * colours[..., ::-1] + (1 - opacity) * grey
     return drawn.astype(np.uint8)
+
+
+def draw_kept(picture: np.ndarray, kept: np.ndarray, low: float,
+              high: float) -> np.ndarray:
+    """Where memory is forgotten: the hotter the less is kept.
+
+    Args:
+        picture (np.ndarray): As of :func:`draw_heat`.
+        kept (np.ndarray): Shape ``(rows, cols)``.
+        low (float): Drawn in the hottest colour, as all below.
+        high (float): Drawn in none, as all above.
+    """
+    return draw_heat(picture, (high - kept) / (high - low))
 
 
 def beside(image: np.ndarray, maps: Optional[Maps],

@@ -31,7 +31,9 @@ from .maps import KeptRange, beside
 from .stream import StreamRecognizer, StreamResult
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 # Bytes that are left free on a disk: the end of a video is written last, and
 # without it the video can't be read.
@@ -84,15 +86,12 @@ class JSONLines:
                 self.file.close()
 
 
-class AnnotatedVideo:
-    """The frames that were taken, and the scores on them.
-
-    The edge map and the forget gate are beside them if results have maps.
+class VideoFile:
+    """A video, picture by picture.
 
     Args:
         path (str): ``.mp4`` or ``.avi``.
         fps (float): Frames a second.
-        lines (int): Classes that are shown. Defaults to 3.
 
     Raises:
         ValueError: If the file is to have another format.
@@ -100,22 +99,18 @@ class AnnotatedVideo:
             there still is room to end it.
     """
 
-    def __init__(self, path: str, fps: float, lines: int = 3) -> None:
+    def __init__(self, path: str, fps: float) -> None:
         if osp.splitext(path)[1] not in CODECS:
             raise ValueError(f'a video is {" or ".join(CODECS)}, got {path}')
         _make_folder(path)
-        self.path, self.fps, self.lines = path, fps, lines
-        self.seen = KeptRange()
+        self.path, self.fps = path, fps
         self.writer: Optional[cv2.VideoWriter] = None
 
-    def write(self, result: StreamResult) -> None:
-        """One frame."""
-        assert result.image is not None
+    def add(self, image: np.ndarray) -> None:
+        """One picture, RGB, of the size of the first."""
         folder = osp.dirname(osp.abspath(self.path))
         if shutil.disk_usage(folder).free < RESERVE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
-        image = beside(
-            annotate(result.image, result, self.lines), result.maps, self.seen)
         if self.writer is None:
             codec = CODECS[osp.splitext(self.path)[1]]
             self.writer = cv2.VideoWriter(
@@ -129,6 +124,30 @@ class AnnotatedVideo:
         """Without this, it can't be read."""
         if self.writer is not None:
             self.writer.release()
+
+
+class AnnotatedVideo(VideoFile):
+    """The frames that were taken, and the scores on them.
+
+    The edge map and the forget gate are beside them if results have maps.
+
+    Args:
+        path (str): As of :class:`VideoFile`, which tells the errors, too.
+        fps (float): Likewise.
+        lines (int): Classes that are shown. Defaults to 3.
+    """
+
+    def __init__(self, path: str, fps: float, lines: int = 3) -> None:
+        super().__init__(path, fps)
+        self.lines, self.seen = lines, KeptRange()
+
+    def write(self, result: StreamResult) -> None:
+        """One frame."""
+        assert result.image is not None
+        self.add(
+            beside(
+                annotate(result.image, result, self.lines), result.maps,
+                self.seen))
 
 
 class ScorePlot:
@@ -191,19 +210,34 @@ def plot_scores(times: Sequence[float],
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    curves = np.stack(scores, axis=1)  # (classes, points)
     figure = Figure(figsize=(9, 3.5), layout='constrained')
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for index in np.argsort(-curves.max(1), kind='stable')[:lines]:
-        axes.plot(times, curves[index], label=names[index])
+    draw_scores(figure.add_subplot(), times, scores, names, lines, unit)
+    return figure
+
+
+def draw_scores(axes: 'Axes', times: Sequence[float],
+                scores: Sequence[np.ndarray], names: Sequence[str],
+                lines: int, unit: str) -> List['Line2D']:
+    """The curves of :func:`plot_scores`, which tells the arguments."""
+    curves = np.stack(scores, axis=1)  # (classes, points)
+    drawn = [
+        axes.plot(times, curves[index], label=names[index])[0]
+        for index in best_classes(scores, lines)
+    ]
     axes.set(
         xlabel=unit,
         ylabel='score',
         ylim=(min(0, curves.min()), max(1, curves.max())))
     axes.margins(x=0)
     axes.legend(loc='upper left', bbox_to_anchor=(1, 1), frameon=False)
-    return figure
+    return drawn
+
+
+def best_classes(scores: Sequence[np.ndarray], num: int) -> List[int]:
+    """Numbers of those with the highest scores at any time."""
+    highest = np.max(scores, axis=0)
+    return np.argsort(-highest, kind='stable')[:num].tolist()
 
 
 class WindowClosed(Exception):

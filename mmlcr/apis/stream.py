@@ -29,6 +29,7 @@ from mmaction.apis import init_recognizer
 from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
+from .cam import grad_cam
 from .launch import add_config_arguments, find_config, load_config
 from .maps import Maps
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
@@ -83,6 +84,12 @@ class TorchStep:
         return self.model.backbone.kept_memory(clip[:, :, 0],
                                                state).cpu().numpy()
 
+    def grad_cam(self, frames: Tensor, target: int,
+                 layer: Optional[int] = None) -> np.ndarray:
+        """As of :func:`mmlcr.apis.grad_cam`; the frames may be bytes."""
+        return grad_cam(self.model, self._clip(frames), target,
+                        layer).cpu().numpy()
+
     def _clip(self, frames: Tensor) -> Tensor:
         preprocessor = self.model.data_preprocessor
         if isinstance(preprocessor, LCRDataPreprocessor):  # bytes stay so
@@ -121,7 +128,8 @@ class StreamRecognizer:
             ``'test_pipeline'``; where that takes several crops,
             ``'val_pipeline'`` takes one, at a fraction of the cost.
         maps (bool): Whether results have the picture that the model reads,
-            its edge map and what the forget gate keeps. Defaults to False.
+            its edge map, what the forget gate keeps and the energy of what is
+            remembered. Defaults to False.
 
     Raises:
         ValueError: If the model is no LCR, an argument does not fit, or the
@@ -219,8 +227,13 @@ class StreamRecognizer:
         if seconds is None and self.fps is not None:
             seconds = self._frames / self.fps
         views = torch.cat([self.views(image) for image in frames])
-        maps = self._maps(views) if self.maps else [None] * len(frames)
+        kept = None
+        if self.maps:  # by the frame before, too
+            kept = self.run_step.kept_memory(views, self._state)
         scores, age = self.take_views(views)
+        maps: List[Optional[Maps]] = [None] * len(frames)
+        if self.maps:
+            maps = [*self._maps(views, kept)]
         enough = self.clip_len
         if self.context == 'windowed':
             enough = (self.clip_len + 1) // 2
@@ -431,18 +444,22 @@ class StreamRecognizer:
                 label=-1))
         return results['inputs']
 
-    def _maps(self, views: Tensor) -> List[Maps]:
-        """Of each stream, before its next frame is taken."""
-        kept = self.run_step.kept_memory(views, self._state)
+    def _maps(self, views: Tensor,
+              kept: Optional[np.ndarray]) -> Iterator[Maps]:
+        """Of each stream, after the frame; ``kept`` is of all views."""
         each = len(views) // self.num_streams
         clips = views[:, :, 0].permute(0, 2, 3, 1).numpy()
-        return [
-            Maps(
+        of_patches: List[np.ndarray] = []
+        if kept is not None:
+            assert self._state is not None  # that frame's
+            energies = (e.cpu().numpy().reshape(kept.shape)
+                        for e in self._state.energies())
+            of_patches = [kept, *energies]
+        for last in range(each - 1, len(views), each):
+            yield Maps(
                 np.ascontiguousarray(clips[last, ..., :3]),
                 np.ascontiguousarray(clips[last, ..., 3]),
-                None if kept is None else kept[:, last])
-            for last in range(each - 1, len(views), each)
-        ]
+                *(of_all[:, last] for of_all in of_patches))
 
     def _result(self, image: np.ndarray, scores: np.ndarray, frame: int,
                 seconds: Optional[float], is_full: bool) -> StreamResult:

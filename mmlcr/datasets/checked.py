@@ -3,7 +3,7 @@
 import os.path as osp
 import re
 from codecs import BOM_UTF8
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 from mmcv.transforms import RandomChoice
@@ -13,11 +13,13 @@ from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
+from .children import try_each
 from .clips import AtWork, ClipError
 
 MOST_DIGITS = 9  # of a number in a list, its sign one of them
 LONGEST_SHOWN = 200  # characters of a bad line in an error
 LONGEST_SAID = 1000  # of what a decoder says
+OPENING_SECONDS = 120.  # that it may take to open a clip
 
 _Base: Any = object  # for the type checker: a data set follows the mixin
 
@@ -217,11 +219,25 @@ class _Checked(_Base):
                 f'frames with an interval of {interval} need {needed}')
 
     def _open_all(self) -> None:
-        """Sample and decode from every clip, so that bad ones come first."""
+        """Sample and decode from every clip, so that bad ones come first.
+
+        In a child process, which a decoder may take along.
+        """
         print_log(f'opening the {len(self)} clips of {self.ann_file}',
                   'current')
-        for idx in range(len(self)):
+        for outcome in try_each(
+                self._fault_of, len(self), jobs=1, seconds=OPENING_SECONDS):
+            if outcome.result or outcome.fault:
+                path = self.get_data_info(outcome.number)[self.clip_key]
+                raise ClipError(outcome.result or f'{path}: {outcome.fault}')
+
+    def _fault_of(self, idx: int) -> Optional[str]:
+        """What is wrong with a clip, in words."""
+        try:
             self.prepare_data(idx, decode_only=True)
+        except ClipError as error:
+            return str(error)
+        return None
 
 
 @DATASETS.register_module()

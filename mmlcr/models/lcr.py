@@ -61,6 +61,19 @@ class LCRState(NamedTuple):
     frame: Optional[Tensor]  # (B, 4, height, width), likewise
     memories: int = 1  # m
 
+    def energies(self) -> Tuple[Tensor, Tensor]:
+        """How much each patch remembers: ``|h|`` and ``|c|``.
+
+        Returns:
+            tuple[Tensor, Tensor]: Norms over the channels of the patch tokens
+            of the first memory, each of shape ``(num_layers, B, L - 1)``.
+        """
+        rows = self.layers.h.shape[1] // self.memories
+        hidden, cell = (
+            torch.linalg.vector_norm(t[:, :rows, :-1], dim=-1)
+            for t in self.layers[:2])
+        return hidden, cell
+
     def join(self,
              other: 'LCRState',
              place: Optional[LayerState] = None) -> 'LCRState':
@@ -462,6 +475,50 @@ class LCR(BaseModule):
             e.expand(len(self.layers), -1, -1, -1), weight, bias)
         patches = self.cell.kept(gate)[..., :-1, :].mean(-1)
         return patches.unflatten(-1, (layout.rows, layout.cols))
+
+    def cut(
+        self, clip: Tensor, layer: int
+    ) -> Tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """A clip as it arrives at a layer, and what becomes of it above.
+
+        By PyTorch's operations, so that there are gradients by both.
+
+        Args:
+            clip (Tensor): As of :meth:`forward`.
+            layer (int): From zero, where the tokens of the stem arrive.
+
+        Returns:
+            tuple[Tensor, Tensor, Callable]: What the layer reads of each
+            frame, ``x``, and the edge prompt of it and all above, ``e``, both
+            ``(T, B, L, D)``; and the function that makes of these two the
+            feature of the clip, shape ``(B, 2D)``.
+
+        Raises:
+            ValueError: If there is no such layer, or the clip does not fit.
+        """
+        self._check_clip(clip)
+        if not 0 <= layer < len(self.layers):
+            raise ValueError(f'there is no layer {layer}, only 0 to '
+                             f'{len(self.layers) - 1}')
+        layout = self._layout(clip, None)
+        weights = self._weights(layout.num_patches + 1)
+
+        def passed(x: Tensor, e: Tensor, start: int, stop: int) -> tuple:
+            layers = Wavefront(weights.layers(start, stop), Functions())
+            prompt = self.norm_e(e)
+            before = prompt[0] if self.temporal_shift else None
+            return layers(
+                Frames(x, e, prompt, before), None,
+                self._shift(layout, x.device), self._around(layout, x))
+
+        def feature(x: Tensor, e: Tensor) -> Tensor:
+            outputs, cells, _ = passed(x, e, layer, len(self.layers))
+            return self._read(outputs[-1], cells[-1])
+
+        x, e, _ = self._embed(self._normalized(clip), layout, None)
+        if layer:
+            x = torch.stack(passed(x, e, 0, layer)[0])
+        return x, e, feature
 
     def _run(
         self, clip: Tensor, state: Optional[LCRState], layout: TokenLayout,

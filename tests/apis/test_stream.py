@@ -6,13 +6,20 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, List
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
-from mmlcr.apis import SourceError, StreamRecognizer, StreamResult
+from mmlcr.apis import (
+    SourceError,
+    StreamRecognizer,
+    StreamResult,
+    middle_frame,
+    open_source,
+)
 from mmlcr.apis.stream import split_pipeline
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -190,10 +197,17 @@ def test_maps_are_of_the_frame(context: str, recognizer: Callable,
             view = stream.views(image)[-1, :, 0].numpy()
             assert (result.maps.picture == view[:3].transpose(1, 2, 0)).all()
             assert (result.maps.edges == view[3]).all()
-        alone = single.step(pair[1]).maps.kept
-        np.testing.assert_allclose(results[1].maps.kept, alone, rtol=1e-5)
+        alone = single.step(pair[1]).maps
+        np.testing.assert_allclose(results[1].maps.kept, alone.kept, rtol=1e-5)
         rows, cols = (side // 8 for side in result.maps.edges.shape)
-        assert alone.shape == (2, rows, cols)
+        assert alone.kept.shape == (2, rows, cols)
+        # of the older memory, whose streams come first
+        for name, tokens in zip(('hidden', 'cell'), stream._state.layers):
+            for index, result in enumerate(results):
+                channels = tokens[:, index, :-1].numpy()
+                np.testing.assert_allclose(
+                    getattr(result.maps, name),
+                    ((channels**2).sum(-1)**0.5).reshape(2, rows, cols), 1e-5)
 
 
 # ---- sources
@@ -241,6 +255,20 @@ def test_video_folder_and_arrays_are_the_same(recognizer: Callable,
     assert len(video) == 6 and len(every) == 12
     np.testing.assert_array_equal(video, folder_)
     np.testing.assert_array_equal(video, arrays)
+
+
+def test_the_middle_of_a_source(make_video: Callable, make_frames: Callable,
+                                tmp_path: Path) -> None:
+    """Of a video as its codec has it, of a folder exactly."""
+    video = make_video(num_frames=9, step=4)
+    every = [frame.image for frame in open_source(str(video))]
+    assert (middle_frame(str(video)) == every[4]).all()
+    (tmp_path / 'images').mkdir()
+    for number, image in enumerate(every[:8]):
+        cv2.imwrite(str(tmp_path / f'images/{number}.png'), image[..., ::-1])
+    assert (middle_frame(str(tmp_path / 'images')) == every[4]).all()
+    with pytest.raises(SourceError, match='none.mp4: there is no such video'):
+        middle_frame('none.mp4')
 
 
 def test_bad_sources_are_named(recognizer: Callable, tmp_path: Path,

@@ -150,9 +150,9 @@ def test_every_way_in(load: Callable, evil: Path) -> None:
     ('train.py', ['--resume', 'EVIL']),
     ('train.py', ['--cfg-options', 'load_from=EVIL']),
     ('export_onnx.py', ['EVIL', 'step.onnx']),
-    ('demo.py', ['EVIL', 'VIDEO', '--out', 'demo.png']),
+    ('visualize.py', ['EVIL', 'VIDEO', '--out', 'demo.png']),
     ('stream.py', ['GOOD', 'VIDEO', '--load-state', 'EVIL']),
-], ids=['test', 'resume', 'load_from', 'export', 'demo', 'stream'])
+], ids=['test', 'resume', 'load_from', 'export', 'visualize', 'stream'])
 def test_every_tool(tool: str, arguments: list, evil: Path, tmp_path: Path,
                     make_video: Callable) -> None:
     for split in ('train', 'val', 'test'):

@@ -132,6 +132,13 @@ def test_a_decoder_that_crashes_names_the_clip(workers: int,
     assert 'Segmentation fault' in error or 'exited unexpectedly' in error
 
 
+def test_a_decoder_that_crashes_before_training(place: Path) -> None:
+    """While all clips are opened."""
+    said = train(place, 'train_dataloader.dataset.open_files=True',
+                 script=CRASHES.format(clip='0.mp4'))
+    assert f'ClipError: {place}/videos/0.mp4: a decoder crashed' in said
+
+
 def test_a_decoder_that_crashes_after_training(place: Path) -> None:
     """While the epoch is validated."""
     said = train(place, SKIP, 'train_cfg.val_interval=1',

@@ -22,8 +22,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 import mmlcr
-from mmlcr.apis import Outcome, SourceError, try_each
-from mmlcr.datasets import ClipError
+from mmlcr.apis import SourceError
+from mmlcr.datasets import ClipError, Outcome, try_each
 from mmlcr.engine import UnreadableFileError
 
 from kinds import ABSOLUTE, KINDS, images, videos, weights  # isort: skip

@@ -13,7 +13,7 @@ import fuzz
 import kinds
 import pytest
 
-from mmlcr.apis import try_each
+from mmlcr.datasets import try_each
 from mmlcr.apis.sources import SourceError
 
 pytestmark = [

@@ -888,6 +888,42 @@ def test_kept_memory_is_what_the_next_cell_has_of_the_last(
     assert torch.equal(first, kept) == (name != 'difference')
 
 
+def test_energies_are_norms_of_the_first_memory(redraw: Callable) -> None:
+    model = build(redraw)
+    clip = draw_clip(2, 4)
+    old = model.forward_frames(clip)[1]
+    joined = old.join(model.forward_frames(clip[:, :, 2:])[1])
+    for energy, tokens in zip(joined.energies(), (old.layers.h, old.layers.c)):
+        assert energy.shape == (2, 2, 20)
+        for layer, sample, patch in ((0, 1, 0), (1, 0, 19)):
+            channels = tokens[layer, sample, patch].tolist()
+            assert energy[layer, sample, patch].item() == pytest.approx(
+                sum(value**2 for value in channels)**0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize('layer', [0, 1])
+@pytest.mark.parametrize('name', OPTIONS)
+def test_a_clip_cut_at_a_layer_is_whole(name: str, layer: int,
+                                        redraw: Callable) -> None:
+    """What arrives there makes the feature, with gradients of every frame."""
+    model = build(redraw, torch.float64, **OPTIONS[name])
+    clip = draw_clip(2, 3, dtype=torch.float64)
+    with torch.no_grad():
+        x, e, feature = model.cut(clip, layer)
+    made = feature(x.requires_grad_(), e.requires_grad_())
+    torch.testing.assert_close(
+        made, model(clip), rtol=FLOAT64_TOLERANCE, atol=FLOAT64_TOLERANCE)
+    gradients = torch.autograd.grad(made.sum(), (x, e))
+    assert all((g != 0).flatten(2).any(-1).all() for g in gradients)
+
+
+def test_there_is_no_cut_above_the_last_layer(redraw: Callable) -> None:
+    model = build(redraw)
+    for layer in (-1, 2):
+        with pytest.raises(ValueError, match=f'no layer {layer}, only 0 to 1'):
+            model.cut(draw_clip(), layer)
+
+
 @pytest.mark.parametrize('fused', [True, False], ids=['fused', 'plain'])
 @pytest.mark.parametrize('name', OPTIONS)
 def test_memories_of_the_same_frames_go_together(name: str, fused: bool,
