@@ -20,6 +20,7 @@ import torch
 from mmengine.config import Config
 
 from mmaction.apis import init_recognizer
+from mmlcr.engine import names_in, read_checkpoint
 
 # of scores in bfloat16, relative, in norm: what this project promises
 BFLOAT16_TOLERANCE = 2e-2
@@ -301,6 +302,10 @@ def test_published_weights_are_weights_alone(kind: str, place: Path,
               for weights in (best, place / path)]
     first, second = (model.state_dict() for model in models)
     assert all(torch.equal(first[name], second[name]) for name in first)
+    names = (place / 'data/motion/classes.txt').read_text().split()
+    for weights_path in (best, place / path):
+        found = read_checkpoint(str(weights_path))
+        assert names_in(found, '') == tuple(names)
     assert len(data) < best.stat().st_size
     refused = run('publish_model.py', 'data/motion/classes.txt', 'a.pth',
                   cwd=place, ok=False)

@@ -81,10 +81,10 @@ def main() -> None:
     args = parse_args()
     config = load_config(args)
     init_default_scope(config.default_scope)
+    names = class_names(config, args.checkpoint)
     model = init_recognizer(config, args.checkpoint, device=args.device)
     result = inference_recognizer(model, args.video)
     scores = result.pred_score.cpu().numpy()
-    names = class_names(config)
     best = scores.argsort()[::-1][:args.topk]
     for index in best:
         print(f'{scores[index]:.3f}  {names[index]}')

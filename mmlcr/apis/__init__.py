@@ -23,6 +23,7 @@ from .measure import (
     peak_memory,
     plot_growth,
 )
+from .names import class_names
 from .onnx_step import OnnxStep, export_step
 from .outputs import (
     AnnotatedVideo,
@@ -40,7 +41,6 @@ from .stream import (
     StreamRecognizer,
     StreamResult,
     add_stream_arguments,
-    class_names,
     recognizer_of,
 )
 

@@ -8,7 +8,9 @@ from .loading import (
     BrokenFileError,
     UnreadableFileError,
     UntrustedFileError,
+    checked_names,
     guard_loading,
+    names_in,
     read_checkpoint,
     read_dump,
 )
@@ -19,6 +21,7 @@ __all__ = [
     'BadClipsHook', 'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw',
     'FiniteLossHook', 'ResumableTrainLoop', 'SeedHook', 'SeededSampler',
     'TrainingError', 'UnreadableFileError', 'UntrustedFileError',
-    'WholeCheckpointHook', 'WholeFileBackend', 'guard_loading',
-    'read_checkpoint', 'read_dump', 'seed_draws', 'write_whole'
+    'WholeCheckpointHook', 'WholeFileBackend', 'checked_names',
+    'guard_loading', 'names_in', 'read_checkpoint', 'read_dump', 'seed_draws',
+    'write_whole'
 ]
