@@ -11,6 +11,7 @@ from .launch import (
     add_common_arguments,
     add_config_arguments,
     build_runner,
+    find_config,
     load_config,
     set_work_dir,
 )
@@ -52,7 +53,7 @@ __all__ = [
     'add_stream_arguments', 'annotate', 'build_model_and_clip',
     'build_runner', 'can_measure_memory', 'class_names', 'closing_all',
     'count_multiply_adds', 'draw_kept', 'draw_maps', 'export_step',
-    'load_config', 'markdown', 'measure', 'multiply_adds',
+    'find_config', 'load_config', 'markdown', 'measure', 'multiply_adds',
     'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
     'plot_scores', 'recognizer_of', 'set_work_dir'
 ]

@@ -75,7 +75,9 @@ class _Checked(_Base):
         super().__init__(
             *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
         if isinstance(classes, str) and not osp.exists(classes):
-            raise FileNotFoundError(f'no class names: there is no {classes}')
+            raise FileNotFoundError(
+                f'no class names: there is no {classes}, a name a line, which '
+                'tools/prepare_dataset.py and tools/prepare_public.py write')
         if open_files:
             self._open_all()
 
@@ -86,8 +88,8 @@ class _Checked(_Base):
             raise FileNotFoundError(
                 f'no annotation list {ann_file}; expected are that list, '
                 f'lines of "{self.line_format}" with labels in '
-                f'[0, {self.num_classes}), and the clips in {prefix}; the '
-                "README's section on data says how to prepare them")
+                f'[0, {self.num_classes}), and the clips in {prefix}; '
+                'docs/datasets.md says how to prepare them')
         clips = []
         for number, line in enumerate(_read_lines(ann_file), 1):
             if not line:
