@@ -1,6 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The command-line tools, run as their users run them, on tiny data."""
-import csv
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, List
+from typing import List
 
 import cv2
 import numpy as np
@@ -474,62 +473,6 @@ def test_benchmark(tmp_path: Path) -> None:
     assert len(result['stream']) == 8 and min(result['stream'].values()) > 0
     assert all(peak > 0 for peak in result['peak_mebibytes'].values())
     assert (tmp_path / 'out/growth.png').stat().st_size > 1000
-
-
-@pytest.fixture
-def people(tmp_path: Path, make_video: Callable) -> Path:
-    """A folder with labels.csv: ten actions of four people."""
-    rows = [['path', 'label', 'subject']]
-    for person in ('dan', 'ann', 'cem', 'bea'):
-        for action in range(10):
-            path = f'act{action}/{person}.mp4'
-            make_video(f'source/{path}', num_frames=29, step=action)
-            rows.append([path, f'act{action}', person])
-    with open(tmp_path / 'source/labels.csv', 'w', newline='') as file:
-        csv.writer(file).writerows(rows)
-    return tmp_path
-
-
-def test_prepare_lists_then_train_a_fold(people: Path) -> None:
-    run('prepare_lists.py', 'source', '--out', 'lists', '--folds', 2,
-        cwd=people)
-    train = (people / 'lists/fold1_train.txt').read_text().split('\n')[:-1]
-    test = (people / 'lists/fold1_test.txt').read_text().split('\n')[:-1]
-    assert subjects(train) == {'ann', 'bea'}
-    assert subjects(test) == {'cem', 'dan'}
-    assert 'act3/cem.mp4 3' in test
-    inner = [(people / f'lists/fold1_inner_{part}.txt').read_text()
-             for part in ('train', 'val')]
-    assert sorted(''.join(inner).split('\n')[:-1]) == sorted(train)
-    output = run(
-        'train.py', 'configs/lcr_weizmann.py', '--data-root', 'lists',
-        '--fold', 1, '--work-dir', 'work', '--cfg-options',
-        'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
-        'default_hooks.checkpoint.interval=1', cwd=people)
-    assert 'fold1_test.txt' in output and 'acc/top1' in output
-    assert (people / 'work/epoch_1.pth').exists()
-
-
-def subjects(lines: List[str]) -> set:
-    return {Path(line.split()[0]).stem for line in lines}
-
-
-@pytest.mark.parametrize('spoil, message', [
-    (lambda s: (s / 'labels.csv').unlink(), 'there is no'),
-    (lambda s: (s / 'labels.csv').write_text('path,label,subject\n'),
-     'has no rows'),
-    (lambda s: (s / 'labels.csv').write_text('path,label\na.mp4,b\n'),
-     'line 2: no subject'),
-    (lambda s: (s / 'labels.csv').write_text(
-        'path,label,subject\na b.mp4,b,c\n'), 'a space in the path'),
-    (lambda s: (s / 'act3/cem.mp4').unlink(), 'cem.mp4 is missing or empty'),
-], ids=['missing', 'empty', 'column', 'space', 'clip'])
-def test_prepare_lists_names_what_is_bad(people: Path, spoil: Callable,
-                                         message: str) -> None:
-    spoil(people / 'source')
-    output = run('prepare_lists.py', 'source', '--out', 'lists', cwd=people,
-                 ok=False)
-    assert message in output and 'Traceback' not in output
 
 
 def test_sweep_tabulates_and_repeats_nothing(place: Path) -> None:

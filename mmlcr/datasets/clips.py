@@ -1,0 +1,143 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Clips of a folder or a CSV file, before there are lists of them."""
+import csv
+import hashlib
+import os
+import os.path as osp
+import re
+from collections import Counter, defaultdict
+from typing import List, Optional, Sequence, Tuple
+
+from .splits import Clip
+
+VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm',
+          '.wmv')
+TOLD = 8  # of a long list of names, as many are told
+
+
+def read_csv(path: str, column: Optional[str]) -> List[Clip]:
+    """The clips of a CSV file.
+
+    Raises:
+        ValueError: If it, a column, or a field of a line is missing.
+    """
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        header = file.readline()
+        file.seek(0)
+        delimiter = ';' if ';' in header and ',' not in header else ','
+        rows = list(csv.DictReader(file, delimiter=delimiter))
+    if not rows:
+        raise ValueError(f'{path} has no rows')
+    clips = []
+    for number, row in enumerate(rows, 2):
+        for name in filter(None, ('path', 'label', column)):
+            if not row.get(name):
+                raise ValueError(
+                    f'{path}, line {number}: no {name}; columns are '
+                    f'{", ".join(filter(None, row))}')
+        clips.append(
+            Clip(row['path'], row['label'], row[column or 'path']))
+    return clips
+
+
+def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
+    """The videos below each sub-folder, whose name is their class.
+
+    Returns:
+        tuple[list[Clip], list[str]]: The clips, and what is there besides.
+
+    Raises:
+        ValueError: If a sub-folder has no videos, or there is none.
+    """
+    clips: List[Clip] = []
+    left_out: List[str] = []
+    for label in visible(source):
+        top = osp.join(source, label)
+        if not osp.isdir(top):
+            continue
+        before = len(clips)
+        for folder, folders, files in os.walk(top):
+            linked = [f for f in folders if osp.islink(osp.join(folder, f))]
+            folders[:] = [f for f in sorted(folders) if f[0] != '.']
+            for name in sorted([*files, *linked]):
+                path = osp.relpath(osp.join(folder, name), source)
+                if name.lower().endswith(VIDEOS):
+                    clips.append(Clip(path.replace(os.sep, '/'), label, path))
+                elif name[0] != '.':
+                    left_out.append(path)
+        if len(clips) == before:
+            raise ValueError(
+                f'{top}: no videos ({" ".join(VIDEOS)}) for a class of that '
+                'name; pictures of a clip are to be made a video first')
+    if not clips:
+        raise ValueError(f'{source}: neither a labels.csv nor sub-folders '
+                         'with videos, one for each class')
+    return clips, left_out
+
+
+def visible(folder: str) -> List[str]:
+    """Names in a folder, in order, but for hidden ones."""
+    return sorted(name for name in os.listdir(folder) if name[0] != '.')
+
+
+def with_groups(clips: Sequence[Clip], pattern: str) -> List[Clip]:
+    """Groups by a pattern that is found in each path.
+
+    Raises:
+        ValueError: If it is no pattern, or not found in some path.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'the pattern {pattern!r}: {error}') from None
+    found = []
+    for clip in clips:
+        match = compiled.search(clip.path)
+        group = match and match.group(1 if compiled.groups else 0)
+        if not group:
+            raise ValueError(f'the pattern {pattern!r} is not found in '
+                             f'{clip.path}')
+        found.append(clip._replace(group=group))
+    return found
+
+
+def check_names(source: str, clips: Sequence[Clip]) -> None:
+    """Refuse what a list, or a file of class names, cannot hold.
+
+    Raises:
+        ValueError: If a path or a label begins or ends with a space, or has
+            characters that are not printed; if a path is there twice.
+    """
+    for clip in clips:
+        for kind, text in (('path', clip.path), ('label', clip.label)):
+            if text != text.strip() or not text.isprintable():
+                raise ValueError(f'{source}: the {kind} {text!r} must not '
+                                 'begin or end with a space, nor have tabs '
+                                 'or line breaks')
+    twice = [path for path, count in Counter(
+        clip.path for clip in clips).items() if count > 1]
+    if twice:
+        raise ValueError(f'{source}: there twice: {shortened(twice)}')
+    classes = {clip.label for clip in clips}
+    if len(classes) < 2:
+        raise ValueError(f'{source}: clips of one class alone, {classes}')
+
+
+def same_content(folder: str, paths: Sequence[str]) -> List[List[str]]:
+    """Files that are the same to the byte."""
+    sizes = defaultdict(list)
+    for path in paths:
+        sizes[osp.getsize(osp.join(folder, path))].append(path)
+    contents = defaultdict(list)
+    for alike in sizes.values():
+        for path in alike if len(alike) > 1 else ():
+            with open(osp.join(folder, path), 'rb') as file:
+                digest = hashlib.sha256(file.read()).digest()
+            contents[digest].append(path)
+    return [same for same in contents.values() if len(same) > 1]
+
+
+def shortened(names: Sequence[str], most: int = TOLD) -> str:
+    """Names, and how many more there are."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
