@@ -275,10 +275,23 @@ def test_copies(table: Path, prepare: Callable, refused: Callable) -> None:
     assert path.read_bytes() == (table / 'act1/dan_act1.mp4').read_bytes()
     assert not Path('data/my/videos/labels.csv').exists()
     assert 'is there and not a link' in refused('--group', 'subject')
+    other = table / 'act1/dan_act1.mp4'
+    shutil.copy(table / 'act2/dan_act2.mp4', other)
+    assert 'is another clip than' in refused('--group', 'subject', '--copy')
+    prepare('--group', 'subject', '--copy', '--force')
+    assert path.read_bytes() == other.read_bytes()
     outside = (table / 'labels.csv').read_text().replace(
         'act0/dan', '../source/act0/dan')
     (table / 'labels.csv').write_text(outside)
     assert 'lies outside of' in refused('--copy', out='data/other')
+
+
+def test_scan_decodes_all(people: Path, prepare: Callable,
+                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_dataset, 'TOOLS', str(ROOT / 'tools'))
+    assert prepare('--scan', *PATTERN) == 0
+    assert Path('data/my/bad_clips.txt').read_text() == ''
+    prepare(*PATTERN)  # which is no list of another split
 
 
 def test_nothing_is_lost(people: Path, prepare: Callable,
@@ -312,6 +325,8 @@ def set_csv(text: str) -> Callable:
     (set_csv('path,label\n a.mp4,b\n'), (), "' a.mp4' must not begin"),
     (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (), 'there twice: a.mp4'),
     (set_csv('path,label\na.mp4,b\nc.mp4,b\n'), (), 'of one class alone'),
+    (set_csv('path,label,subject\na,b,Ann\nc,d, ann\n'), (
+        '--group', 'subject'), "'Ann' and 'ann' would be two groups"),
     (lambda s: (s / 'act1/cem_act1.mp4').unlink(), (),
      '1 of 12 clips are bad: act1/cem_act1.mp4: there is no'),
     (lambda s: (s / 'act1/cem_act1.mp4').write_bytes(b''), (), 'is empty'),
@@ -321,15 +336,18 @@ def set_csv(text: str) -> Callable:
      'between 2 and the number of groups, 4, got 5'),
     (lambda s: None, ('--group-pattern', '('), "the pattern '('"),
     (lambda s: None, ('--group-pattern', '(x+)'), 'is not found in act0/dan'),
-    (lambda s: None, ('--folds', 2, '--val-share', 0.1), '2'),
-    (lambda s: None, ('--test-share', 1), '2'),
-], ids=['rows', 'column', 'label', 'blank', 'twice', 'one-class', 'missing',
-        'empty', 'text', 'folds', 'pattern', 'no-match', 'both', 'share'])
+    (lambda s: None, ('--folds', 2, '--val-share', 0.1),
+     '--folds go without'),
+    (lambda s: None, ('--test-share', 1), 'shares must be positive'),
+], ids=['rows', 'column', 'label', 'blank', 'twice', 'one-class', 'ann',
+        'missing', 'empty', 'text', 'folds', 'pattern', 'no-match', 'both',
+        'share'])
 def test_what_is_bad_is_named(spoil: Callable, options: tuple, message: str,
                               table: Path, refused: Callable,
                               capsys: pytest.CaptureFixture) -> None:
     spoil(table)
-    assert message in refused(*options)
+    said = refused(*options)
+    assert message in said + capsys.readouterr().err
     assert not Path('data/my').exists()
 
 

@@ -527,6 +527,16 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
                     'train_cfg.max_epochs=2')
     assert f'{ROOT}/mmlcr' not in output and f'{ROOT}/tools' not in output
     assert (tmp_path / 'work_dirs/lcr_motion/epoch_2.pth').exists()
+    # a config for one's own clips finds the measured one there, too
+    for video in (place / 'data/motion/videos/test').glob('*.mp4'):
+        folder = tmp_path / 'clips' / video.stem.split('_')[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, folder)
+    python(site / 'mmlcr/.mim/tools/prepare_dataset.py', 'clips', '--out',
+           'mine')
+    output = python('-c', 'import mmlcr; from mmengine import Config; '
+                    'print(Config.fromfile("mine/lcr_mine.py").model)')
+    assert "type': 'LCRRecognizer'" in output
 
 
 def test_unknown_config_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 Classes are numbered, and groups dealt into folds, in alphabetical order.
 """
 import argparse
+import filecmp
 import math
 import os
 import os.path as osp
@@ -129,6 +130,7 @@ def parse_args() -> argparse.Namespace:
         parser.error('--folds go without --test-share and --val-share')
     args.test_share = 0.2 if args.test_share is None else args.test_share
     args.val_share = args.val_share or 0.
+    args.grouped = args.group is not None or args.group_pattern is not None
     if not (0 < args.test_share and 0 <= args.val_share
             and args.test_share + args.val_share < 1):
         parser.error('shares must be positive and leave something to train '
@@ -251,7 +253,6 @@ def split(args: argparse.Namespace, clips: List[Clip]) -> Dict[str, Parts]:
         ValueError: If there are too few groups.
     """
     groups = sorted({clip.group for clip in clips})
-    grouped = args.group is not None or args.group_pattern is not None
     if args.folds is None:
         names = ['train', 'val', 'test'] if args.val_share else [
             'train', 'test']
@@ -263,7 +264,7 @@ def split(args: argparse.Namespace, clips: List[Clip]) -> Dict[str, Parts]:
                 for name, theirs in zip(names, dealt)
             }
         }
-    tested = deal(groups, args.folds) if grouped else share_out(
+    tested = deal(groups, args.folds) if args.grouped else share_out(
         clips, [1 / args.folds] * args.folds, args.seed)
     found = {}
     for fold, test in enumerate(tested):
@@ -287,18 +288,17 @@ def inner_lists(train: Sequence[Clip]) -> Parts:
 def report(args: argparse.Namespace, folder: str, folds: Dict[str, Parts],
            classes: Sequence[str]) -> None:
     """Say who is where, and what looks wrong."""
-    grouped = args.group is not None or args.group_pattern is not None
     for prefix, parts in folds.items():
         check_apart(parts)
         for name, clips in parts.items():
             groups = sorted({clip.group for clip in clips})
-            said = f': {shortened(groups)}' if grouped else ''
+            said = f': {shortened(groups)}' if args.grouped else ''
             print(f'{prefix}{name}: {len(clips)} clips, {len(groups)} '
                   f'group(s){said}')
         for said in absent_classes(parts, classes):
             print(f'warning: {prefix}{said}')
     everything = [c for clips in [*folds.values()][0].values() for c in clips]
-    if not grouped:
+    if not args.grouped:
         print('warning: every clip is its own group: clips of one person, or '
               'of one recording, may be in training and in test, and the '
               'accuracy then says too much; --group or --group-pattern tells '
@@ -449,14 +449,18 @@ def put_videos(folder: str, out: str, clips: Sequence[Clip],
         return
     if osp.islink(videos):
         raise ValueError(f'{videos} is a link: remove it to have copies')
-    for clip in clips:
-        target = osp.join(videos, clip.path)
+    pairs = [(osp.join(folder, clip.path), osp.join(videos, clip.path))
+             for clip in clips]
+    for source, target in pairs:
         if not is_inside(target, videos):
-            raise ValueError(f'{clip.path} lies outside of {folder}: such '
-                             'clips are not copied')
-        if not osp.exists(target):
-            os.makedirs(osp.dirname(target), exist_ok=True)
-            shutil.copy2(osp.join(folder, clip.path), target)
+            raise ValueError(f'{source} lies outside of {folder}: such clips '
+                             'are not copied')
+        if osp.exists(target) and not (force or filecmp.cmp(source, target)):
+            raise ValueError(f'{target} is another clip than {source}, and '
+                             'stays without --force')
+    for source, target in pairs:
+        os.makedirs(osp.dirname(target), exist_ok=True)
+        shutil.copy2(source, target)
 
 
 def next_commands(args: argparse.Namespace, config: str,

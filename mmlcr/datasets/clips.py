@@ -6,7 +6,7 @@ import os
 import os.path as osp
 import re
 from collections import Counter, defaultdict
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from .splits import Clip
 
@@ -36,7 +36,7 @@ def read_csv(path: str, column: Optional[str]) -> List[Clip]:
                     f'{path}, line {number}: no {name}; columns are '
                     f'{", ".join(filter(None, row))}')
         clips.append(
-            Clip(row['path'], row['label'], row[column or 'path']))
+            Clip(row['path'], row['label'], row[column or 'path'].strip()))
     return clips
 
 
@@ -61,8 +61,9 @@ def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
             folders[:] = [f for f in sorted(folders) if f[0] != '.']
             for name in sorted([*files, *linked]):
                 path = osp.relpath(osp.join(folder, name), source)
+                path = path.replace(os.sep, '/')
                 if name.lower().endswith(VIDEOS):
-                    clips.append(Clip(path.replace(os.sep, '/'), label, path))
+                    clips.append(Clip(path, label, path))
                 elif name[0] != '.':
                     left_out.append(path)
         if len(clips) == before:
@@ -106,7 +107,8 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
 
     Raises:
         ValueError: If a path or a label begins or ends with a space, or has
-            characters that are not printed; if a path is there twice.
+            characters that are not printed; if a path is there twice, or a
+            group in two ways of writing.
     """
     for clip in clips:
         for kind, text in (('path', clip.path), ('label', clip.label)):
@@ -118,6 +120,12 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
         clip.path for clip in clips).items() if count > 1]
     if twice:
         raise ValueError(f'{source}: there twice: {shortened(twice)}')
+    written: Dict[str, str] = {}
+    for clip in clips:
+        other = written.setdefault(clip.group.casefold(), clip.group)
+        if clip.group not in (other, clip.path):
+            raise ValueError(f'{source}: {other!r} and {clip.group!r} would '
+                             'be two groups: write one of them otherwise')
     classes = {clip.label for clip in clips}
     if len(classes) < 2:
         raise ValueError(f'{source}: clips of one class alone, {classes}')
