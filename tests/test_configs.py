@@ -76,6 +76,7 @@ def test_flip_swaps_mirrored_names(name: str) -> None:
 def test_flip_of_ssv2_swaps_mirrored_names() -> None:
     """By the names that have a side; tools/prepare_public.py sees them all."""
     names = [f'Doing {number} with something' for number in range(174)]
+    names[50] = 'Plugging something into something but pulling it right out'
     names[86] = 'Pulling something from left to right'
     names[87] = 'Pulling something from right to left'
     names[93] = 'Pushing something from left to right'

@@ -16,6 +16,8 @@ sys.path.pop(0)
 OWNERS = dict(prepare_public.SETS)
 # where their numbers are not those of the alphabet of the made-up others
 SIDES = {
+    50: 'Plugging something into something but pulling it right out as you '
+        'remove your hand',  # of no side
     86: 'Pulling something from left to right',
     87: 'Pulling something from right to left',
     93: 'Pushing something from left to right',
