@@ -2,7 +2,7 @@ _base_ = [
     '_base_/runtime.py', '_base_/lcr_tiny.py', '_base_/schedule_adamw.py'
 ]
 
-# Jester as MMAction2 prepares its frames: tools/data/jester
+# Jester's frames in MMAction2's layout, by tools/prepare_public.py
 data_root = '{{$LCR_DATA_ROOT:data/jester}}'
 classes = [
     'Swiping Left', 'Swiping Right', 'Swiping Down', 'Swiping Up',

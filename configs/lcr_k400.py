@@ -3,7 +3,7 @@ _base_ = [
     '_base_/schedule_adamw.py'
 ]
 
-# Kinetics-400 as MMAction2 prepares it: tools/data/kinetics of its repository
+# Kinetics-400 in MMAction2's layout, by tools/prepare_public.py
 data_root = '{{$LCR_DATA_ROOT:data/kinetics400}}'
 num_classes = 400
 clip_len, frame_interval, size = 16, 4, 224
@@ -64,6 +64,7 @@ train_dataloader = dict(
     dataset=dict(
         type='CheckedVideoDataset',
         num_classes=num_classes,
+        classes=f'{data_root}/classes.txt',
         ann_file=f'{data_root}/kinetics400_train_list_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos_train'),
         pipeline=train_pipeline))
@@ -75,6 +76,7 @@ val_dataloader = dict(
     dataset=dict(
         type='CheckedVideoDataset',
         num_classes=num_classes,
+        classes=f'{data_root}/classes.txt',
         ann_file=f'{data_root}/kinetics400_val_list_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos_val'),
         pipeline=val_pipeline,
@@ -87,6 +89,7 @@ test_dataloader = dict(
     dataset=dict(
         type='CheckedVideoDataset',
         num_classes=num_classes,
+        classes=f'{data_root}/classes.txt',
         ann_file=f'{data_root}/kinetics400_val_list_videos.txt',
         data_prefix=dict(video=f'{data_root}/videos_val'),
         pipeline=test_pipeline,

@@ -3,7 +3,7 @@ _base_ = [
     '_base_/schedule_adamw.py'
 ]
 
-# Something-Something V2 as MMAction2 prepares it: tools/data/sthv2
+# Something-Something V2 in MMAction2's layout, by tools/prepare_public.py
 data_root = '{{$LCR_DATA_ROOT:data/sthv2}}'
 num_classes = 174
 clip_len, size = 16, 224
@@ -52,6 +52,7 @@ test_pipeline = [
 dataset = dict(
     type='CheckedVideoDataset',
     num_classes=num_classes,
+    classes=f'{data_root}/classes.txt',
     data_prefix=dict(video=f'{data_root}/videos'))
 train_dataloader = dict(
     batch_size=8,

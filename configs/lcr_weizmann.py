@@ -1,6 +1,6 @@
 _base_ = ['_base_/runtime.py', '_base_/lcr_small.py']
 
-# ten actions of nine people; lists by tools/prepare_lists.py, three folds
+# ten actions of nine people, three folds by tools/prepare_dataset.py
 data_root = '{{$LCR_DATA_ROOT:data/weizmann}}'
 fold = '{{$LCR_FOLD:0}}'
 num_classes = {{'$LCR_NUM_CLASSES:10'}}

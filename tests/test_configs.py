@@ -2,7 +2,7 @@
 """Every config parses and builds; the large ones run on real clips."""
 import inspect
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIM_WRAPPERS, RUNNERS, STRATEGIES
 
 from mmaction.registry import DATASETS, MODELS
+from mmlcr.datasets import mirrored_labels, without_mirrored
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))
@@ -22,9 +23,8 @@ LARGE = {
                  'videos_{}'),
     'lcr_ssv2': ('sthv2', 'sthv2_{}_list_videos.txt', 'videos'),
     'lcr_jester': ('jester', 'jester_{}_list_rawframes.txt', 'rawframes'),
+    'lcr_jester_videos': ('jester', 'jester_{}_list_videos.txt', 'videos'),
 }
-# what mirroring a picture turns into something else, by name
-MIRRORED = {'left': 'right', 'clockwise': 'counterclockwise'}
 
 
 def read(name: str) -> Config:
@@ -58,7 +58,8 @@ def test_large_config_without_data_says_what_it_expects(
         DATASETS.build(config.train_dataloader.dataset)
 
 
-@pytest.mark.parametrize('name', ['lcr_jester', 'lcr_motion'])
+@pytest.mark.parametrize('name',
+                         ['lcr_jester', 'lcr_jester_videos', 'lcr_motion'])
 def test_flip_swaps_mirrored_names(name: str) -> None:
     config = read(name)
     if name == 'lcr_motion':
@@ -69,22 +70,30 @@ def test_flip_swaps_mirrored_names(name: str) -> None:
     else:
         classes = config.classes
     assert len(classes) == config.num_classes
-    lower = [c.lower() for c in classes]
-    expected: Dict[int, int] = {}
-    for a, b in MIRRORED.items():
-        for index, label in enumerate(lower):
-            words = label.replace('_', ' ').split()
-            if a not in words:
-                continue
-            partner = label.replace(a, b)
-            other = lower.index(partner)
-            expected.update({index: other, other: index})
-    assert config.flip_label_map == expected
+    assert config.flip_label_map == mirrored_labels(classes)
+    assert not without_mirrored(classes)
+    flip, = (s for s in config.train_pipeline if s.type == 'Flip')
+    assert flip.flip_label_map == config.flip_label_map
+
+
+def test_flip_of_ssv2_swaps_mirrored_names() -> None:
+    """By the names that have a side; tools/prepare_public.py sees them all."""
+    names = [f'Doing {number} with something' for number in range(174)]
+    names[50] = 'Plugging something into something but pulling it right out'
+    names[86] = 'Pulling something from left to right'
+    names[87] = 'Pulling something from right to left'
+    names[93] = 'Pushing something from left to right'
+    names[94] = 'Pushing something from right to left'
+    names[166] = 'Turning the camera left while filming something'
+    names[167] = 'Turning the camera right while filming something'
+    assert read('lcr_ssv2').flip_label_map == mirrored_labels(names)
 
 
 def lay_out(name: str, root: Path, clips: Path) -> None:
     """Real clips in MMAction2's layout of a data set."""
     _, lists, folder = LARGE[name]
+    names = ''.join(f'{i}\n' for i in range(read(name).num_classes))
+    (root / 'classes.txt').write_text(names)
     for split in ('train', 'val'):
         lines = []
         videos = root / folder.format(split)
@@ -145,7 +154,7 @@ def test_large_config_trains_and_tests_a_step_on_real_clips(
 
     model.eval()
     test = DATASETS.build(config.test_dataloader.dataset)
-    views = dict(lcr_k400=30, lcr_ssv2=6, lcr_jester=6)[name]
+    views = 30 if name == 'lcr_k400' else 6
     sample = test[1]
     assert sample['inputs'].shape == (views, 4, 16, 224, 224)
     sample['inputs'] = sample['inputs'][:6]  # K400 has thirty views

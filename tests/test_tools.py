@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, List
+from typing import Any, List
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ import torch
 from mmengine.config import Config
 
 from mmaction.apis import init_recognizer
+from mmlcr.engine import names_in, read_checkpoint
 
 # of scores in bfloat16, relative, in norm: what this project promises
 BFLOAT16_TOLERANCE = 2e-2
@@ -403,6 +404,10 @@ def test_published_weights_are_weights_alone(kind: str, place: Path,
               for weights in (best, place / path)]
     first, second = (model.state_dict() for model in models)
     assert all(torch.equal(first[name], second[name]) for name in first)
+    names = (place / 'data/motion/classes.txt').read_text().split()
+    for weights_path in (best, place / path):
+        found = read_checkpoint(str(weights_path))
+        assert names_in(found, '') == tuple(names)
     assert len(data) < best.stat().st_size
     refused = run('publish_model.py', 'data/motion/classes.txt', 'a.pth',
                   cwd=place, ok=False)
@@ -573,62 +578,6 @@ def test_benchmark(tmp_path: Path) -> None:
     assert (tmp_path / 'out/growth.png').stat().st_size > 1000
 
 
-@pytest.fixture
-def people(tmp_path: Path, make_video: Callable) -> Path:
-    """A folder with labels.csv: ten actions of four people."""
-    rows = [['path', 'label', 'subject']]
-    for person in ('dan', 'ann', 'cem', 'bea'):
-        for action in range(10):
-            path = f'act{action}/{person}.mp4'
-            make_video(f'source/{path}', num_frames=29, step=action)
-            rows.append([path, f'act{action}', person])
-    with open(tmp_path / 'source/labels.csv', 'w', newline='') as file:
-        csv.writer(file).writerows(rows)
-    return tmp_path
-
-
-def test_prepare_lists_then_train_a_fold(people: Path) -> None:
-    run('prepare_lists.py', 'source', '--out', 'lists', '--folds', 2,
-        cwd=people)
-    train = (people / 'lists/fold1_train.txt').read_text().split('\n')[:-1]
-    test = (people / 'lists/fold1_test.txt').read_text().split('\n')[:-1]
-    assert subjects(train) == {'ann', 'bea'}
-    assert subjects(test) == {'cem', 'dan'}
-    assert 'act3/cem.mp4 3' in test
-    inner = [(people / f'lists/fold1_inner_{part}.txt').read_text()
-             for part in ('train', 'val')]
-    assert sorted(''.join(inner).split('\n')[:-1]) == sorted(train)
-    output = run(
-        'train.py', 'configs/lcr_weizmann.py', '--data-root', 'lists',
-        '--fold', 1, '--work-dir', 'work', '--cfg-options',
-        'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
-        'default_hooks.checkpoint.interval=1', cwd=people)
-    assert 'fold1_test.txt' in output and 'acc/top1' in output
-    assert (people / 'work/epoch_1.pth').exists()
-
-
-def subjects(lines: List[str]) -> set:
-    return {Path(line.split()[0]).stem for line in lines}
-
-
-@pytest.mark.parametrize('spoil, message', [
-    (lambda s: (s / 'labels.csv').unlink(), 'there is no'),
-    (lambda s: (s / 'labels.csv').write_text('path,label,subject\n'),
-     'has no rows'),
-    (lambda s: (s / 'labels.csv').write_text('path,label\na.mp4,b\n'),
-     'line 2: no subject'),
-    (lambda s: (s / 'labels.csv').write_text(
-        'path,label,subject\na b.mp4,b,c\n'), 'a space in the path'),
-    (lambda s: (s / 'act3/cem.mp4').unlink(), 'cem.mp4 is missing or empty'),
-], ids=['missing', 'empty', 'column', 'space', 'clip'])
-def test_prepare_lists_names_what_is_bad(people: Path, spoil: Callable,
-                                         message: str) -> None:
-    spoil(people / 'source')
-    output = run('prepare_lists.py', 'source', '--out', 'lists', cwd=people,
-                 ok=False)
-    assert message in output and 'Traceback' not in output
-
-
 def test_sweep_tabulates_and_repeats_nothing(place: Path) -> None:
     (place / 'plan.yml').write_text(
         'default:\nnone: [model.backbone.temporal_shift=False]\n')
@@ -681,6 +630,16 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
                     'train_cfg.max_epochs=2')
     assert f'{ROOT}/mmlcr' not in output and f'{ROOT}/tools' not in output
     assert (tmp_path / 'work_dirs/lcr_motion/epoch_2.pth').exists()
+    # a config for one's own clips finds the measured one there, too
+    for video in (place / 'data/motion/videos/test').glob('*.mp4'):
+        folder = tmp_path / 'clips' / video.stem.split('_')[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, folder)
+    python(site / 'mmlcr/.mim/tools/prepare_dataset.py', 'clips', '--out',
+           'mine')
+    output = python('-c', 'import mmlcr; from mmengine import Config; '
+                    'print(Config.fromfile("mine/lcr_mine.py").model)')
+    assert "type': 'LCRRecognizer'" in output
 
 
 def test_unknown_config_is_named(tmp_path: Path) -> None:

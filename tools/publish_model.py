@@ -1,24 +1,25 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write the weights of a checkpoint, and nothing else, to be passed on."""
+"""Write weights and class names of a checkpoint, to be passed on."""
 import argparse
 import hashlib
 import io
+import json
 import os.path as osp
-from typing import Dict
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.engine import read_checkpoint, write_whole
+from mmlcr.engine import names_in, read_checkpoint, write_whole
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Write the weights of a checkpoint, without optimizer, '
-        'logs and config, as a .pth file that torch loads with '
-        'weights_only=True, or as .safetensors. The name of the file gets '
-        'the first eight digits of its SHA-256.')
+        description='Write the weights of a checkpoint and the names of its '
+        'classes, without optimizer, logs and config, as a .pth file that '
+        'torch loads with weights_only=True, or as .safetensors. The name of '
+        'the file gets the first eight digits of its SHA-256.')
     parser.add_argument('checkpoint', help='of a training')
     parser.add_argument(
         'out', help='file to write, .pth or .safetensors')
@@ -28,13 +29,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def weights_of(path: str) -> Dict[str, Tensor]:
+def weights_of(checkpoint: Any, path: str) -> Dict[str, Tensor]:
     """What the model is loaded from: of an averaged one its average.
 
     Raises:
         ValueError: If there are no weights.
     """
-    checkpoint = read_checkpoint(path, 'cpu')
     weights = checkpoint.get('state_dict') if isinstance(
         checkpoint, dict) else None
     if not weights:
@@ -45,23 +45,28 @@ def weights_of(path: str) -> Dict[str, Tensor]:
     }
 
 
-def as_bytes(weights: Dict[str, Tensor], kind: str) -> bytes:
-    """The file."""
+def as_bytes(weights: Dict[str, Tensor], names: Optional[Tuple[str, ...]],
+             kind: str) -> bytes:
+    """The file; names are where ``mmlcr.engine.names_in`` finds them."""
     if kind == '.safetensors':
         from safetensors.torch import save
-        return save(weights)
+        return save(weights, dict(classes=json.dumps(names)) if names else {})
     data = io.BytesIO()
-    torch.save(dict(state_dict=weights, meta={}), data)
+    meta = dict(dataset_meta=dict(classes=names)) if names else {}
+    torch.save(dict(state_dict=weights, meta=meta), data)
     return data.getvalue()
 
 
 def main() -> None:
     args = parse_args()
     stem, kind = osp.splitext(args.out)
-    data = as_bytes(weights_of(args.checkpoint), kind)
+    checkpoint = read_checkpoint(args.checkpoint, 'cpu')
+    names = names_in(checkpoint, args.checkpoint)
+    data = as_bytes(weights_of(checkpoint, args.checkpoint), names, kind)
     path = f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{kind}'
     write_whole(data, path)
-    print(f'{path}: {len(data) / 2**20:.1f} MiB')
+    print(f'{path}: {len(data) / 2**20:.1f} MiB, '
+          f'{len(names) if names else "no"} class names')
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from .launch import (
     add_common_arguments,
     add_config_arguments,
     build_runner,
+    find_config,
     load_config,
     set_work_dir,
 )
@@ -25,6 +26,7 @@ from .measure import (
     peak_memory,
     plot_growth,
 )
+from .names import class_names
 from .onnx_step import OnnxStep, export_step
 from .outputs import (
     AnnotatedVideo,
@@ -52,7 +54,6 @@ from .stream import (
     StreamRecognizer,
     StreamResult,
     add_stream_arguments,
-    class_names,
     recognizer_of,
 )
 
@@ -64,8 +65,8 @@ __all__ = [
     'add_config_arguments', 'add_model_arguments', 'add_stream_arguments',
     'annotate', 'build_model_and_clip', 'build_runner', 'can_measure_memory',
     'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
-    'draw_kept', 'draw_maps', 'export_step', 'grad_cam', 'load_config',
-    'markdown', 'measure', 'middle_frame', 'multiply_adds', 'num_parameters',
-    'open_source', 'peak_memory', 'plot_growth', 'plot_scores', 'read_image',
-    'recognizer_of', 'set_work_dir'
+    'draw_kept', 'draw_maps', 'export_step', 'find_config', 'grad_cam',
+    'load_config', 'markdown', 'measure', 'middle_frame', 'multiply_adds',
+    'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
+    'plot_scores', 'read_image', 'recognizer_of', 'set_work_dir'
 ]

@@ -71,13 +71,20 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def find_config(path: str) -> str:
-    """The path itself, or that of the config that came with the package."""
+    """The path itself, or that of the config that came with the package.
+
+    Returns:
+        str: Absolute, so that it may be a ``_base_`` in any folder.
+
+    Raises:
+        FileNotFoundError: If there is neither.
+    """
     package = osp.dirname(mmlcr.__file__)
     name = osp.normpath(path)
     for root in ('', osp.dirname(package), osp.join(package, '.mim')):
         candidate = osp.join(root, name)
         if osp.isfile(candidate):
-            return candidate
+            return osp.abspath(candidate)
     raise FileNotFoundError(f'there is no config {path}')
 
 

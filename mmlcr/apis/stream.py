@@ -2,7 +2,6 @@
 """A trained LCR on a stream: a step a frame, a memory that does not grow."""
 import argparse
 import copy
-import os.path as osp
 import time
 from typing import (
     Any,
@@ -26,12 +25,14 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmaction.apis import init_recognizer
+from mmlcr.engine import checked_names
 from mmlcr.layers import LayerState
 from mmlcr.models.lcr import LCR, LCRState
 from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
 from .cam import grad_cam
 from .launch import add_config_arguments, find_config, load_config
 from .maps import Maps
+from .names import as_many, class_names
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
 from .sources import Address, Frame, Latest, Pace, open_source
 
@@ -167,6 +168,9 @@ class StreamRecognizer:
         if is_onnx(checkpoint):
             step = OnnxStep(checkpoint)
             self.run_step, self.model_id = step, step.metadata['model']
+            self.classes = as_many(
+                checked_names(step.metadata.get('classes'), checkpoint),
+                config.model.cls_head.num_classes, checkpoint)
         else:
             model = init_recognizer(config, checkpoint, device=device)
             if not isinstance(model.backbone, LCR):
@@ -174,6 +178,7 @@ class StreamRecognizer:
                                  f'{type(model.backbone).__name__}')
             self.run_step = TorchStep(model)
             self.model_id = fingerprint(model)
+            self.classes = class_names(config, checkpoint)
         sampler, spatial = split_pipeline(steps)
         self.clip_len: int = sampler['clip_len']
         self.fps = fps or config.get('stream_fps')
@@ -182,7 +187,6 @@ class StreamRecognizer:
             raise ValueError(
                 f"{sampler['type']} takes frames from all of a video: set "
                 'stream_fps in the config, or fps, to how many a second')
-        self.classes = class_names(config)
         self.context, self.num_streams = context, num_streams
         self.topk = min(topk, len(self.classes))
         self.maps = maps
@@ -536,19 +540,3 @@ def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:
         raise ValueError('a pipeline without a sampler of clips or without '
                          f'a decoder: {names}')
     return samplers[0], list(pipeline[decoders[-1] + 1:])
-
-
-def class_names(config: Config) -> Tuple[str, ...]:
-    """Names from the config's data set, else the numbers of the classes."""
-    dataset = config.get('test_dataloader', {}).get('dataset', {})
-    classes = dataset.get('classes') or ()
-    if isinstance(classes, str):
-        lines = ''
-        if osp.exists(classes):
-            with open(classes) as file:
-                lines = file.read()
-        classes = [line for line in lines.split('\n') if line]
-    num_classes = config.model.cls_head.num_classes
-    if len(classes) == num_classes:
-        return tuple(classes)
-    return tuple(f'class {i}' for i in range(num_classes))

@@ -1,10 +1,22 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The registered data sets."""
+"""The registered data sets, and what makes lists for them."""
 from .checked import CheckedRawframeDataset, CheckedVideoDataset, check_file
 from .children import Outcome, try_each
-from .clips import AtWork, ClipError, naming_clips
+from .faults import AtWork, ClipError, naming_clips
+from .mirrored import mirrored_labels, without_mirrored
+from .splits import (
+    Clip,
+    Parts,
+    absent_classes,
+    check_apart,
+    clips_of,
+    deal,
+    share_out,
+)
 
 __all__ = [
-    'AtWork', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'ClipError',
-    'Outcome', 'check_file', 'naming_clips', 'try_each'
+    'AtWork', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'Clip',
+    'ClipError', 'Outcome', 'Parts', 'absent_classes', 'check_apart',
+    'check_file', 'clips_of', 'deal', 'mirrored_labels', 'naming_clips',
+    'share_out', 'try_each', 'without_mirrored'
 ]

@@ -14,7 +14,7 @@ from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
 from .children import try_each
-from .clips import AtWork, ClipError
+from .faults import AtWork, ClipError
 
 MOST_DIGITS = 9  # of a number in a list, its sign one of them
 LONGEST_SHOWN = 200  # characters of a bad line in an error
@@ -82,7 +82,9 @@ class _Checked(_Base):
         super().__init__(
             *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
         if isinstance(classes, str) and not osp.exists(classes):
-            raise FileNotFoundError(f'no class names: there is no {classes}')
+            raise FileNotFoundError(
+                f'no class names: there is no {classes}, a name a line, which '
+                'tools/prepare_dataset.py and tools/prepare_public.py write')
         if open_files:
             self._open_all()
 
@@ -93,8 +95,8 @@ class _Checked(_Base):
             raise FileNotFoundError(
                 f'no annotation list {ann_file}; expected are that list, '
                 f'lines of "{self.line_format}" with labels in '
-                f'[0, {self.num_classes}), and the clips in {prefix}; the '
-                "README's section on data says how to prepare them")
+                f'[0, {self.num_classes}), and the clips in {prefix}; '
+                'docs/datasets.md says how to prepare them')
         clips = []
         for number, line in enumerate(_read_lines(ann_file), 1):
             if not line:

@@ -1,86 +1,151 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Clips that cannot be used, also those that take a process along."""
+"""Clips of a folder or a CSV file, before there are lists of them."""
+import csv
+import hashlib
 import os
+import os.path as osp
 import re
-from contextlib import contextmanager
-from typing import Any, Iterator, List, Optional
+from collections import Counter, defaultdict
+from typing import Dict, List, Optional, Sequence, Tuple
 
-import torch
-from mmengine.runner import Runner
-from torch.utils.data import get_worker_info
+from .splits import Clip
 
-MOST_WORKERS = 256  # of a loader, of those that are known
-
-
-class ClipError(RuntimeError):
-    """A clip that cannot be used; the message names it."""
+VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm',
+          '.wmv')
+TOLD = 8  # of a long list of names, as many are told
 
 
-class AtWork:
-    """The clip that each process of a loader is at, in shared memory."""
-
-    def __init__(self) -> None:
-        # process and number of the clip, -1 between two of them
-        self.clips = torch.full((MOST_WORKERS, 2), -1).share_memory_()
-
-    @contextmanager
-    def on(self, clip: int) -> Iterator[None]:
-        """Note the clip while this process is at it."""
-        worker = get_worker_info()
-        if worker is None or worker.id >= MOST_WORKERS:
-            yield
-            return
-        place = self.clips[worker.id]
-        place[0], place[1] = os.getpid(), clip
-        try:
-            yield
-        finally:
-            place[1] = -1
-
-    def clip_of(self, process: int) -> Optional[int]:
-        """What a process was at when it ended; None if at nothing."""
-        for known, clip in self.clips.tolist():
-            if known == process and clip >= 0:
-                return clip
-        return None
-
-
-@contextmanager
-def naming_clips(runner: Runner) -> Iterator[None]:
-    """Name the clip when a process of a loader is killed, as by a decoder.
-
-    torch tells the number of the process alone.
-
-    Args:
-        runner (Runner): That trains or tests inside.
+def read_csv(path: str, column: Optional[str]) -> List[Clip]:
+    """The clips of a CSV file.
 
     Raises:
-        ClipError: In place of torch's error.
+        ValueError: If it, a column, or a field of a line is missing.
+    """
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        header = file.readline()
+        file.seek(0)
+        delimiter = ';' if ';' in header and ',' not in header else ','
+        rows = list(csv.DictReader(file, delimiter=delimiter))
+    if not rows:
+        raise ValueError(f'{path} has no rows')
+    clips = []
+    for number, row in enumerate(rows, 2):
+        for name in filter(None, ('path', 'label', column)):
+            if not row.get(name):
+                raise ValueError(
+                    f'{path}, line {number}: no {name}; columns are '
+                    f'{", ".join(filter(None, row))}')
+        clips.append(
+            Clip(row['path'], row['label'], row[column or 'path'].strip()))
+    return clips
+
+
+def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
+    """The videos below each sub-folder, whose name is their class.
+
+    Returns:
+        tuple[list[Clip], list[str]]: The clips, and what is there besides.
+
+    Raises:
+        ValueError: If a sub-folder has no videos, or there is none.
+    """
+    clips: List[Clip] = []
+    left_out: List[str] = []
+    for label in visible(source):
+        top = osp.join(source, label)
+        if not osp.isdir(top):
+            continue
+        before = len(clips)
+        for folder, folders, files in os.walk(top):
+            linked = [f for f in folders if osp.islink(osp.join(folder, f))]
+            folders[:] = [f for f in sorted(folders) if f[0] != '.']
+            for name in sorted([*files, *linked]):
+                path = osp.relpath(osp.join(folder, name), source)
+                path = path.replace(os.sep, '/')
+                if name.lower().endswith(VIDEOS):
+                    clips.append(Clip(path, label, path))
+                elif name[0] != '.':
+                    left_out.append(path)
+        if len(clips) == before:
+            raise ValueError(
+                f'{top}: no videos ({" ".join(VIDEOS)}) for a class of that '
+                'name; pictures of a clip are to be made a video first')
+    if not clips:
+        raise ValueError(f'{source}: neither a labels.csv nor sub-folders '
+                         'with videos, one for each class')
+    return clips, left_out
+
+
+def visible(folder: str) -> List[str]:
+    """Names in a folder, in order, but for hidden ones."""
+    return sorted(name for name in os.listdir(folder) if name[0] != '.')
+
+
+def with_groups(clips: Sequence[Clip], pattern: str) -> List[Clip]:
+    """Groups by a pattern that is found in each path.
+
+    Raises:
+        ValueError: If it is no pattern, or not found in some path.
     """
     try:
-        yield
-    except RuntimeError as error:
-        said = re.match(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)',
-                        str(error))
-        if not said:
-            raise
-        processes = [int(pid) for pid in said[1].split(',')]
-        paths = [path for loop in ('_train_loop', '_val_loop', '_test_loop')
-                 for path in _paths(getattr(runner, loop, None), processes)]
-        if not paths:
-            raise
-        raise ClipError(
-            f'{", ".join(paths)}: a process died of it: {error}; '
-            'tools/scan_clips.py finds all such clips') from error
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'the pattern {pattern!r}: {error}') from None
+    found = []
+    for clip in clips:
+        match = compiled.search(clip.path)
+        group = match and match.group(1 if compiled.groups else 0)
+        if not group:
+            raise ValueError(f'the pattern {pattern!r} is not found in '
+                             f'{clip.path}')
+        found.append(clip._replace(group=group))
+    return found
 
 
-def _paths(loop: Any, processes: List[int]) -> Iterator[str]:
-    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-    while dataset is not None and not hasattr(dataset, 'at_work'):
-        dataset = getattr(dataset, 'dataset', None)  # of a wrapper
-    if dataset is None:
-        return
-    for process in processes:
-        clip = dataset.at_work.clip_of(process)
-        if clip is not None:
-            yield dataset.get_data_info(clip)[dataset.clip_key]
+def check_names(source: str, clips: Sequence[Clip]) -> None:
+    """Refuse what a list, or a file of class names, cannot hold.
+
+    Raises:
+        ValueError: If a path or a label begins or ends with a space, or has
+            characters that are not printed; if a path is there twice, or a
+            group in two ways of writing.
+    """
+    for clip in clips:
+        for kind, text in (('path', clip.path), ('label', clip.label)):
+            if text != text.strip() or not text.isprintable():
+                raise ValueError(f'{source}: the {kind} {text!r} must not '
+                                 'begin or end with a space, nor have tabs '
+                                 'or line breaks')
+    twice = [path for path, count in Counter(
+        clip.path for clip in clips).items() if count > 1]
+    if twice:
+        raise ValueError(f'{source}: there twice: {shortened(twice)}')
+    written: Dict[str, str] = {}
+    for clip in clips:
+        other = written.setdefault(clip.group.casefold(), clip.group)
+        if clip.group not in (other, clip.path):
+            raise ValueError(f'{source}: {other!r} and {clip.group!r} would '
+                             'be two groups: write one of them otherwise')
+    classes = {clip.label for clip in clips}
+    if len(classes) < 2:
+        raise ValueError(f'{source}: clips of one class alone, {classes}')
+
+
+def same_content(folder: str, paths: Sequence[str]) -> List[List[str]]:
+    """Files that are the same to the byte."""
+    sizes = defaultdict(list)
+    for path in paths:
+        sizes[osp.getsize(osp.join(folder, path))].append(path)
+    contents = defaultdict(list)
+    for alike in sizes.values():
+        for path in alike if len(alike) > 1 else ():
+            with open(osp.join(folder, path), 'rb') as file:
+                digest = hashlib.sha256(file.read()).digest()
+            contents[digest].append(path)
+    return [same for same in contents.values() if len(same) > 1]
+
+
+def shortened(names: Sequence[str], most: int = TOLD) -> str:
+    """Names, and how many more there are."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

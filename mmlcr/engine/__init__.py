@@ -9,7 +9,9 @@ from .loading import (
     BrokenFileError,
     UnreadableFileError,
     UntrustedFileError,
+    checked_names,
     guard_loading,
+    names_in,
     read_checkpoint,
     read_dump,
 )
@@ -21,6 +23,6 @@ __all__ = [
     'FiniteLossHook', 'LayerDecayConstructor', 'ResumableTrainLoop',
     'SeedHook', 'SeededSampler', 'TrainingError', 'UnreadableFileError',
     'UntrustedFileError', 'WholeCheckpointHook', 'WholeFileBackend',
-    'guard_loading', 'read_checkpoint', 'read_dump', 'seed_draws',
-    'write_whole'
+    'checked_names', 'guard_loading', 'names_in', 'read_checkpoint',
+    'read_dump', 'seed_draws', 'write_whole'
 ]

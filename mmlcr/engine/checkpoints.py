@@ -63,9 +63,10 @@ class WholeCheckpointHook(CheckpointHook):
         removed = []
         if self.max_keep_ckpts > 0:
             if step not in self.keep_ckpt_ids:
+                # MMEngine bounds the deque: an append alone would drop one
+                while len(self.keep_ckpt_ids) >= self.max_keep_ckpts:
+                    removed.append(self.keep_ckpt_ids.popleft())
                 self.keep_ckpt_ids.append(step)
-            while len(self.keep_ckpt_ids) > self.max_keep_ckpts:
-                removed.append(self.keep_ckpt_ids.popleft())
             runner.message_hub.update_info('keep_ckpt_ids',
                                            list(self.keep_ckpt_ids))
         name = self.filename_tmpl.format(step)

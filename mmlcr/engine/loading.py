@@ -5,6 +5,7 @@ MMEngine leaves it to the version of torch whether a checkpoint may carry code,
 and with checkpoints from the web it always may. Here it never may.
 """
 import io
+import json
 import os.path as osp
 import pickle
 import re
@@ -31,6 +32,8 @@ class BrokenFileError(UnreadableFileError):
     """A file that was cut off, or is of another kind."""
 
 
+LONGEST_NAME = 1000  # of a class, in characters
+
 # in what the unpicklers say of a file that is no pickle, or not all of one
 _BROKEN = ('invalid load key', 'truncated', 'Ran out of input',
            'Unsupported operand')
@@ -40,7 +43,8 @@ def read_checkpoint(path: str, map_location: Any = None) -> Any:
     """What ``torch.save`` or safetensors wrote.
 
     Args:
-        path (str): ``.safetensors`` holds a state dict, all else is torch's.
+        path (str): ``.safetensors`` holds a state dict, and class names in its
+            header; all else is torch's.
         map_location (Any): As of :func:`torch.load`. Defaults to None.
 
     Raises:
@@ -53,9 +57,42 @@ def read_checkpoint(path: str, map_location: Any = None) -> Any:
     if not osp.isfile(path):
         raise FileNotFoundError(f'there is no checkpoint {path}')
     if path.endswith('.safetensors'):
-        return dict(state_dict=_read_safetensors(path, map_location))
+        return _read_safetensors(path, map_location)
     return _guarded(
         path, lambda: torch.load(path, map_location, weights_only=True))
+
+
+def names_in(checkpoint: Any, path: str) -> Optional[Tuple[str, ...]]:
+    """The class names that a checkpoint took along from its training.
+
+    Args:
+        checkpoint (Any): Of :func:`read_checkpoint`.
+        path (str): What an error begins with.
+
+    Returns:
+        tuple[str, ...] | None: In the order of the labels; None without.
+
+    Raises:
+        BrokenFileError: As of :func:`checked_names`.
+    """
+    found = checkpoint
+    for key in ('meta', 'dataset_meta', 'classes'):
+        found = found.get(key) if isinstance(found, dict) else None
+    return checked_names(found, path) if found else None
+
+
+def checked_names(found: Any, path: str) -> Tuple[str, ...]:
+    """Class names out of a file, as they may go to a terminal.
+
+    Raises:
+        BrokenFileError: If they are no list of texts that can be printed.
+    """
+    if not isinstance(found, (list, tuple)) or not all(
+            isinstance(name, str) and name.isprintable()
+            and 0 < len(name) <= LONGEST_NAME for name in found):
+        raise BrokenFileError(f'{path}: its class names are no list of texts '
+                              f'of up to {LONGEST_NAME} printed characters')
+    return tuple(found)
 
 
 def load_from_file(filename: str, map_location: Any = None) -> Any:
@@ -151,17 +188,22 @@ _DUMP_NAMES: Dict[Tuple[str, str], Callable] = {
 
 def _read_safetensors(path: str, map_location: Any) -> Dict[str, Any]:
     try:
-        from safetensors import SafetensorError
+        from safetensors import SafetensorError, safe_open
         from safetensors.torch import load_file
     except ImportError as error:
         raise ImportError(f'{path}: pip install safetensors') from error
     try:
         found = load_file(path)
-    except (SafetensorError, OSError) as error:
+        with safe_open(path, 'pt') as file:
+            told = file.metadata() or {}
+        meta = {}
+        if 'classes' in told:  # json runs nothing of it
+            meta['dataset_meta'] = dict(classes=json.loads(told['classes']))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise BrokenFileError(f'{path}: {error}') from error
     if isinstance(map_location, (str, torch.device)):
         found = {name: t.to(map_location) for name, t in found.items()}
-    return found
+    return dict(state_dict=found, meta=meta)
 
 
 def _guarded(path: str, read: Callable[[], Any]) -> Any:

@@ -13,8 +13,8 @@ import fuzz
 import kinds
 import pytest
 
-from mmlcr.datasets import try_each
 from mmlcr.apis.sources import SourceError
+from mmlcr.datasets import try_each
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,0 +1,36 @@
+_base_ = 'lcr_jester.py'
+
+# Jester, its frames put together as videos: videos/ID.mp4 or another kind
+train_pipeline = _base_.train_pipeline
+train_pipeline[1] = dict(type='DecordDecode')
+train_pipeline.insert(0, dict(type='DecordInit'))
+val_pipeline = _base_.val_pipeline
+val_pipeline[1] = dict(type='DecordDecode')
+val_pipeline.insert(0, dict(type='DecordInit'))
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = dict(type='DecordDecode')
+test_pipeline.insert(0, dict(type='DecordInit'))
+
+dataset = dict(
+    _delete_=True,
+    type='CheckedVideoDataset',
+    num_classes=_base_.num_classes,
+    classes=_base_.classes,
+    data_prefix=dict(video=f'{_base_.data_root}/videos'))
+train_dataloader = dict(
+    dataset=dict(
+        **dataset,
+        ann_file=f'{_base_.data_root}/jester_train_list_videos.txt',
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    dataset=dict(
+        **dataset,
+        ann_file=f'{_base_.data_root}/jester_val_list_videos.txt',
+        pipeline=val_pipeline,
+        test_mode=True))
+test_dataloader = dict(
+    dataset=dict(
+        **dataset,
+        ann_file=f'{_base_.data_root}/jester_val_list_videos.txt',
+        pipeline=test_pipeline,
+        test_mode=True))

@@ -1,0 +1,439 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From a folder of clips to a config, and the guide's commands as written."""
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import pytest
+from mmengine.config import Config
+
+from mmaction.registry import DATASETS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tools'))
+import prepare_dataset  # noqa: E402
+
+sys.path.pop(0)
+PEOPLE = 'dan', 'ann', 'cem', 'bea'
+# what is added to a training of the guide, to be short
+SHORT = ('--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 '
+         'default_hooks.checkpoint.interval=1')
+
+
+@pytest.fixture
+def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Run the tool; what it printed, or why it ended."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: object, source: object = 'source', out: str = 'data/my'
+            ) -> int:
+        monkeypatch.setattr(sys, 'argv', [
+            'tools/prepare_dataset.py', str(source), '--out', out,
+            *map(str, options)])
+        return prepare_dataset.main()
+
+    return run
+
+
+@pytest.fixture
+def refused(prepare: Callable) -> Callable:
+    """The same; the message it ends with."""
+
+    def run(*options: object, **others: Any) -> str:
+        with pytest.raises(SystemExit) as error:
+            prepare(*options, **others)
+        return str(error.value)
+
+    return run
+
+
+@pytest.fixture
+def people(tmp_path: Path, make_video: Callable) -> Path:
+    """Three actions of four people, ``source/act0/dan_act0.mp4``."""
+    for person in PEOPLE:
+        for action in range(3):
+            make_video(f'source/act{action}/{person}_act{action}.mp4',
+                       num_frames=29, step=action, fps=25)
+    return tmp_path / 'source'
+
+
+@pytest.fixture
+def table(people: Path) -> Path:
+    """The same with a labels.csv."""
+    rows = [['path', 'label', 'subject']]
+    rows += [[f'act{action}/{person}_act{action}.mp4', f'act{action}', person]
+             for person in PEOPLE for action in range(3)]
+    with open(people / 'labels.csv', 'w', newline='') as file:
+        csv.writer(file).writerows(rows)
+    return people
+
+
+def lines(path: str) -> List[str]:
+    return Path(path).read_text().split('\n')[:-1]
+
+
+def groups(path: str) -> set:
+    return {Path(line).name.split('_')[0] for line in lines(path)}
+
+
+PATTERN = '--group-pattern', '/([a-z]+)_'
+
+
+@pytest.mark.parametrize('how', ['column', 'pattern'])
+def test_folds_are_of_people_in_order(how: str, table: Path,
+                                      prepare: Callable) -> None:
+    if how == 'pattern':
+        (table / 'labels.csv').unlink()
+    options = PATTERN if how == 'pattern' else ('--group', 'subject')
+    assert prepare('--folds', 2, *options) == 0
+    assert groups('data/my/fold1_train.txt') == {'ann', 'bea'}
+    assert groups('data/my/fold1_test.txt') == {'cem', 'dan'}
+    assert 'act2/cem_act2.mp4 2' in lines('data/my/fold1_test.txt')
+    inner = [lines(f'data/my/fold1_inner_{part}.txt')
+             for part in ('train', 'val')]
+    assert sorted(sum(inner, [])) == sorted(lines('data/my/fold1_train.txt'))
+    assert groups('data/my/fold1_inner_val.txt') == {'ann'}
+    assert len(lines('data/my/all.txt')) == 12
+    assert lines('data/my/classes.txt') == ['act0', 'act1', 'act2']
+    assert Path('data/my/videos').resolve() == table
+
+
+def test_shares_are_of_people(people: Path, prepare: Callable,
+                              capsys: pytest.CaptureFixture) -> None:
+    prepare('--test-share', 0.25, '--val-share', 0.25, *PATTERN)
+    sides = [groups(f'data/my/{part}.txt') for part in ('train', 'val',
+                                                        'test')]
+    assert [len(side) for side in sides] == [2, 1, 1]
+    assert set.union(*sides) == {*PEOPLE}
+    said = capsys.readouterr().out
+    assert 'train: 6 clips, 2 group(s)' in said and 'warning' not in said
+    config = Config.fromfile('data/my/lcr_my.py')
+    assert config.val_dataloader.dataset.ann_file.endswith('my/val.txt')
+    assert config.default_hooks.checkpoint.save_best == 'acc/top1'
+    assert config.train_cfg.val_interval == config.train_cfg.max_epochs // 10
+
+
+def test_without_groups_it_is_said(people: Path, prepare: Callable,
+                                   capsys: pytest.CaptureFixture) -> None:
+    prepare('--folds', 4)
+    assert 'warning: every clip is its own group' in capsys.readouterr().out
+    for fold in range(4):  # one of each class, though there are no groups
+        tested = lines(f'data/my/fold{fold}_test.txt')
+        assert sorted(line[-1] for line in tested) == ['0', '1', '2']
+
+
+@pytest.mark.parametrize('where', ['here', 'elsewhere'])
+def test_the_config_reads_its_lists(where: str, people: Path,
+                                    prepare: Callable, tmp_path: Path,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder, and after it was moved with its lists."""
+    prepare('--folds', 2, *PATTERN)
+    path = tmp_path / 'data/my/lcr_my.py'
+    if where == 'elsewhere':
+        path = Path(shutil.move(tmp_path / 'data', tmp_path / 'there'))
+        path = path / 'my/lcr_my.py'
+        monkeypatch.chdir('/')
+    monkeypatch.setenv('LCR_FOLD', '1')
+    config = Config.fromfile(path)
+    assert config.model.cls_head.num_classes == 3
+    for part in ('train', 'val', 'test'):
+        loader = config[f'{part}_dataloader'].dataset
+        assert loader.pipeline == config[f'{part}_pipeline']
+        data = DATASETS.build(loader)
+        assert len(data) == 6 and data.metainfo['classes'] == (
+            'act0', 'act1', 'act2')
+        width, height = config.size
+        assert data[0]['inputs'].shape[1:] == (4, 8, height, width)
+
+
+def test_weizmanns_config_is_the_measured_one(
+        shared_data: Path, prepare: Callable, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen by the clips is what was chosen for them by hand."""
+    prepare('--group', 'subject', '--folds', 3,
+            source=shared_data / 'weizmann')
+    monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path / 'data/my'))
+    measured = Config.fromfile(ROOT / 'configs/lcr_weizmann.py')
+    found = Config.fromfile('data/my/lcr_my.py')
+    assert found.to_dict() == measured.to_dict()
+
+
+@pytest.mark.parametrize('video, expected', [
+    (dict(num_frames=60, fps=30), (4, [3, 4, 5])),
+    (dict(num_frames=24, fps=30), (3, [2, 3])),
+    (dict(num_frames=8, fps=30), (1, [1])),
+    (dict(num_frames=60, fps=8), (1, [1, 2])),
+], ids=['fps30', 'short', 'shortest', 'fps8'])
+def test_frames_are_taken_as_the_clips_allow(
+        video: dict, expected: tuple, people: Path, make_video: Callable,
+        prepare: Callable) -> None:
+    for path in people.rglob('*.mp4'):
+        make_video(str(path), **video)
+    prepare(*PATTERN)
+    config = Config.fromfile('data/my/lcr_my.py')
+    intervals = [choice[0].frame_interval
+                 for choice in config.train_pipeline[1].transforms]
+    assert (config.frame_interval, intervals) == expected
+    assert config.stream_fps == pytest.approx(video['fps'] / expected[0])
+    DATASETS.build(config.train_dataloader.dataset)  # opens all clips
+
+
+@pytest.mark.parametrize('height, width, size', [
+    (48, 64, (80, 64)), (64, 64, (72, 72)), (64, 48, (64, 80)),
+    (36, 64, (96, 56)), (16, 256, (288, 32))
+], ids=['4to3', 'square', 'upright', '16to9', 'flat'])
+def test_pictures_have_the_shape_of_the_clips(
+        height: int, width: int, size: tuple) -> None:
+    facts = dict(a=prepare_dataset.Facts(50, 25., width, height))
+    recipe = prepare_dataset.choose(facts, 60)
+    assert (recipe.width, recipe.height) == size
+    low, high = recipe.aspects
+    assert low < size[0] / size[1] < high
+
+
+@pytest.mark.parametrize('clips, epochs', [(5, 400), (60, 400), (150, 160),
+                                           (10_000, 30)])
+def test_epochs_are_fewer_with_more_clips(clips: int, epochs: int) -> None:
+    facts = dict(a=prepare_dataset.Facts(50, 25., 64, 48))
+    assert prepare_dataset.choose(facts, clips).epochs == epochs
+
+
+@pytest.mark.parametrize('names, expected, said', [
+    (('left', 'right', 'up'), dict(flip_ratio=0.5, flip_label_map={0: 1,
+                                                                   1: 0}),
+     'flip: mirrored clips change their labels, left - right'),
+    (('wave left', 'up', 'down'), dict(flip_ratio=0),
+     'flip: off, mirrored these would be of no class: wave left'),
+    (('up', 'down', 'in'), dict(flip_ratio=0.5), 'keep their labels'),
+], ids=['pair', 'alone', 'none'])
+def test_flips_are_by_name(names: tuple, expected: dict, said: str,
+                           people: Path, prepare: Callable,
+                           capsys: pytest.CaptureFixture) -> None:
+    for action, name in enumerate(names):
+        (people / f'act{action}').rename(people / name)
+    prepare(*PATTERN)
+    assert said in capsys.readouterr().out
+    flip = Config.fromfile('data/my/lcr_my.py').train_pipeline[5]
+    assert flip == dict(type='Flip', **expected)
+
+
+def test_paths_with_spaces(people: Path, prepare: Callable) -> None:
+    (people / 'act0').rename(people / 'act zero')
+    (people / 'act1/dan_act1.mp4').rename(people / 'act1/dan_1 (2).mp4')
+    prepare('--test-share', 0.5, *PATTERN)
+    config = Config.fromfile('data/my/lcr_my.py')
+    both = [DATASETS.build(config[f'{part}_dataloader'].dataset)
+            for part in ('train', 'test')]
+    paths = {os.path.relpath(data.get_data_info(i)['filename'],
+                             'data/my/videos')
+             for data in both for i in range(len(data))}
+    assert len(paths) == 12 and {'act zero/ann_act0.mp4',
+                                 'act1/dan_1 (2).mp4'} < paths
+    assert both[0].metainfo['classes'][0] == 'act zero'
+
+
+def test_videos_below_and_other_files(people: Path, prepare: Callable,
+                                      capsys: pytest.CaptureFixture) -> None:
+    (people / 'act0/more').mkdir()
+    (people / 'act0/ann_act0.mp4').rename(people / 'act0/more/ann_0.MP4')
+    (people / 'act0/notes.txt').write_text('a')
+    (people / '.hidden').mkdir()
+    (people / 'README').write_text('a')
+    prepare(*PATTERN)
+    assert 'act0/more/ann_0.MP4 0' in lines('data/my/all.txt')
+    said = capsys.readouterr().out
+    assert 'left out, 1 that are no videos: act0/notes.txt' in said
+
+
+def test_the_same_clip_on_both_sides(people: Path, prepare: Callable,
+                                     capsys: pytest.CaptureFixture) -> None:
+    shutil.copy(people / 'act0/ann_act0.mp4', people / 'act0/dan_act0.mp4')
+    prepare('--folds', 4, *PATTERN)
+    assert ('warning: the same clip in training and test: '
+            'act0/ann_act0.mp4, act0/dan_act0.mp4') in capsys.readouterr().out
+
+
+def test_a_class_that_is_missing(people: Path, prepare: Callable,
+                                 capsys: pytest.CaptureFixture) -> None:
+    for person in PEOPLE[1:]:
+        (people / f'act2/{person}_act2.mp4').unlink()
+    prepare('--folds', 2, *PATTERN)
+    said = capsys.readouterr().out
+    assert 'warning: fold0_test has no clip of act2' in said
+    assert 'warning: fold1_train has no clip of act2' in said
+
+
+def test_copies(table: Path, prepare: Callable, refused: Callable) -> None:
+    prepare('--group', 'subject', '--copy')
+    path = Path('data/my/videos/act1/dan_act1.mp4')
+    assert not path.is_symlink() and not Path('data/my/videos').is_symlink()
+    assert path.read_bytes() == (table / 'act1/dan_act1.mp4').read_bytes()
+    assert not Path('data/my/videos/labels.csv').exists()
+    assert 'is there and not a link' in refused('--group', 'subject')
+    other = table / 'act1/dan_act1.mp4'
+    shutil.copy(table / 'act2/dan_act2.mp4', other)
+    assert 'is another clip than' in refused('--group', 'subject', '--copy')
+    prepare('--group', 'subject', '--copy', '--force')
+    assert path.read_bytes() == other.read_bytes()
+    outside = (table / 'labels.csv').read_text().replace(
+        'act0/dan', '../source/act0/dan')
+    (table / 'labels.csv').write_text(outside)
+    assert 'lies outside of' in refused('--copy', out='data/other')
+
+
+def test_scan_decodes_all(people: Path, prepare: Callable,
+                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_dataset, 'TOOLS', str(ROOT / 'tools'))
+    assert prepare('--scan', *PATTERN) == 0
+    assert Path('data/my/bad_clips.txt').read_text() == ''
+    prepare(*PATTERN)  # which is no list of another split
+
+
+def test_nothing_is_lost(people: Path, prepare: Callable,
+                         refused: Callable) -> None:
+    prepare('--folds', 2, *PATTERN)
+    config = Path('data/my/lcr_my.py')
+    before = {path: path.read_text() for path in Path('data/my').glob('*.*')
+              if path.is_file()}
+    prepare('--folds', 2, *PATTERN)  # the same: nothing to lose
+    said = refused(*PATTERN)
+    assert 'data/my holds others already' in said and 'fold0_test.txt' in said
+    config.write_text(before[config] + '# mine\n')
+    assert 'lcr_my.py' in refused('--folds', 2, *PATTERN)
+    assert config.read_text() == before[config] + '# mine\n'
+    config.write_text(before[config])
+    assert before == {path: path.read_text() for path in before}
+    prepare('--force', *PATTERN)
+    assert {path.name for path in Path('data/my').glob('*.txt')} == {
+        'all.txt', 'train.txt', 'test.txt', 'classes.txt'}
+
+
+def set_csv(text: str) -> Callable:
+    return lambda source: (source / 'labels.csv').write_text(text)
+
+
+@pytest.mark.parametrize('spoil, options, message', [
+    (set_csv('path,label,subject\n'), (), 'has no rows'),
+    (set_csv('path,label\na.mp4,b\n'), ('--group', 'subject'),
+     'line 2: no subject; columns are path, label'),
+    (set_csv('path,label\na.mp4,\n'), (), 'line 2: no label'),
+    (set_csv('path,label\n a.mp4,b\n'), (), "' a.mp4' must not begin"),
+    (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (), 'there twice: a.mp4'),
+    (set_csv('path,label\na.mp4,b\nc.mp4,b\n'), (), 'of one class alone'),
+    (set_csv('path,label,subject\na,b,Ann\nc,d, ann\n'), (
+        '--group', 'subject'), "'Ann' and 'ann' would be two groups"),
+    (lambda s: (s / 'act1/cem_act1.mp4').unlink(), (),
+     '1 of 12 clips are bad: act1/cem_act1.mp4: there is no'),
+    (lambda s: (s / 'act1/cem_act1.mp4').write_bytes(b''), (), 'is empty'),
+    (lambda s: (s / 'act1/cem_act1.mp4').write_text('no'), (),
+     'cem_act1.mp4: not a video'),
+    (lambda s: None, ('--folds', 5, '--group', 'subject'),
+     'between 2 and the number of groups, 4, got 5'),
+    (lambda s: None, ('--group-pattern', '('), "the pattern '('"),
+    (lambda s: None, ('--group-pattern', '(x+)'), 'is not found in act0/dan'),
+    (lambda s: None, ('--folds', 2, '--val-share', 0.1),
+     '--folds go without'),
+    (lambda s: None, ('--test-share', 1), 'shares must be positive'),
+], ids=['rows', 'column', 'label', 'blank', 'twice', 'one-class', 'ann',
+        'missing', 'empty', 'text', 'folds', 'pattern', 'no-match', 'both',
+        'share'])
+def test_what_is_bad_is_named(spoil: Callable, options: tuple, message: str,
+                              table: Path, refused: Callable,
+                              capsys: pytest.CaptureFixture) -> None:
+    spoil(table)
+    said = refused(*options)
+    assert message in said + capsys.readouterr().err
+    assert not Path('data/my').exists()
+
+
+@pytest.mark.parametrize('spoil, message', [
+    (shutil.rmtree, 'there is no source'),
+    (lambda s: (s / 'none').mkdir(), 'source/none: no videos'),
+    (lambda s: [shutil.rmtree(p) for p in s.iterdir()],
+     'neither a labels.csv nor sub-folders'),
+], ids=['source', 'class', 'classes'])
+def test_folders_that_are_no_classes(spoil: Callable, message: str,
+                                     people: Path, refused: Callable) -> None:
+    spoil(people)
+    assert message in refused()
+
+
+def test_out_is_not_a_class(people: Path, refused: Callable) -> None:
+    assert 'one more class' in refused(out='source/lists')
+    assert 'there is no source/labels.csv' in refused('--group', 'subject')
+
+
+def test_too_short_a_clip(people: Path, make_video: Callable,
+                          refused: Callable) -> None:
+    make_video(str(people / 'act0/ann_act0.mp4'), num_frames=7)
+    assert 'act0/ann_act0.mp4 has 7 frames, and 8 are needed' in refused()
+
+
+def test_excel_writes_semicolons(table: Path, prepare: Callable) -> None:
+    text = (table / 'labels.csv').read_text().replace(',', ';')
+    (table / 'labels.csv').write_text(text, encoding='utf-8-sig')
+    prepare('--group', 'subject', '--folds', 2,
+            source=table / 'labels.csv')
+    assert groups('data/my/fold1_test.txt') == {'cem', 'dan'}
+
+
+@pytest.fixture
+def guide(tmp_path: Path, make_video: Callable) -> Path:
+    """A clone beside a small set, where the guide says it is."""
+    rows = [['path', 'label', 'subject']]
+    for action in ('bend', 'jump'):
+        for person in ('daria', 'ido', 'lyova'):
+            path = f'{action}/{person}_{action}.avi'
+            make_video(f'shared/data/weizmann/{path}', codec='MJPG',
+                       num_frames=30)
+            rows.append([path, action, person])
+    with open(tmp_path / 'shared/data/weizmann/labels.csv', 'w') as file:
+        csv.writer(file).writerows(rows)
+    clone = tmp_path / 'clone'
+    clone.mkdir()
+    (clone / 'tools').symlink_to(ROOT / 'tools')
+    return clone
+
+
+def blocks(kind: str) -> List[str]:
+    text = (ROOT / 'docs/your_clips.md').read_text()
+    return re.findall(rf'```{kind}\n(.*?)```', text, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_guides_commands_as_they_are_copied(guide: Path) -> None:
+    """One epoch of a tiny set in the place of a training."""
+    commands = ''.join(blocks('shell')).replace('\\\n', '').strip()
+    environment: Dict[str, str] = dict(os.environ, OMP_NUM_THREADS='1')
+    folder = os.path.dirname(sys.executable)
+    environment['PATH'] = f'{folder}{os.pathsep}{environment["PATH"]}'
+    said = ''
+    for command in commands.split('\n'):
+        if 'analyze.py' in command and not (ROOT
+                                            / 'tools/analyze.py').exists():
+            continue
+        if 'train.py' in command:
+            command = f'{command} {SHORT}'
+        result = subprocess.run(
+            command, shell=True, cwd=guide, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert result.returncode == 0, f'{command}\n{result.stdout}'
+        said += result.stdout
+    assert 'acc/top1' in said and '"labels": ["' in said
+    assert (guide / 'work_dirs/lcr_mine_fold0/test.pkl').exists()
+    published = next(guide.glob('lcr_mine-*.pth'))
+    for video in (guide / 'data/mine/videos').rglob('*.avi'):
+        code, = blocks('python')  # the names are the checkpoint's
+        (guide / 'data/mine/classes.txt').unlink(missing_ok=True)
+        code = code.replace('CHECKPOINT', published.name)
+        result = subprocess.run(
+            [sys.executable, '-c', code.replace('VIDEO', str(video))],
+            cwd=guide, text=True, capture_output=True, env=environment)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.split('\n')[-2].split()[0] in ('bend', 'jump')
+        break

@@ -1,0 +1,559 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From a folder of clips to lists, class names and a config to train with.
+
+Classes are numbered, and groups dealt into folds, in alphabetical order.
+"""
+import argparse
+import filecmp
+import math
+import os
+import os.path as osp
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from statistics import median
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import cv2
+
+import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmlcr.apis import SourceError, Video
+from mmlcr.datasets import (
+    Clip,
+    Parts,
+    absent_classes,
+    check_apart,
+    clips_of,
+    deal,
+    mirrored_labels,
+    share_out,
+    without_mirrored,
+)
+from mmlcr.datasets.checked import ClipError, check_file
+from mmlcr.datasets.clips import (
+    TOLD,
+    check_names,
+    read_csv,
+    read_folder,
+    same_content,
+    shortened,
+    visible,
+    with_groups,
+)
+from mmlcr.engine import write_whole
+
+TOOLS = osp.dirname(sys.argv[0])
+# what configs/lcr_weizmann.py was measured with
+CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
+STEPS, BATCH = 1600, 15
+FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
+BAD_CLIPS = 'bad_clips.txt'  # of --scan
+MANY = 1000  # clips that are not all opened before each training
+
+
+class Facts(NamedTuple):
+    """What a clip's file tells of it."""
+    frames: int
+    fps: float
+    width: int
+    height: int
+
+
+class Recipe(NamedTuple):
+    """What of the config follows from the clips."""
+    fps: float  # of the clips
+    interval: int  # between two frames that are taken
+    intervals: Tuple[int, ...]  # in training
+    width: int
+    height: int
+    aspects: Tuple[float, float]  # of the crops in training
+    epochs: int
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Split clips by group, check them, and write OUT/*.txt '
+        '(lists and class names), OUT/videos (the clips) and a config, '
+        'OUT/lcr_NAME.py. Prints the commands that come next.')
+    parser.add_argument(
+        'source',
+        help='folder with a sub-folder of videos for each class, or with a '
+        'labels.csv; or a CSV file of the columns path (relative to its '
+        'folder) and label')
+    parser.add_argument('--out', required=True, help='folder to make')
+    parser.add_argument('--name', help='of the config; default: that of OUT')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        '--group',
+        metavar='COLUMN',
+        help='column of the CSV file: who or what must not be in training '
+        'and test at once')
+    group.add_argument(
+        '--group-pattern',
+        metavar='REGEX',
+        help="the same from a clip's path, as its first group: '/([a-z]+)_' "
+        'is daria in bend/daria_bend.avi')
+    parser.add_argument(
+        '--folds',
+        type=int,
+        help='so many folds, groups in alphabetical order: '
+        'OUT/fold{0,1,..}_{train,test,inner_train,inner_val}.txt')
+    parser.add_argument(
+        '--test-share',
+        type=float,
+        help='of the clips, without --folds: OUT/{train,test}.txt; default: '
+        '0.2')
+    parser.add_argument(
+        '--val-share',
+        type=float,
+        help='of the clips, to choose a checkpoint by: OUT/val.txt; default: '
+        '0, and the last checkpoint counts')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the split; default: 0')
+    parser.add_argument(
+        '--copy',
+        action='store_true',
+        help='copy the clips instead of linking their folder')
+    parser.add_argument(
+        '--scan',
+        action='store_true',
+        help='decode all clips to the end, by tools/scan_clips.py')
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='write over what an earlier call wrote otherwise')
+    args = parser.parse_args()
+    if args.folds is not None and (args.test_share, args.val_share) != (None,
+                                                                        None):
+        parser.error('--folds go without --test-share and --val-share')
+    args.test_share = 0.2 if args.test_share is None else args.test_share
+    args.val_share = args.val_share or 0.
+    args.grouped = args.group is not None or args.group_pattern is not None
+    if not (0 < args.test_share and 0 <= args.val_share
+            and args.test_share + args.val_share < 1):
+        parser.error('shares must be positive and leave something to train '
+                     f'on, got {args.test_share:g} and {args.val_share:g}')
+    return args
+
+
+def read_clips(args: argparse.Namespace) -> Tuple[str, List[Clip]]:
+    """The folder that paths are relative to, and all clips.
+
+    Raises:
+        ValueError: If the source, or what it says, is no good.
+    """
+    path = args.source
+    if osp.isdir(path) and osp.isfile(osp.join(path, 'labels.csv')):
+        path = osp.join(path, 'labels.csv')
+    if osp.isfile(path):
+        folder, clips = osp.dirname(path) or '.', read_csv(path, args.group)
+    elif not osp.isdir(path):
+        raise ValueError(f'there is no {path}')
+    elif args.group:
+        raise ValueError(f'--group {args.group}: there is no {path}/'
+                         'labels.csv with such a column')
+    else:
+        folder, (clips, left_out) = path, read_folder(path)
+        if left_out:
+            print(f'left out, {len(left_out)} that are no videos: '
+                  f'{shortened(left_out)}')
+        if is_inside(args.out, path):
+            raise ValueError(f'{args.out} would be one more class: choose a '
+                             f'folder outside of {path}')
+    if args.group_pattern:
+        clips = with_groups(clips, args.group_pattern)
+    check_names(path, clips)
+    print(f'{path}: {len(clips)} clips of '
+          f'{len({clip.label for clip in clips})} classes')
+    return folder, clips
+
+
+def is_inside(path: str, folder: str) -> bool:
+    folder = osp.realpath(folder)
+    return osp.commonpath([folder, osp.realpath(path)]) == folder
+
+
+def look_at(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
+    """What each clip's file tells, by its path.
+
+    Raises:
+        ValueError: If any is missing, empty, or does not open.
+    """
+    facts, bad = {}, []
+    for clip in clips:
+        path = osp.join(folder, clip.path)
+        try:
+            check_file(path, clip.path)
+            video = Video(path, None)
+            width, height = (int(video.capture.get(side)) for side in (
+                cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            frames = video.length or sum(1 for _ in video)
+            facts[clip.path] = Facts(frames, video.fps, width, height)
+        except (ClipError, SourceError) as error:
+            bad.append(str(error))
+    if bad:
+        raise ValueError(f'{len(bad)} of {len(clips)} clips are bad: '
+                         f'{"; ".join(bad[:TOLD])}')
+    return facts
+
+
+def choose(facts: Dict[str, Facts], clips: int) -> Recipe:
+    """Sizes and rates that go with the clips.
+
+    The frames that are taken are as many a second, and as many pixels, as of
+    the measured config; what is longest fits the shortest clip.
+
+    Args:
+        facts (dict[str, Facts]): Of all clips.
+        clips (int): To train on.
+
+    Raises:
+        ValueError: If a clip has fewer than ``CLIP_LEN`` frames.
+    """
+    shortest = min(facts, key=lambda path: facts[path].frames)
+    frames = facts[shortest].frames
+    longest = (frames - 1) // (CLIP_LEN - 1)
+    if not longest:
+        raise ValueError(f'{shortest} has {frames} frames, and {CLIP_LEN} are '
+                         'needed: leave it out')
+    fps = median(of.fps for of in facts.values())
+    interval = min(max(1, round(fps / RATE)), longest)
+    intervals = tuple(
+        each for each in range(interval - 1, interval + 2)
+        if 1 <= each <= longest)
+    aspect = median(of.width / of.height for of in facts.values())
+    width, height = (8 * max(4, round(math.sqrt(AREA * ratio) / 8))
+                     for ratio in (aspect, 1 / aspect))
+    aspect = width / height
+    epochs = round(STEPS / math.ceil(clips / BATCH))
+    return Recipe(fps, interval, intervals, width, height,
+                  (round(aspect / 1.2, 2), round(aspect * 1.2, 2)),
+                  min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs)))
+
+
+def told_of_frames(facts: Dict[str, Facts], recipe: Recipe) -> List[str]:
+    """What is to be said of lengths and rates."""
+    shortest = min(facts, key=lambda path: facts[path].frames)
+    told = [f'frames: {facts[shortest].frames} of the shortest, {shortest}; '
+            f'{CLIP_LEN} are taken, {recipe.interval} apart, of '
+            f'{recipe.fps:g} a second']
+    rates = sorted(round(of.fps, 1) for of in facts.values())
+    if rates[-1] > 1.1 * rates[0]:
+        told.append(f'warning: from {rates[0]:g} to {rates[-1]:g} frames a '
+                    'second: the same distance is another speed')
+    return told
+
+
+def split(args: argparse.Namespace, clips: List[Clip]) -> Dict[str, Parts]:
+    """Clips of each part, by fold; the name of the only one is empty.
+
+    Raises:
+        ValueError: If there are too few groups.
+    """
+    groups = sorted({clip.group for clip in clips})
+    if args.folds is None:
+        names = ['train', 'val', 'test'] if args.val_share else [
+            'train', 'test']
+        shares = [args.val_share, args.test_share][-len(names) + 1:]
+        dealt = share_out(clips, [1 - sum(shares), *shares], args.seed)
+        return {
+            '': {
+                name: clips_of(clips, theirs)
+                for name, theirs in zip(names, dealt)
+            }
+        }
+    tested = deal(groups, args.folds) if args.grouped else share_out(
+        clips, [1 / args.folds] * args.folds, args.seed)
+    found = {}
+    for fold, test in enumerate(tested):
+        train = sorted({*groups} - {*test})
+        found[f'fold{fold}_'] = dict(
+            train=clips_of(clips, train), test=clips_of(clips, test))
+    return found
+
+
+def inner_lists(train: Sequence[Clip]) -> Parts:
+    """A third of the groups aside, to choose a recipe without the test."""
+    groups = sorted({clip.group for clip in train})
+    if len(groups) < 2:
+        return {}
+    aside = groups[::3]
+    return dict(
+        inner_train=clips_of(train, sorted({*groups} - {*aside})),
+        inner_val=clips_of(train, aside))
+
+
+def report(args: argparse.Namespace, folder: str, folds: Dict[str, Parts],
+           classes: Sequence[str]) -> None:
+    """Say who is where, and what looks wrong."""
+    for prefix, parts in folds.items():
+        check_apart(parts)
+        for name, clips in parts.items():
+            groups = sorted({clip.group for clip in clips})
+            said = f': {shortened(groups)}' if args.grouped else ''
+            print(f'{prefix}{name}: {len(clips)} clips, {len(groups)} '
+                  f'group(s){said}')
+        for said in absent_classes(parts, classes):
+            print(f'warning: {prefix}{said}')
+    everything = [c for clips in [*folds.values()][0].values() for c in clips]
+    if not args.grouped:
+        print('warning: every clip is its own group: clips of one person, or '
+              'of one recording, may be in training and in test, and the '
+              'accuracy then says too much; --group or --group-pattern tells '
+              'them apart')
+    for same in same_content(folder, [clip.path for clip in everything]):
+        apart = [
+            prefix for prefix, parts in folds.items()
+            if sum(any(clip.path in same for clip in clips)
+                   for clips in parts.values()) > 1
+        ]
+        if apart:
+            print('warning: the same clip in training and test: '
+                  f'{", ".join(sorted(same))}')
+
+
+def flip(classes: Sequence[str]) -> Tuple[str, str]:
+    """What becomes of mirrored pictures, by the names of the classes.
+
+    Returns:
+        tuple[str, str]: A line of the config, and what is to be said of it.
+    """
+    pairs, alone = mirrored_labels(classes), without_mirrored(classes)
+    step = 'train_pipeline[5]'
+    if alone:
+        return (f'{step}.flip_ratio = 0  # {alone[0]} has no partner',
+                'flip: off, mirrored these would be of no class: '
+                f'{shortened(alone)}')
+    if pairs:
+        names = ', '.join(f'{classes[a]} - {classes[b]}'
+                          for a, b in pairs.items() if a < b)
+        return (f'{step}.flip_label_map = {pairs}',
+                f'flip: mirrored clips change their labels, {names}')
+    return (f'{step}.flip_ratio = 0.5  # 0 where a mirror changes the class',
+            'flip: half of the training clips are mirrored and keep their '
+            'labels; set flip_ratio to 0 in the config if that makes another '
+            'class of them')
+
+
+def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
+                val: bool, clips: int, spaces: bool) -> str:
+    """The config: what differs from that of the measured recipe."""
+    prefix = 'fold{fold}_' if folds else ''
+    once = 'max_epochs' if not val else 'max(1, max_epochs // 10)'
+    best = ", save_best='acc/top1'" if val else ''
+    lines = [
+        '# Written by tools/prepare_dataset.py, to be changed as the clips '
+        'ask for.',
+        "_base_ = __import__('mmlcr.apis').apis.find_config(",
+        "    'configs/lcr_weizmann.py')",
+        '',
+        "data_root = '{{ fileDirname }}'  # the folder of this file",
+        *["fold = '{{$LCR_FOLD:0}}'"] * folds,
+        f'num_classes = {len(classes)}',
+        f'clip_len, frame_interval = {CLIP_LEN}, {recipe.interval}',
+        f'stream_fps = {recipe.fps:g} / frame_interval',
+        f'size = ({recipe.width}, {recipe.height})  # width, height',
+        f'max_epochs = {recipe.epochs}',
+        '',
+        "# where the camera moves, backbone=dict(stem_input='both') as well",
+        'model = dict(cls_head=dict(num_classes=num_classes))',
+        '',
+        'train_pipeline = _base_.train_pipeline',
+        'train_pipeline[1].transforms = [[',
+        "    dict(type='SampleFrames', clip_len=clip_len, "
+        'frame_interval=interval)',
+        f'] for interval in {recipe.intervals}]',
+        f'train_pipeline[3].aspect_ratio_range = {recipe.aspects}',
+        'train_pipeline[4].scale = size',
+        flip(classes)[0],
+        'test_pipeline = _base_.test_pipeline',
+        'test_pipeline[1].frame_interval = frame_interval',
+        '# people as large as they are in the crops of the training',
+        f'test_pipeline[3].scale = ({recipe.width}, '
+        f'{round(CROP * recipe.height)})',
+        'test_pipeline[4].crop_size = size',
+        'val_pipeline = test_pipeline',
+        '',
+        'dataset = dict(',
+        '    num_classes=num_classes,',
+        "    classes=f'{data_root}/classes.txt',",
+        f'    open_files={clips <= MANY},  # before each training',
+        *[r"    delimiter='\t',  # there are spaces in paths"] * spaces,
+        "    data_prefix=dict(video=f'{data_root}/videos'))",
+    ]
+    for loader, part in (('train', 'train'), ('val', 'val' if val else 'test'),
+                         ('test', 'test')):
+        lines += [
+            f'{loader}_dataloader = dict(', '    dataset=dict(',
+            '        **dataset,',
+            f"        ann_file=f'{{data_root}}/{prefix}{part}.txt',",
+            f'        pipeline={loader}_pipeline))'
+        ]
+    lines += [
+        '', f'train_cfg = dict(max_epochs=max_epochs, val_interval={once})',
+        'param_scheduler = _base_.param_scheduler',
+        'param_scheduler[0].total_steps = max_epochs',
+        'default_hooks = dict(',
+        f'    checkpoint=dict(interval=max(1, max_epochs // 8){best}))'
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def list_text(clips: Sequence[Clip], classes: Sequence[str],
+              spaces: bool) -> str:
+    """Lines of ``path label``; with a tab between, if paths have spaces."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    between = '\t' if spaces else ' '
+    return ''.join(
+        f'{clip.path}{between}{numbers[clip.label]}\n' for clip in clips)
+
+
+def would_be_lost(out: str, texts: Dict[str, str]) -> List[str]:
+    """Files of an earlier call that say otherwise than those to be written."""
+    if not osp.isdir(out):
+        return []
+    lost = []
+    for name in visible(out):
+        path = osp.join(out, name)
+        if name in texts:
+            with open(path, encoding='utf-8') as file:
+                if file.read() != texts[name]:
+                    lost.append(name)
+        elif name.endswith('.txt') and name != BAD_CLIPS:
+            lost.append(name)
+    return lost
+
+
+def put_videos(folder: str, out: str, clips: Sequence[Clip],
+               copy: bool, force: bool) -> None:
+    """The clips as ``OUT/videos``, by a link or copied.
+
+    Raises:
+        ValueError: If other clips are there, or one to be copied lies
+            outside of the folder.
+    """
+    videos = osp.join(out, 'videos')
+    if not copy:
+        there = osp.lexists(videos)
+        if there and osp.realpath(videos) == osp.realpath(folder):
+            return
+        if there and not (force and osp.islink(videos)):
+            raise ValueError(f'{videos} is there and not a link to {folder}: '
+                             'move it away, or choose another --out')
+        os.makedirs(out, exist_ok=True)
+        if there:
+            os.remove(videos)
+        os.symlink(osp.abspath(folder), videos)
+        return
+    if osp.islink(videos):
+        raise ValueError(f'{videos} is a link: remove it to have copies')
+    pairs = [(osp.join(folder, clip.path), osp.join(videos, clip.path))
+             for clip in clips]
+    for source, target in pairs:
+        if not is_inside(target, videos):
+            raise ValueError(f'{source} lies outside of {folder}: such clips '
+                             'are not copied')
+        if osp.exists(target) and not (force or filecmp.cmp(source, target)):
+            raise ValueError(f'{target} is another clip than {source}, and '
+                             'stays without --force')
+    for source, target in pairs:
+        os.makedirs(osp.dirname(target), exist_ok=True)
+        shutil.copy2(source, target)
+
+
+def next_commands(args: argparse.Namespace, config: str,
+                  first: Clip) -> List[List[str]]:
+    """To train, to test and to stream."""
+    work = osp.join('work_dirs', osp.splitext(osp.basename(config))[0])
+    fold = ['--fold', '0'] if args.folds else []
+    if fold:
+        work += '_fold0'
+
+    def tool(name: str, *rest: str) -> List[str]:
+        return ['python', osp.join(TOOLS, name), config, *rest]
+
+    last = f'$(cat {shlex.quote(osp.join(work, "last_checkpoint"))})'
+    clip = osp.join(args.out, 'videos', first.path)
+    return [
+        tool('train.py', *fold, '--seed', '0', '--work-dir', work),
+        tool('test.py', last, *fold, '--dump', osp.join(work, 'test.pkl')),
+        tool('stream.py', last, clip),
+    ]
+
+
+def prepare(args: argparse.Namespace) -> str:
+    """All of it.
+
+    Returns:
+        str: The path of the config.
+
+    Raises:
+        ValueError: If something does not go; nothing was written then.
+    """
+    folder, clips = read_clips(args)
+    classes = sorted({clip.label for clip in clips})
+    facts = look_at(folder, clips)
+    folds = split(args, clips)
+    report(args, folder, folds, classes)
+    recipe = choose(facts,
+                    max(len(parts['train']) for parts in folds.values()))
+
+    print('\n'.join([*told_of_frames(facts, recipe), flip(classes)[1]]))
+    spaces = any(' ' in clip.path for clip in clips)
+    if spaces:
+        print('paths have spaces: lists are divided by tabs, which the config '
+              'knows, and no other')
+    parts = {'all': clips}
+    for prefix, of_fold in folds.items():
+        inner = inner_lists(of_fold['train']) if prefix else {}
+        for name, theirs in {**of_fold, **inner}.items():
+            parts[prefix + name] = theirs
+    texts = {
+        f'{name}.txt': list_text(theirs, classes, spaces)
+        for name, theirs in parts.items()
+    }
+    texts['classes.txt'] = ''.join(f'{name}\n' for name in classes)
+    name = args.name or osp.basename(osp.abspath(args.out))
+    config = f'lcr_{re.sub(r"[^0-9A-Za-z]+", "_", name)}.py'
+    texts[config] = config_text(recipe, classes, args.folds is not None,
+                                args.val_share > 0, len(clips), spaces)
+    lost = would_be_lost(args.out, texts)
+    if lost and not args.force:
+        raise ValueError(f'{args.out} holds others already, which --force '
+                         f'gives up: {shortened(lost)}')
+    put_videos(folder, args.out, clips, args.copy, args.force)
+    for file in lost:
+        os.remove(osp.join(args.out, file))
+    for file, text in texts.items():
+        write_whole(text.encode(), osp.join(args.out, file))
+    config = osp.join(args.out, config)
+    print(f'written: {config}, {len(texts) - 1} lists and names in {args.out}'
+          '\n\nnext:')
+    first = [*folds.values()][0]['test'][0]
+    for command in next_commands(args, config, first):
+        print('  ' + ' '.join(
+            word if word[0] == '$' else shlex.quote(word)
+            for word in command))
+    return config
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        config = prepare(args)
+    except (OSError, ValueError) as error:
+        sys.exit(f'prepare_dataset: {error}')
+    if not args.scan:
+        return 0
+    splits = ['train', 'val', 'test'] if args.val_share else ['train', 'test']
+    return subprocess.call([
+        sys.executable,
+        osp.join(TOOLS, 'scan_clips.py'), config, '--splits', *splits, '--out',
+        osp.join(args.out, BAD_CLIPS)
+    ])
+
+
+if __name__ == '__main__':
+    sys.exit(main())

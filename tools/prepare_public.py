@@ -1,0 +1,332 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Lists of Kinetics-400, Something-Something V2 and Jester.
+
+From the files that their owners hand out, to what the configs read; counts and
+the order of labels are checked on the way.
+"""
+import argparse
+import csv
+import json
+import os
+import os.path as osp
+import re
+import sys
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+
+from mmengine.config import Config
+
+import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmlcr.apis import find_config
+from mmlcr.datasets import mirrored_labels
+from mmlcr.engine import write_whole
+
+VIDEOS = ('.avi', '.mkv', '.mp4', '.webm')
+TOLD = 5  # of a long list of names, as many are printed
+
+Split = List[Tuple[str, str]]  # name of each clip, and that of its class
+
+
+class Labels(NamedTuple):
+    """What the owners' files say."""
+    classes: List[str]  # in the order of the labels
+    splits: Dict[str, Split]  # of train and val
+
+
+class PublicSet(NamedTuple):
+    """A data set: what its owners tell of it, and how it is read."""
+    root: str  # of the config
+    lists: str
+    videos: str  # folder of a split
+    classes: int
+    counts: Dict[str, int]  # of clips, as its owners tell
+    read: Callable[[str], Labels]
+    config: str
+
+
+def find(folder: str, *names: str) -> str:
+    """A file of the owners, by one of the names that it had over the years.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for name in names:
+        for place in (folder, osp.join(folder, 'labels')):
+            if osp.isfile(osp.join(place, name)):
+                return osp.join(place, name)
+    raise ValueError(f'{folder}: there is no {" or ".join(names)}')
+
+
+def rows_of(path: str, delimiter: str) -> Iterator[Tuple[str, List[str]]]:
+    """The lines that are not empty, and where each is."""
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        for number, row in enumerate(csv.reader(file, delimiter=delimiter), 1):
+            if row:
+                yield f'{path}, line {number}', row
+
+
+def read_k400(folder: str) -> Labels:
+    """CSV files of label, youtube_id, time_start, time_end, split.
+
+    Labels are numbered as MMAction2 does: alphabetically, spaces as ``_``.
+
+    Raises:
+        ValueError: If a column is missing, or a time is no number.
+    """
+    splits = {}
+    for split in ('train', 'val'):
+        path = find(folder, f'{split}.csv', f'kinetics_{split}.csv',
+                    f'kinetics-400_{split}.csv', f'kinetics400_{split}.csv')
+        rows = rows_of(path, ',')
+        header = next(rows, (path, ['']))[1]
+        wanted = 'label', 'youtube_id', 'time_start', 'time_end'
+        if not {*wanted} <= {*header}:
+            raise ValueError(f'{path}: columns must be {", ".join(wanted)}, '
+                             f'got {", ".join(header)}')
+        places = [header.index(name) for name in wanted]
+        clips = []
+        for where, row in rows:
+            try:
+                label, name, *times = (row[place] for place in places)
+                start, end = (int(float(time)) for time in times)
+            except (IndexError, ValueError):
+                raise ValueError(f'{where}: no clip: {row}') from None
+            clips.append((f'{name}_{start:06d}_{end:06d}', label))
+        splits[split] = clips
+    classes = sorted({label for _, label in splits['train']},
+                     key=lambda name: name.replace(' ', '_'))
+    return Labels(classes, splits)
+
+
+def read_ssv2(folder: str) -> Labels:
+    """JSON files: labels by name, and clips with their template.
+
+    Raises:
+        ValueError: If they are no such files.
+    """
+    begin = 'something-something-v2-'
+
+    def load(*names: str) -> Tuple[str, Any]:
+        path = find(folder, *(p + name for name in names
+                              for p in (begin, '')))
+        with open(path, encoding='utf-8') as file:
+            try:
+                return path, json.load(file)
+            except ValueError as error:
+                raise ValueError(f'{path}: {error}') from None
+
+    path, numbers = load('labels.json')
+    try:
+        by_number = {int(number): name for name, number in numbers.items()}
+    except (AttributeError, TypeError, ValueError):
+        by_number = {}
+    classes = [by_number[number] for number in sorted(by_number)]
+    if sorted(by_number) != [*range(len(numbers))]:
+        raise ValueError(f'{path}: labels must be numbered from 0 on')
+    splits = {}
+    for split, name in (('train', 'train.json'), ('val', 'validation.json')):
+        path, items = load(name)
+        try:
+            splits[split] = [(str(item['id']),
+                              re.sub(r'[\[\]]', '', item['template']))
+                             for item in items]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'{path}: clips must have id and template: '
+                             f'{error}') from None
+    return Labels(classes, splits)
+
+
+def read_jester(folder: str) -> Labels:
+    """Files of a name a line, and of ``id;label``.
+
+    Raises:
+        ValueError: If a line is no such line.
+    """
+    begin = 'jester-v1-'
+    path = find(folder, f'{begin}labels.csv', 'labels.csv')
+    classes = [row[0] for _, row in rows_of(path, ';')]
+    splits = {}
+    for split, name in (('train', 'train.csv'), ('val', 'validation.csv')):
+        path = find(folder, begin + name, name)
+        clips = []
+        for where, row in rows_of(path, ';'):
+            if len(row) != 2:
+                raise ValueError(f'{where}: expected "id;label", got '
+                                 f'{";".join(row)!r}')
+            clips.append((row[0], row[1]))
+        splits[split] = clips
+    return Labels(classes, splits)
+
+
+SETS = {
+    'k400': PublicSet('data/kinetics400', 'kinetics400_{}_list_{}.txt',
+                      'videos_{}', 400, dict(train=246_535, val=19_907),
+                      read_k400, 'lcr_k400'),
+    'ssv2': PublicSet('data/sthv2', 'sthv2_{}_list_{}.txt', 'videos', 174,
+                      dict(train=168_913, val=24_777), read_ssv2, 'lcr_ssv2'),
+    'jester': PublicSet('data/jester', 'jester_{}_list_{}.txt', 'videos', 27,
+                        dict(train=118_562, val=14_787), read_jester,
+                        'lcr_jester'),
+}
+
+
+def check_labels(labels: Labels, public: PublicSet) -> None:
+    """Refuse labels that are not those of the config.
+
+    Raises:
+        ValueError: If a name, their number, or what is mirrored differs.
+    """
+    classes, config = labels.classes, Config.fromfile(
+        find_config(f'configs/{public.config}.py'))
+    if len(classes) != public.classes or len({*classes}) != len(classes):
+        raise ValueError(f'{public.classes} classes are expected, got '
+                         f'{len({*classes})}')
+    known = config.get('classes')
+    if known and {*known} != {*classes}:
+        raise ValueError('other classes than those of the config: '
+                         f'{sorted({*known} ^ {*classes})}')
+    if known and known != classes:
+        print('note: the owners have another order; labels are numbered as '
+              f'configs/{public.config}.py lists them')
+        classes[:] = known
+    mirrored = config.get('flip_label_map')
+    if mirrored is not None and mirrored != mirrored_labels(classes):
+        raise ValueError(
+            f'by their names {mirrored_labels(classes)} are mirrored, and in '
+            f'configs/{public.config}.py {dict(mirrored)}: another order of '
+            'labels')
+    for split, clips in labels.splits.items():
+        strange = sorted({label for _, label in clips} - {*classes})
+        if strange:
+            raise ValueError(f'{split}: clips of classes that are not among '
+                             f'the labels: {strange[:TOLD]}')
+
+
+def videos_below(folder: str) -> Dict[str, str]:
+    """Paths of videos, relative to the folder, by their names.
+
+    Raises:
+        ValueError: If there is no such folder, or paths have spaces, which
+            MMAction2's lists cannot hold.
+    """
+    if not osp.isdir(folder):
+        raise ValueError(f'there is no folder {folder}')
+    found = {}
+    for place, _, files in os.walk(folder, followlinks=True):
+        for file in files:
+            name, ending = osp.splitext(file)
+            if ending.lower() in VIDEOS:
+                path = osp.relpath(osp.join(place, file), folder)
+                if ' ' in path:
+                    raise ValueError(f'{folder}: a space in {path!r}; rename '
+                                     'the folders, spaces to _')
+                found[name] = path.replace(os.sep, '/')
+    return found
+
+
+def count_frames(folder: str) -> int:
+    """Pictures of a clip.
+
+    Raises:
+        ValueError: If they are not 00001.jpg, 00002.jpg, ...
+    """
+    names = {name for name in os.listdir(folder) if name.endswith('.jpg')}
+    for number in range(1, len(names) + 1):
+        if f'{number:05d}.jpg' not in names:
+            raise ValueError(f'{len(names)} pictures, and no {number:05d}.jpg')
+    if not names:
+        raise ValueError('no pictures')
+    return len(names)
+
+
+def lines_of(clips: Split, classes: List[str], folder: str,
+             frames: bool) -> Tuple[List[str], List[str]]:
+    """Lines of a list, and what is missing, with the reason."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    lines, missing = [], []
+    videos = {} if frames else videos_below(folder)
+    for name, label in clips:
+        path = osp.join(folder, name)
+        if frames:
+            try:
+                count = count_frames(path)
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error,
+                                                      OSError) else error
+                missing.append(f'{name}\t{reason}\n')
+                continue
+            lines.append(f'{name} {count} {numbers[label]}\n')
+        elif name not in videos:
+            missing.append(f'{name}\tno such video\n')
+        elif not osp.getsize(osp.join(folder, videos[name])):
+            missing.append(f'{name}\tan empty file\n')
+        else:
+            lines.append(f'{videos[name]} {numbers[label]}\n')
+    return lines, missing
+
+
+def prepare(public: PublicSet, root: str, frames: bool) -> bool:
+    """Write the lists and class names, and compare the counts.
+
+    Returns:
+        bool: Whether all clips are there.
+
+    Raises:
+        ValueError: If the labels are not those that are expected.
+    """
+    labels = public.read(osp.join(root, 'annotations'))
+    check_labels(labels, public)
+    write_whole(''.join(f'{name}\n' for name in labels.classes).encode(),
+                osp.join(root, 'classes.txt'))
+    print(f'{len(labels.classes)} classes, as expected: {root}/classes.txt')
+    whole = True
+    for split, clips in labels.splits.items():
+        folder = osp.join(
+            root, 'rawframes' if frames else public.videos.format(split))
+        lines, missing = lines_of(clips, labels.classes, folder, frames)
+        path = osp.join(
+            root,
+            public.lists.format(split, 'rawframes' if frames else 'videos'))
+        write_whole(''.join(lines).encode(), path)
+        left = osp.join(root, f'missing_{split}.txt')
+        write_whole(''.join(missing).encode(), left)
+        expected = public.counts[split]
+        print(f'{split}: {expected:,} clips by the owners, {len(clips):,} in '
+              f'their file, {len(lines):,} in {folder} and in {path}')
+        if len(clips) != expected:
+            print(f'{split}: {abs(len(clips) - expected):,} '
+                  f'{"fewer" if len(clips) < expected else "more"} in the '
+                  'file than the owners tell')
+        if missing:
+            print(f'{split}: {len(missing):,} missing, listed in {left}')
+        whole = whole and not missing and len(clips) == expected
+    return whole
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Write the lists of a public data set, as its config '
+        'reads them, from the files of its owners in ROOT/annotations; '
+        'docs/datasets.md has the steps. Clips that are not there are listed '
+        'in ROOT/missing_{train,val}.txt; ends with 1 if there are any.')
+    parser.add_argument('dataset', choices=SETS)
+    parser.add_argument('--root', help="default: the config's")
+    parser.add_argument(
+        '--videos',
+        action='store_true',
+        help='Jester as ROOT/videos/ID.mp4 (or another kind), for '
+        'configs/lcr_jester_videos.py; default: ROOT/rawframes/ID/00001.jpg')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    public = SETS[args.dataset]
+    frames = args.dataset == 'jester' and not args.videos
+    try:
+        return int(not prepare(public, args.root or public.root, frames))
+    except (OSError, ValueError) as error:
+        sys.exit(f'prepare_public: {error}')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
