@@ -6,6 +6,7 @@ and with checkpoints from the web it always may. Here it never may.
 """
 import io
 import json
+import os
 import os.path as osp
 import pickle
 import re
@@ -17,6 +18,7 @@ from mmengine.dist import barrier, get_dist_info
 from mmengine.runner import checkpoint as of_mmengine
 from mmengine.runner.checkpoint import CheckpointLoader
 
+import mmlcr
 from mmlcr.compat import NUMPY_NAMES
 
 
@@ -33,6 +35,8 @@ class BrokenFileError(UnreadableFileError):
 
 
 LONGEST_NAME = 1000  # of a class, in characters
+SHIPPED = 'mmlcr://'  # what the name of a model of the package begins with
+ZOO = osp.join(osp.dirname(mmlcr.__file__), 'zoo')
 
 # in what the unpicklers say of a file that is no pickle, or not all of one
 _BROKEN = ('invalid load key', 'truncated', 'Ran out of input',
@@ -100,6 +104,18 @@ def load_from_file(filename: str, map_location: Any = None) -> Any:
     return read_checkpoint(filename, map_location)
 
 
+def load_shipped(filename: str, map_location: Any = None) -> Any:
+    """A model that comes with the package, ``mmlcr://NAME``."""
+    name = filename[len(SHIPPED):]
+    there = sorted(file[:-len('.safetensors')] for file in os.listdir(ZOO)
+                   if file.endswith('.safetensors'))
+    if name not in there:
+        raise FileNotFoundError(f'there is no checkpoint {filename}; with the '
+                                f'package come {", ".join(there)}')
+    return read_checkpoint(
+        osp.join(ZOO, f'{name}.safetensors'), map_location)
+
+
 def load_from_web(filename: str,
                   map_location: Any = None,
                   model_dir: Optional[str] = None,
@@ -148,6 +164,7 @@ def read_dump(path: str) -> Any:
 def guard_loading() -> None:
     """Have MMEngine read all checkpoints this way."""
     CheckpointLoader.register_scheme('', load_from_file, force=True)
+    CheckpointLoader.register_scheme(SHIPPED, load_shipped, force=True)
     CheckpointLoader.register_scheme(('http://', 'https://'),
                                      load_from_web,
                                      force=True)
