@@ -2,7 +2,9 @@
 # "make help" lists the targets. PYTHON=... chooses the interpreter.
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+# environments are made: with the tested versions, and with the oldest
+NEWEST := .venv/.installed
+OLDEST := .venv-oldest/.installed
 
 CONFIG := configs/lcr_motion.py
 WORK_DIR := work_dirs/lcr_motion
@@ -12,20 +14,23 @@ BEST = $$(ls -t $(WORK_DIR)/best_acc_top1_epoch_*.pth | head -n 1)
 HELD_OUT := data/motion/videos/test/clockwise_0000.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup motion demo page test fuzz lint clean
+.PHONY: help setup motion demo page test test-oldest fuzz lint clean
 # settings of other runs must not turn the demo to other data
 unexport LCR_DATA_ROOT LCR_FOLD
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: $(INSTALLED) ## make .venv with the tested versions and mmlcr
+setup: $(NEWEST) ## make .venv with the tested versions and mmlcr
 
-$(INSTALLED): requirements/tested.txt setup.cfg pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -r requirements/tested.txt
-	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+$(NEWEST) $(OLDEST): requirements/tested.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	echo $(filter %.txt,$^) | xargs -n 1 $(@D)/bin/python -m pip install -r
+	$(@D)/bin/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
+
+# put over the tested versions, which stay where it names no other
+$(OLDEST): requirements/oldest.txt
 
 motion: | setup ## render the motion set in data/motion, once
 	$(BIN)/python tools/make_motion.py
@@ -43,8 +48,10 @@ demo: $(TRAINED) ## train on the motion set, once; test; draw and stream a clip
 page: $(TRAINED) ## serve the page, with the model of the demo
 	$(BIN)/python tools/webapp.py $(CONFIG) $(BEST)
 
-test: | setup ## run the tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+test: $(NEWEST) ## run the tests, two at a time
+test-oldest: $(OLDEST) ## run them with the oldest supported versions
+test test-oldest:
+	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist loadgroup
 
 fuzz: | setup ## read thousands of bad lists, images, videos and checkpoints
 	$(BIN)/python tests/fuzz/fuzz.py --seed 0 --inputs 300 \
@@ -56,7 +63,7 @@ lint: | setup ## run the checkers; none changes a file
 	$(BIN)/docformatter --check --diff -r mmlcr tools tests setup.py
 	$(BIN)/mypy mmlcr
 
-clean: ## remove .venv, caches and builds; data and work_dirs stay
-	rm -rf .venv build dist *.egg-info
+clean: ## remove environments, caches and builds; data and work_dirs stay
+	rm -rf .venv .venv-oldest build dist *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find mmlcr tools configs tests -name __pycache__ -prune -exec rm -rf {} +

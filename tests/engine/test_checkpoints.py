@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Checkpoints: as many as are wanted stay, and the last is named."""
+"""Checkpoints: those that are wanted stay, and the last is named."""
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,3 +34,27 @@ def test_older_ones_are_removed(keep: int, left: list,
     assert found == [f'epoch_{step}.pth' for step in left]
     last = (tmp_path / 'last_checkpoint').read_text()
     assert last == str(tmp_path / 'epoch_4.pth')
+
+
+def test_the_best_that_a_kill_removed_is_not_missed(tmp_path: Path) -> None:
+    """It was removed for a better one, which the run never wrote."""
+
+    def save(folder: str, filename: str, **kwargs: Any) -> None:
+        Path(folder, filename).touch()
+
+    hub = MessageHub.get_instance(str(tmp_path))
+    hub.update_info('best_ckpt', str(tmp_path / 'best_top1_epoch_1.pth'))
+    hub.update_info('best_score', 0.5)
+    runner = SimpleNamespace(
+        work_dir=str(tmp_path),
+        epoch=2,
+        iter=8,
+        model=torch.nn.Linear(1, 1),
+        message_hub=hub,
+        logger=logging.getLogger(__name__),
+        save_checkpoint=save)
+    hook = WholeCheckpointHook(save_best='top1', rule='greater')
+    hook.before_train(runner)
+    hook.after_val_epoch(runner, dict(top1=0.75))
+    assert hub.get_info('best_score') == 0.75
+    assert (tmp_path / 'best_top1_epoch_2.pth').is_file()
