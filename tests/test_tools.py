@@ -292,6 +292,31 @@ def test_what_an_onnx_graph_tells(rows: Any, expected: Any,
             visualize.find_rows(*asked)
 
 
+@pytest.mark.parametrize('frames, starts', [
+    (8, [0] * 8), (3, [0] * 3), (19, [0] * 8 + [8] * 8 + [11] * 3)
+], ids=str)
+def test_grad_cam_is_of_whole_clips(frames: int, starts: List[int],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each relative to its highest; one that speaks for nothing stays so."""
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import visualize
+    step = object.__new__(visualize.TorchStep)
+    monkeypatch.setattr(
+        step, 'grad_cam',
+        lambda clip, target, layer: clip[0, 3, :, None].float().numpy())
+    maps = [visualize.Maps(np.zeros((2, 2, 3), np.uint8),
+                           np.full((2, 2), 10 * t, np.uint8))
+            for t in range(frames)]
+    found = visualize.evidence(
+        SimpleNamespace(run_step=step, clip_len=8), maps, 0, None)
+    highest = [min(start + 7, frames - 1) for start in starts]
+    expected = np.arange(frames) / highest
+    np.testing.assert_allclose(found[:, 1, 1], expected, rtol=1e-6)
+    black = [m._replace(edges=0 * m.edges) for m in maps]
+    assert not visualize.evidence(
+        SimpleNamespace(run_step=step, clip_len=8), black, 0, None).any()
+
+
 def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
     said = run('analyze.py', 'curves', 'work', '--out', 'an/curves.png',
                cwd=place)

@@ -29,7 +29,6 @@ def plot_curves(runs: Dict[str, Curves]) -> 'Figure':
     Args:
         runs (dict): Curves by the name of the run.
     """
-    from matplotlib.ticker import LogFormatter
     figure = new_figure(10, 6)
     panels = figure.subplots(2, 2, sharex=True).flatten()
     styles = dict(zip(PANELS[-1][1], ('o-', '^:')))
@@ -52,8 +51,7 @@ def plot_curves(runs: Dict[str, Curves]) -> 'Figure':
         elif is_log:
             panel.set_yscale('log')
             panel.yaxis.set_major_formatter('{x:g}')
-            panel.yaxis.set_minor_formatter(
-                LogFormatter(minor_thresholds=(1.5, 0.5)))
+            panel.yaxis.set_minor_formatter(_between_powers)
         elif title.startswith('accuracy'):
             panel.set_ylim(0, 1.02)
         if drawn > 1 or title.startswith('accuracy') and drawn:
@@ -147,6 +145,11 @@ def plot_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str],
         panel.imshow(picture)
         panel.set_title(caption, fontsize=8)
     return figure
+
+
+def _between_powers(value: float, place: int) -> str:
+    """The number at a tick, of some only, so that there is room."""
+    return f'{value:g}' if f'{value:.0e}'[0] in '236' else ''
 
 
 def new_figure(width: float, height: float) -> 'Figure':
