@@ -1,0 +1,91 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The model-zoo entry: files, names and figures are what they say."""
+import re
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+import yaml
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from mmaction.registry import MODELS
+from mmlcr.apis import StreamRecognizer, multiply_adds, num_parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+ENTRY = ROOT / 'configs/recognition/lcr'
+WEIGHTS = ROOT / 'mmlcr/zoo/lcr_motion.safetensors'
+
+
+def entries() -> List[Dict[str, Any]]:
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    path, = index['Import']
+    return yaml.safe_load((ROOT / path).read_text())['Models']
+
+
+MODELS_THERE = {entry['Name']: entry for entry in entries()}
+
+
+def test_every_config_is_listed_and_on_the_page() -> None:
+    names = {path.stem for path in ENTRY.glob('*.py')}
+    assert names == {*MODELS_THERE}
+    page = (ENTRY / 'README.md').read_text()
+    for name in names:
+        assert f'[{name}]({name}.py)' in page
+    assert not re.search('[A-Z]_[A-Z]+', page)  # a figure that is missing
+    for link in re.findall(r'\]\(([^)h][^)]*)\)', page):
+        assert (ENTRY / link).exists(), link
+
+
+@pytest.mark.parametrize('name', MODELS_THERE)
+def test_a_config_in_the_scheme_is_a_short_one(name: str) -> None:
+    entry = MODELS_THERE[name]
+    assert entry['Config'] == f'configs/recognition/lcr/{name}.py'
+    path = ROOT / entry['Config']
+    short = re.search(r"'\.\./\.\./(.*)'", path.read_text())
+    assert short is not None
+    expected = Config.fromfile(ROOT / 'configs' / short[1])
+    config = Config.fromfile(path)
+    assert config.to_dict() == expected.to_dict()
+    batch = re.search(r'x?b?(\d+)xb(\d+)-', name)
+    assert batch is not None
+    total = int(batch[1]) * int(batch[2])
+    assert total == config.auto_scale_lr.base_batch_size
+    assert int(batch[2]) == config.train_dataloader.batch_size == entry[
+        'Metadata']['Batch Size']
+    assert f'-{config.train_cfg.max_epochs}e_' in name
+    assert entry['Metadata']['Epochs'] == config.train_cfg.max_epochs
+    config.model.backbone.init_cfg = None
+    assert num_parameters(MODELS.build(
+        config.model)) == entry['Metadata']['Parameters']
+
+
+def test_only_what_is_there_is_listed() -> None:
+    """Weights are a file of the project, and results come with them."""
+    for entry in MODELS_THERE.values():
+        weights = entry.get('Weights')
+        assert weights is None or (ROOT / weights).is_file()
+        assert 'Training Log' not in entry
+        if weights is None:
+            assert 'Results' not in entry
+
+
+def test_multiply_adds_of_the_motion_model() -> None:
+    import torch
+    entry = MODELS_THERE['lcr_1xb16-8x2x1-10e_motion-rgb']
+    model = MODELS.build(Config.fromfile(ROOT / entry['Config']).model).eval()
+    counted = multiply_adds(model, torch.randn(1, 4, 8, 48, 48))
+    assert counted == entry['Metadata']['FLOPs']
+
+
+def test_the_package_brings_a_model() -> None:
+    """Small, with its class names, and it loads as any other."""
+    assert WEIGHTS.stat().st_size < 2**20
+    config = str(ROOT / 'configs/lcr_motion.py')
+    model = MODELS.build(Config.fromfile(config).model)
+    load_checkpoint(model, 'mmlcr://lcr_motion', strict=True)
+    stream = StreamRecognizer(config, 'mmlcr://lcr_motion')
+    assert len(stream.classes) == 12 and 'clockwise' in stream.classes
+    with pytest.raises(FileNotFoundError, match='come .*lcr_motion'):
+        CheckpointLoader.load_checkpoint('mmlcr://lcr_moton')
