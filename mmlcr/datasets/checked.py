@@ -95,8 +95,8 @@ class _Checked(_Base):
             raise FileNotFoundError(
                 f'no annotation list {ann_file}; expected are that list, '
                 f'lines of "{self.line_format}" with labels in '
-                f'[0, {self.num_classes}), and the clips in {prefix}; '
-                'docs/datasets.md says how to prepare them')
+                f'[0, {self.num_classes}), and the clips in {prefix}; the '
+                "README's section on data says how to prepare them")
         clips = []
         for number, line in enumerate(_read_lines(ann_file), 1):
             if not line:
