@@ -22,13 +22,15 @@ class BuildWithConfigs(build_py):
         super().run()
         if self.editable_mode:
             return
+        mim = Path(self.build_lib, 'mmlcr', '.mim')
         for folder in CARRIED:
-            target = Path(self.build_lib, 'mmlcr', '.mim', folder)
+            target = mim / folder
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(
                 folder,
                 target,
                 ignore=shutil.ignore_patterns('__pycache__', '*.py[co]'))
+        shutil.copy('model-index.yml', mim)
 
 
 setup(cmdclass=dict(build_py=BuildWithConfigs))

@@ -12,4 +12,6 @@ optim_wrapper = dict(
     _delete_=True,
     type='DeepSpeedOptimWrapper',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
+    constructor='LayerDecayConstructor',
+    paramwise_cfg=dict(
+        layer_decay=0.8, norm_decay_mult=0., bias_decay_mult=0.))

@@ -197,7 +197,8 @@ def test_strategies_are_mmengine_s(name: str) -> None:
         pytest.skip('this MMEngine has no such strategy yet')
     inspect.signature(strategy).bind(**arguments)
     wrapper = config.optim_wrapper.copy()
-    wrapper.pop('paramwise_cfg')  # the constructor's
+    for key in ('constructor', 'paramwise_cfg'):  # not its own
+        wrapper.pop(key)
     kind = OPTIM_WRAPPERS.get(wrapper.pop('type'))
     inspect.signature(kind).bind(**wrapper)
     if name == 'lcr_k400_fsdp':  # the other asks for the package

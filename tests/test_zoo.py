@@ -62,13 +62,12 @@ def test_a_config_in_the_scheme_is_a_short_one(name: str) -> None:
 
 
 def test_only_what_is_there_is_listed() -> None:
-    """Weights are a file of the project, and results come with them."""
+    """Weights come with the package, and results with weights."""
     for entry in MODELS_THERE.values():
         weights = entry.get('Weights')
-        assert weights is None or (ROOT / weights).is_file()
-        assert 'Training Log' not in entry
-        if weights is None:
-            assert 'Results' not in entry
+        assert weights in (None, f'mmlcr://{WEIGHTS.stem}')
+        assert ('Results' in entry) == (weights is not None)
+        assert not any('Log' in key for key in entry)
 
 
 def test_multiply_adds_of_the_motion_model() -> None:

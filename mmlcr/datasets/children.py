@@ -6,6 +6,8 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
+import cv2
+
 LOOK = 0.2  # seconds between two looks at the clock
 
 
@@ -77,6 +79,9 @@ def try_each(function: Callable[[int], Any],
             pipe.send(number)
         busy[pipe] = _Job(process, number, time.monotonic())
 
+    threads = cv2.getNumThreads()
+    # OpenCV's would be missing in a forked process, which waits for them
+    cv2.setNumThreads(0)
     try:
         for _ in range(max(1, jobs)):
             begin()
@@ -99,6 +104,7 @@ def try_each(function: Callable[[int], Any],
                     begin()
                     yield Outcome(job.number, too_slow=seconds)
     finally:  # nobody wants the rest
+        cv2.setNumThreads(threads)
         for job in busy.values():
             _end(job.process)
 

@@ -146,7 +146,9 @@ def _bound_gradients(state: LayerState) -> None:
             t.register_hook(_bounded)
 
 
-def _bounded(gradient: Tensor) -> Tensor:
+def _bounded(gradient: Optional[Tensor]) -> Optional[Tensor]:
+    if gradient is None:  # of what nobody read, out of a compiled graph
+        return None
     return gradient.clamp(-GRADIENT_BOUND, GRADIENT_BOUND)
 
 

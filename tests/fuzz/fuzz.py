@@ -129,7 +129,6 @@ def _be_quiet() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    cv2.setNumThreads(1)
 
 
 def keep(tried: Input, verdict: str, said: str, folder: Path) -> None:

@@ -1078,6 +1078,9 @@ def test_gradients_reach_every_weight(name: str, masked: bool,
     # So eq. (11) leaves the two mixes that only patches have without effect.
     reads_cls = OPTIONS[name].get('readout', TINY['readout']) == 'cls'
     unread = ('mu_x', 'mu_a') if reads_cls else ()
+    # In the other stack patches read patches, and nobody reads CLS.
+    if 'stack' in OPTIONS[name] and OPTIONS[name]['readout'] == 'mean':
+        unread = ('cls_token', )
     assert missed == [
         name for name, _ in model.named_parameters() if name.endswith(unread)
     ]
