@@ -3,9 +3,9 @@ _base_ = 'lcr_k400.py'
 # MMEngine's DeepSpeed, for GPUs. Stage 2 at most: LCR reads the parameters of
 # its layers itself, which stage 3 would not notice.
 runner_type = 'FlexibleRunner'
+init_weights_for_test_or_val = False
 strategy = dict(
     type='DeepSpeedStrategy',
-    bf16=dict(enabled=True),
     gradient_clipping=1.,
     zero_optimization=dict(stage=2))
 optim_wrapper = dict(

@@ -19,7 +19,8 @@ class Needed(NamedTuple):
     hint: str = ''
 
 
-# in the order in which they import each other; setup.cfg says the same
+# in the order in which they import each other; setup.cfg says the same of
+# mmcv-lite from 2.0.1 on, and a full mmcv may be older
 NEEDED = (
     Needed('mmengine', '0.8.0', '1', 'mmengine'),
     Needed(

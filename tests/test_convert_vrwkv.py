@@ -320,6 +320,7 @@ def test_configs_start_from_converted_weights(name: str, tmp_path: Path,
     assert '0 resized:' in done.stdout and '2 left over:' in done.stdout
     assert 'layers.*.past.weight  (x 12)' in done.stdout
     config = Config.fromfile(path)
+    config.model.cls_head.dropout_ratio = 0.
     assert Config.fromfile(ROOT / f'configs/lcr_ssv2{suffix}.py'
                            ).model.backbone == config.model.backbone
     config.model.backbone.init_cfg.checkpoint = str(out)
@@ -350,7 +351,11 @@ def test_configs_start_from_converted_weights(name: str, tmp_path: Path,
     (dict(size=Size(128, True, 2, 4)), 'nobody takes backbone.layers.0.gamma1'
      ),
     (dict(other=1), 'no weights of a VRWKV6 model'),
-], ids=['more', 'less', 'width', 'depth', 'scale', 'other'])
+    (dict(options=['model.backbone.rotary=True']), 'and has rotary=True'),
+    (dict(options=['model.backbone.layer_scale=0.1']), 'or neither'),
+    (dict(options=['model.backbone.stack=lcr']), "no stack='vrwkv6'"),
+], ids=['more', 'less', 'width', 'depth', 'scale', 'other', 'rotary',
+        'post-norm', 'stack'])
 def test_what_does_not_fit_is_named(change: Dict[str, Any], message: str,
                                     tmp_path: Path) -> None:
     weights = published(change.get('size', LITTLE[0]))
@@ -365,8 +370,8 @@ def test_what_does_not_fit_is_named(change: Dict[str, Any], message: str,
     done = run(ROOT / 'configs/lcr_k400.py', source, '--out', out,
                '--cfg-options', 'model.backbone.embed_dims=128',
                'model.backbone.num_heads=2', 'model.backbone.num_layers=2',
-               'model.cls_head.in_channels=256')
-    assert done.returncode == 1
+               'model.cls_head.in_channels=256', *change.get('options', []))
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert f'{source}: ' in done.stderr and message in done.stderr
     assert not out.exists()
 

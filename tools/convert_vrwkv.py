@@ -14,7 +14,7 @@ from torch import Tensor
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import MODELS
 from mmlcr.apis import add_config_arguments, load_config
-from mmlcr.engine import read_checkpoint, write_whole
+from mmlcr.engine import UnreadableFileError, read_checkpoint, write_whole
 from mmlcr.layers import resize_position
 from mmlcr.models import LCR
 
@@ -92,8 +92,8 @@ def read_weights(path: str) -> Tuple[Dict[str, Tensor], List[str]]:
         ValueError: If there are none.
     """
     checkpoint = read_checkpoint(path, 'cpu')
-    weights = checkpoint.get('state_dict', checkpoint)
-    weights = weights if isinstance(weights, dict) else {}
+    weights = checkpoint if isinstance(checkpoint, dict) else {}
+    weights = weights.get('state_dict', weights)
     found = {
         name[len('backbone.'):]: tensor
         for name, tensor in weights.items() if name.startswith('backbone.')
@@ -101,7 +101,7 @@ def read_weights(path: str) -> Tuple[Dict[str, Tensor], List[str]]:
     others = [name for name in weights if not name.startswith('backbone.')]
     if 'layers.0.att.time_maa_w1' not in found:
         raise ValueError(
-            f'{path}: no weights of a VRWKV6 model, such as '
+            'no weights of a VRWKV6 model, such as '
             'backbone.layers.0.att.time_maa_w1; first names: '
             f'{", ".join([*weights][:5]) or "none"}')
     return found, others
@@ -126,6 +126,15 @@ def convert(weights: Dict[str, Tensor],
     if model.stack != 'vrwkv6':
         raise ValueError("the config's backbone is no stack='vrwkv6', whose "
                          'layers are those of Vision-RWKV')
+    if model.rotary or model.stem_input != 'frame':
+        raise ValueError(
+            'the image model has neither rotary position nor differences: '
+            "the config needs rotary=False and stem_input='frame', and has "
+            f'rotary={model.rotary} and stem_input={model.stem_input!r}')
+    if model.post_norm != (model.layers[0].scale_x is not None):
+        raise ValueError('the image models have norms after their branches '
+                         'and LayerScale, or neither: the config needs both '
+                         'post_norm=True and a layer_scale, or neither')
     depth = 1 + max(
         int(name.split('.')[1]) for name in weights
         if name.startswith('layers.'))
@@ -165,7 +174,7 @@ def convert(weights: Dict[str, Tensor],
         put(f'{ours}mu',
             torch.stack([take(theirs + mix).flatten() for mix in MIXES]))
         for name, target in SHARES:
-            put(ours + target, 1 - take(theirs + name))
+            put(ours + target, 1 - take(theirs + name).float())
     put_position(take('pos_embed'), state, report)
     known.discard('position')
     report.new.extend(sorted(known))
@@ -182,6 +191,9 @@ def put_position(position: Tensor, state: Dict[str, Tensor],
     if 'position' not in state:
         raise ValueError('the config has no position_grid')
     side = round(position.shape[1]**0.5)
+    if side**2 != position.shape[1]:
+        raise ValueError(f'pos_embed is of {position.shape[1]} patches, which '
+                         'are no square')
     grid = position.mT.unflatten(-1, (side, side))
     rows, cols = state['position'].shape[-2:]
     if (rows, cols) != (side, side):
@@ -210,18 +222,21 @@ def main() -> None:
     config = load_config(args)
     init_default_scope(config.get('default_scope', 'mmaction'))
     backbone = config.model.backbone
-    out = args.out or (backbone.pop('init_cfg', None) or {}).get('checkpoint')
+    start = backbone.pop('init_cfg', None) or {}
+    out = args.out or start.get('checkpoint')
     if not out:
         sys.exit('convert_vrwkv: --out: the config starts from no checkpoint')
-    backbone.pop('init_cfg', None)
     torch.manual_seed(0)  # of what is new
     try:
         weights, others = read_weights(args.checkpoint)
         model = MODELS.build(backbone)
         model.init_weights()
         state, report = convert(weights, model)
+    except (OSError, UnreadableFileError) as error:
+        sys.exit(f'convert_vrwkv: {error}')
     except ValueError as error:
-        sys.exit(f'convert_vrwkv: {args.checkpoint}: {error}')
+        sys.exit(f'convert_vrwkv: {args.config} and {args.checkpoint}: '
+                 f'{error}')
     report.left_over.extend([f'backbone.{name}' for name in weights] + others)
     say(report)
     unknown = [

@@ -38,7 +38,7 @@ class IsolatedVideo(Source):
     """
 
     def __init__(self, path: str, patience: float = PATIENCE) -> None:
-        self.name, self.patience = path, patience
+        self.name, self.patience, self.closed = path, patience, False
         self.process = subprocess.Popen(
             [sys.executable, __file__, path], stdout=subprocess.PIPE)
         told = self._receive()
@@ -47,7 +47,7 @@ class IsolatedVideo(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         try:
-            while True:
+            while not self.closed:
                 told = self._receive()
                 if 'frame' not in told:
                     return
@@ -58,10 +58,16 @@ class IsolatedVideo(Source):
 
     def close(self) -> None:
         """End the process."""
+        self.closed = True
+        self._end()
+
+    def _end(self) -> int:
+        """Its exit code."""
         self.process.kill()
-        self.process.wait()
+        ended = self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+        return ended
 
     def _receive(self) -> Dict[str, Any]:
         """What the process says next.
@@ -71,32 +77,45 @@ class IsolatedVideo(Source):
         """
         pipe = self.process.stdout
         assert pipe is not None
-        late = threading.Timer(self.patience, self.process.kill)
+        late = _Late(self.patience, self.process)
         late.start()
         try:
             line = pipe.readline()
             told = json.loads(line) if line.endswith(b'\n') else None
             if told and 'shape' in told:
                 image = np.frombuffer(
-                    pipe.read(int(np.prod(told['shape']))), np.uint8)
+                    bytearray(pipe.read(int(np.prod(told['shape'])))),
+                    np.uint8)
                 told['frame'] = (image.reshape(told['shape']), told['number'],
                                  told['seconds'])
         except ValueError:  # the half of a frame
             told = None
         finally:
-            took_too_long = not late.is_alive()
             late.cancel()
         if told and 'error' not in told:
             return told
-        self.process.kill()
-        ended = self.process.wait()
+        ended = self._end()
         if told:
             raise SourceError(told['error'])
-        if took_too_long:
+        if self.closed:
+            return {}
+        if late.came:
             raise SourceError(f'{self.name}: a frame took more than '
                               f'{self.patience:g} seconds')
         said = signal.Signals(-ended).name if ended < 0 else f'code {ended}'
         raise SourceError(f'{self.name}: the decoder crashed, {said}')
+
+
+class _Late(threading.Timer):
+    """Ends a process after some seconds, unless it is cancelled before."""
+
+    def __init__(self, seconds: float, process: subprocess.Popen) -> None:
+        super().__init__(seconds, self._come, [process])
+        self.daemon, self.came = True, False
+
+    def _come(self, process: subprocess.Popen) -> None:
+        self.came = True
+        process.kill()
 
 
 def send(path: str) -> None:

@@ -188,18 +188,25 @@ class _PlainShift:
         """The same for any number of frames."""
         return self
 
-    def mix(self, x: Tensor, mu: Tensor) -> Tensor:
-        """As of :class:`mmlcr.layers.token_shift.Neighbours`."""
+    def shift(self, x: Tensor) -> Tensor:
+        """As of :class:`mmlcr.layers.token_shift.Neighbours`, and all else."""
         pieces = x.reshape(*x.shape[:2], len(self.source), -1)
         shifted = pieces.index_select(2, self.source).reshape(x.shape)
-        return torch.lerp(x, shifted * self.found, mu[:, None, None])
+        return shifted * self.found
+
+    def difference(self, x: Tensor, before: Tensor) -> Tensor:
+        """Without a frame before, it is zero."""
+        first = self.first[:, None, None]
+        return torch.where(first, torch.zeros_like(x), x - before)
+
+    def mix(self, x: Tensor, mu: Tensor) -> Tensor:
+        """Likewise."""
+        return torch.lerp(x, self.shift(x), mu[:, None, None])
 
     def mix_and_difference(self, x: Tensor, mu: Tensor,
                            before: Tensor) -> Tensor:
-        """Likewise; without a frame before, the difference is zero."""
-        first = self.first[:, None, None]
-        difference = torch.where(first, torch.zeros_like(x), x - before)
-        return torch.cat([self.mix(x, mu), difference], -1)
+        """Likewise."""
+        return torch.cat([self.mix(x, mu), self.difference(x, before)], -1)
 
 
 def view_scores(head: nn.Module, feature: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """MMAction2's data sets, with bad lists and clips refused by name."""
+import contextlib
 import os.path as osp
 import re
 from codecs import BOM_UTF8
@@ -227,11 +228,16 @@ class _Checked(_Base):
         """
         print_log(f'opening the {len(self)} clips of {self.ann_file}',
                   'current')
-        for outcome in try_each(
-                self._fault_of, len(self), jobs=1, seconds=OPENING_SECONDS):
-            if outcome.result or outcome.fault:
-                path = self.get_data_info(outcome.number)[self.clip_key]
-                raise ClipError(outcome.result or f'{path}: {outcome.fault}')
+        with contextlib.closing(
+                try_each(
+                    self._fault_of, len(self), jobs=1,
+                    seconds=OPENING_SECONDS)) as outcomes:
+            for outcome in outcomes:
+                if outcome.result:
+                    raise ClipError(outcome.result)
+                if outcome.fault:
+                    path = self.get_data_info(outcome.number)[self.clip_key]
+                    raise ClipError(f'{path}: {outcome.fault}')
 
     def _fault_of(self, idx: int) -> Optional[str]:
         """What is wrong with a clip, in words."""

@@ -4,7 +4,15 @@ import multiprocessing
 import sys
 import time
 from multiprocessing.connection import Connection, wait
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generator,
+    List,
+    NamedTuple,
+    Optional,
+)
 
 import cv2
 
@@ -21,8 +29,10 @@ class Outcome(NamedTuple):
     @property
     def fault(self) -> Optional[str]:
         """What went wrong with the process, in words."""
-        if self.exit_code is not None:
+        if self.exit_code is not None and self.exit_code < 0:
             return f'a decoder crashed, exit code {self.exit_code}'
+        if self.exit_code is not None:
+            return f'its process ended, exit code {self.exit_code}'
         if self.too_slow is not None:
             return f'took more than {self.too_slow:g} seconds'
         return None
@@ -40,7 +50,7 @@ def try_each(function: Callable[[int], Any],
              *,
              jobs: int,
              seconds: float,
-             memory: Optional[int] = None) -> Iterator[Outcome]:
+             memory: Optional[int] = None) -> Generator[Outcome, None, None]:
     """Call a function of numbers, several at a time, in child processes.
 
     A process takes one number after the other; one that crashes or takes too
@@ -73,15 +83,14 @@ def try_each(function: Callable[[int], Any],
         if process is None:
             pipe, theirs = multiprocessing.Pipe()
             process = multiprocessing.Process(
-                target=_work, args=(function, theirs, memory), daemon=True)
-            process.start()
+                target=_work,
+                args=(function, theirs, [pipe, *busy], memory),
+                daemon=True)
+            _start(process)
             theirs.close()
             pipe.send(number)
         busy[pipe] = _Job(process, number, time.monotonic())
 
-    threads = cv2.getNumThreads()
-    # OpenCV's would be missing in a forked process, which waits for them
-    cv2.setNumThreads(0)
     try:
         for _ in range(max(1, jobs)):
             begin()
@@ -98,24 +107,43 @@ def try_each(function: Callable[[int], Any],
                     begin()
                 yield outcome
             for pipe, job in [*busy.items()]:
-                if time.monotonic() - job.since > seconds:
+                late = time.monotonic() - job.since > seconds
+                if late and not pipe.poll():  # as it looks now
                     del busy[pipe]
                     _end(job.process)
                     begin()
                     yield Outcome(job.number, too_slow=seconds)
     finally:  # nobody wants the rest
-        cv2.setNumThreads(threads)
         for job in busy.values():
             _end(job.process)
 
 
+def _start(process: Any) -> None:
+    """OpenCV's threads would be missing in the child, which waits for them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    try:
+        process.start()
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def _work(function: Callable[[int], Any], pipe: Connection,
-          memory: Optional[int]) -> None:
-    """Take numbers until there is none."""
+          of_parent: List[Connection], memory: Optional[int]) -> None:
+    """Take numbers until there is none, or nobody who has them.
+
+    The other ends of the pipes are copied into a forked process: as long as
+    they are open there, it would not see that the parent is gone.
+    """
+    for end in of_parent:
+        end.close()
     if memory is not None:
         _limit_memory(memory)
     while True:
-        number = pipe.recv()
+        try:
+            number = pipe.recv()
+        except EOFError:
+            return
         if number is None:
             return
         pipe.send(function(number))

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from .functions import Functions
 
 FASTEST_DECAY, SLOWEST_DECAY = 1., -5.  # of log(-w), across a head
-# Of the parameter: leaves nothing of a neighbour, and its exponential is
-# finite in float32. Beyond, the gradient would be zero times infinity.
-STRONGEST_DECAY = 80.
+# Of log(-w): exp(-exp(10)) is zero, also in float64. Where exp() of more is
+# infinite, the gradient would be zero times infinity.
+STRONGEST_DECAY = 10.
 FORGET_BIAS = 2.  # sigmoid(2) = 0.88: a memory of some eight frames at first
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The spatial token shift, equation (3)."""
 import functools
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,13 @@ class Neighbours(NamedTuple):
         """
         return _MixAndDifference.apply(x, mu.to(x.dtype), before.to(x.dtype),
                                        *self)
+
+    def difference(self, x: Tensor, before: Optional[Tensor]) -> Tensor:
+        """To the frame before; arguments as above, None is of no layer."""
+        if before is None:
+            return torch.zeros_like(x)
+        known = len(before)
+        return torch.cat([x[:known] - before, torch.zeros_like(x[known:])])
 
     def shift(self, x: Tensor) -> Tensor:
         """The neighbours of tokens ``(..., B, L, D)``, CLS last."""

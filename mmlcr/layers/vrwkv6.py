@@ -30,6 +30,7 @@ from .cross_rwkv import (
     FASTEST_DECAY,
     FORGET_BIAS,
     SLOWEST_DECAY,
+    STRONGEST_DECAY,
     LayerState,
     Prompt,
     Surroundings,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 MIX_RANK, DECAY_RANK = 32, 64
 BRANCHES = 'decay', 'key', 'value', 'receptance', 'gate'  # each with a mix
 OF_PROMPT = 3  # the first of them read the edge prompt, too
-STRONGEST = 10.  # of log(-w): exp(-exp(10)) is zero, also in float64
 
 
 class VRWKV6Weights(NamedTuple):
@@ -258,8 +258,9 @@ def _spatial_mix(weights: VRWKV6Weights, x: Tensor, h: Tensor,
     k, v = linear(of_key, weights.key), linear(of_value, weights.value)
 
     past = layer_norm(h, weights.norm_h, weights.norm_h_bias)
-    if weights.change is not None and prompt.before is not None:
-        difference = _difference(x, before)
+    if weights.change is not None:
+        assert prompt.before is not None
+        difference = around.neighbours.difference(x, before)
         past = torch.cat([difference, past], dim=-1)
         difference = difference + linear(prompt.normed - prompt.before,
                                          weights.prompt)
@@ -300,15 +301,7 @@ def _log_decays(x: Tensor, weights: VRWKV6Weights) -> Tensor:
     added = linear(torch.tanh(linear(x, weights.decay_down)), weights.decay_up)
     wide = torch.promote_types(added.dtype, torch.float32)
     strength = weights.decay[:, None, None].to(wide) + added.to(wide)
-    return -torch.exp(strength.clamp(max=STRONGEST))
-
-
-def _difference(x: Tensor, before: Optional[Tensor]) -> Tensor:
-    """To the frame before; of layers that meet their first frame, zero."""
-    if before is None:
-        return torch.zeros_like(x)
-    known = len(before)
-    return torch.cat([x[:known] - before, torch.zeros_like(x[known:])])
+    return -torch.exp(strength.clamp(max=STRONGEST_DECAY))
 
 
 def _channel_mix(weights: VRWKV6Weights, a: Tensor,

@@ -72,7 +72,7 @@ class Wavefront:
         n = self.weights.num_layers
         together = n
         if len(x) > 1:
-            together = round(ELEMENTS_TOGETHER / x[0].numel())
+            together = round(ELEMENTS_TOGETHER / int(x[0].numel()))
             together = min(n, max(1, together))
         outputs = list(x.unbind())
         after: List[LayerState] = []

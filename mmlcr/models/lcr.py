@@ -146,9 +146,10 @@ class LCR(BaseModule):
     """LSTM CrossRWKV: reads a video frame by frame with a memory.
 
     Of every frame, ``L`` tokens (patches, then CLS) pass ``num_layers``
-    layers of :class:`mmlcr.layers.CrossRWKVLayer`. A clip is computed
-    along the diagonals of layers and frames (:func:`mmlcr.layers.run_layers`),
-    a stream frame by frame: the same function of the same weights.
+    layers of :class:`mmlcr.layers.CrossRWKVLayer`, or of
+    :class:`mmlcr.layers.VRWKV6Layer`. A clip is computed along the diagonals
+    of layers and frames (:class:`mmlcr.layers.Wavefront`), a stream frame by
+    frame: the same function of the same weights.
 
     Args:
         embed_dims (int): Width ``D``. Defaults to 192.
@@ -173,13 +174,13 @@ class LCR(BaseModule):
             Defaults to ``'coupled'``.
         cell_clip (float, optional): Range of the paper's cell. Defaults to
             None: only kept finite.
-        layer_input (str): What the next layer reads: ``'h'``, the paper's,
-            or ``'residual'``, ``A + h``. Defaults to ``'h'``.
+        layer_input (str): What the next layer of ``'lcr'`` reads: ``'h'``,
+            the paper's, or ``'residual'``, ``A + h``. Defaults to ``'h'``.
         stack (str): What the layers are: ``'lcr'``, or ``'vrwkv6'``, those
             of Vision-RWKV's image models with LCR's memory
             (:class:`mmlcr.layers.VRWKV6Layer`), which go on with their
-            weights (``tools/convert_vrwkv.py``) or start from scratch;
-            ``layer_input`` does not matter then. Defaults to ``'lcr'``.
+            weights (``tools/convert_vrwkv.py``) or start from scratch.
+            Defaults to ``'lcr'``.
         post_norm (bool): Whether such layers norm what they add, instead of
             what they read. Defaults to False.
         layer_scale (float, optional): What the scales of what such layers add
@@ -253,6 +254,9 @@ class LCR(BaseModule):
         if layer_input not in ('h', 'residual'):
             raise ValueError(
                 f"layer_input must be 'h' or 'residual', got {layer_input!r}")
+        if stack == 'vrwkv6' and layer_input != 'h':
+            raise ValueError("layer_input is for stack='lcr', got "
+                             f'layer_input={layer_input!r}')
         if stack not in ('lcr', 'vrwkv6'):
             raise ValueError(
                 f"stack must be 'lcr' or 'vrwkv6', got {stack!r}")
@@ -333,10 +337,13 @@ class LCR(BaseModule):
         try:
             weights = CheckpointLoader.load_checkpoint(path, 'cpu')
         except FileNotFoundError as error:
+            hint = ''
+            if self.stack == 'vrwkv6':
+                hint = 'tools/convert_vrwkv.py makes it of an image model; '
             raise FileNotFoundError(
-                f'{error}, which the config starts from: '
-                'tools/convert_vrwkv.py makes it of an image model; from '
-                'scratch: model.backbone.init_cfg=None') from None
+                f'{error}, which the config starts from: {hint}from scratch: '
+                'model.backbone.init_cfg=None') from None
+        weights = weights if isinstance(weights, dict) else {}
         weights = weights.get('state_dict', weights)
         if prefix:
             weights = {
@@ -652,8 +659,8 @@ class LCR(BaseModule):
         if kept is None or not kept.serves(wanted):
             parameters = [m._parameters for m in self.modules()]
             with torch.inference_mode(False), torch.no_grad():
-                weights: Any = self._weights(num_tokens)
-                if fused is None:
+                weights = self._weights(num_tokens)
+                if fused is None or not isinstance(weights, LayerWeights):
                     passage = _Passage(
                         self._embed, Wavefront(weights.laid_out(), functions))
                 elif (isinstance(self.stem, PatchStem)

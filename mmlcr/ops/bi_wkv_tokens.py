@@ -47,22 +47,28 @@ def bi_wkv_tokens(r: Tensor,
     Returns:
         Tensor: Output, shape ``(..., B, L, H, V)``, in float32, or float64
         where ``v`` or ``w`` is.
+
+    Raises:
+        ValueError: If the chunk size is no power of two.
     """
+    if chunk_size < 1 or chunk_size & (chunk_size - 1):
+        raise ValueError(f'chunk_size must be a power of two, got '
+                         f'{chunk_size}')
     dtype = torch.promote_types(
         torch.promote_types(v.dtype, w.dtype), torch.float32)
     r, k, v, w, u = (t.to(dtype) for t in (r, k, v, w, u))
     with torch.autocast(r.device.type, enabled=False):
-        L = r.shape[-3]
+        L = int(r.shape[-3])
         own = (r * k * u[..., None, None, :, :]).sum(-1, keepdim=True)
         r, k, v, w, own = (  # each (..., H, L, K)
             _pad(t.transpose(-3, -2), chunk_size) for t in (r, k, v, w, own))
-        y = _read(r, k, v, w, own, min(chunk_size, r.shape[-2]))
+        y = _read(r, k, v, w, own, min(chunk_size, int(r.shape[-2])))
         return y[..., :L, :].transpose(-3, -2)
 
 
 def _pad(x: Tensor, chunk_size: int) -> Tensor:
     """To whole chunks, or to one that is a power of two, by zeros."""
-    L = x.shape[-2]
+    L = int(x.shape[-2])
     size = min(chunk_size, 1 << (L - 1).bit_length())
     return F.pad(x, (0, 0, 0, -L % size))
 

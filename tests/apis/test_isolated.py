@@ -19,6 +19,7 @@ def test_frames_are_those_of_a_video(make_video: Callable) -> None:
     for found, expected in zip(video, Video(path, None)):
         assert np.array_equal(found.image, expected.image)
         assert found[1:] == expected[1:]
+        assert found.image.flags.writeable
     assert video.process.poll() is not None
 
 

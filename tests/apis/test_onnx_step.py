@@ -30,6 +30,7 @@ MODELS = {
     'paper': ('lcr_motion',
               dict(temporal_shift=False, stem='patch', cell='paper',
                    stem_input='frame', edge_prompt=False, readout='cls')),
+    'vrwkv6': ('lcr_k400', dict(embed_dims=24, num_layers=2, init_cfg=None)),
 }
 
 

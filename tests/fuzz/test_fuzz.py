@@ -144,6 +144,32 @@ def test_findings_are_the_exit_code(monkeypatch: pytest.MonkeyPatch,
     assert 'video source' in capsys.readouterr().out
 
 
+def test_children_of_a_process_that_was_killed_end(tmp_path: Path) -> None:
+    """They see that nobody has numbers for them any more."""
+    script = tmp_path / 'parent.py'
+    script.write_text(
+        'import os, signal, mmlcr\n'
+        'from mmlcr.datasets import try_each\n'
+        'def work(number):\n'
+        '    return os.getpid()\n'
+        'outcomes = try_each(work, 9, jobs=3, seconds=100)\n'
+        'found = {next(outcomes).result for _ in range(6)}\n'
+        'print(*found, flush=True)\n'
+        'os.kill(os.getpid(), signal.SIGKILL)\n')
+    said = subprocess.run([sys.executable, script], capture_output=True,
+                          text=True).stdout
+    processes = [int(process) for process in said.split()]
+    assert processes
+    deadline = time.monotonic() + 30
+    for process in processes:
+        while Path(f'/proc/{process}').exists():
+            state = Path(f'/proc/{process}/stat').read_text().split()[2]
+            if state == 'Z':  # nobody is there to hear of it
+                break
+            assert time.monotonic() < deadline, 'a child is left'
+            time.sleep(0.1)
+
+
 def test_children_that_nobody_waits_for_are_ended() -> None:
 
     def work(number: int) -> int:

@@ -168,6 +168,12 @@ def test_shapes_that_do_not_fit(shape: tuple) -> None:
         bi_wkv(r, k, v, -torch.ones(shape), u)
 
 
+@pytest.mark.parametrize('chunk_size', [0, 3, 24])
+def test_chunks_that_are_no_power_of_two(chunk_size: int) -> None:
+    with pytest.raises(ValueError, match=f'power of two, got {chunk_size}'):
+        bi_wkv_tokens(*draw(1, 40, 2, 8), chunk_size=chunk_size)
+
+
 def test_positive_log_decay_is_refused() -> None:
     r, k, v, w, u = draw(1, 4, 2, 8)
     w[0, 2, 1, 3] = 0.25
