@@ -90,7 +90,8 @@ def test_missing_list_says_what_is_expected(video_set: Callable,
     missing = str(tmp_path / 'train.txt')
     with pytest.raises(FileNotFoundError) as error:
         video_set(ann_file=missing)
-    for part in (missing, 'path label', '[0, 3)', str(tmp_path), 'docs/datasets.md'):
+    for part in (missing, 'path label', '[0, 3)', str(tmp_path),
+                 "README's section on data"):
         assert part in str(error.value)
 
 
