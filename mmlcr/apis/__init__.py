@@ -64,10 +64,10 @@ __all__ = [
     'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
     'StreamResult', 'UnknownRateError', 'Video', 'Window', 'WindowClosed',
     'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
-    'add_stream_arguments', 'annotate', 'build_model_and_clip', 'build_runner', 'can_measure_memory',
-    'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
-    'draw_kept', 'draw_maps', 'export_step', 'find_config', 'grad_cam',
-    'load_config', 'markdown', 'measure', 'middle_frame', 'multiply_adds',
-    'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
-    'plot_scores', 'read_image', 'recognizer_of', 'set_work_dir'
+    'add_stream_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
+    'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',
+    'draw_heat', 'draw_kept', 'draw_maps', 'export_step', 'find_config',
+    'grad_cam', 'load_config', 'markdown', 'measure', 'middle_frame',
+    'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
+    'plot_growth', 'plot_scores', 'read_image', 'recognizer_of', 'set_work_dir'
 ]
