@@ -15,7 +15,6 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 # before cv2, torch and decord start threads of their own
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import cv2
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import Progress
