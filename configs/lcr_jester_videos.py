@@ -1,15 +1,18 @@
 _base_ = 'lcr_jester.py'
 
 # Jester, its frames put together as videos: videos/ID.mp4 or another kind
-train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='DecordDecode')
-train_pipeline.insert(0, dict(type='DecordInit'))
-val_pipeline = _base_.val_pipeline
-val_pipeline[1] = dict(type='DecordDecode')
-val_pipeline.insert(0, dict(type='DecordInit'))
-test_pipeline = _base_.test_pipeline
-test_pipeline[1] = dict(type='DecordDecode')
-test_pipeline.insert(0, dict(type='DecordInit'))
+train_pipeline = [
+    dict(type='DecordInit'), _base_.train_pipeline[0],
+    dict(type='DecordDecode'), *_base_.train_pipeline[2:]
+]
+val_pipeline = [
+    dict(type='DecordInit'), _base_.val_pipeline[0],
+    dict(type='DecordDecode'), *_base_.val_pipeline[2:]
+]
+test_pipeline = [
+    dict(type='DecordInit'), _base_.test_pipeline[0],
+    dict(type='DecordDecode'), *_base_.test_pipeline[2:]
+]
 
 dataset = dict(
     _delete_=True,

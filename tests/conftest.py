@@ -15,6 +15,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
@@ -22,6 +23,7 @@ import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / 'shared' / 'data'
+PIXEL = 1 / 120  # inch, of a figure
 
 # The same inputs in every run, on a machine of any speed. Fixtures here give
 # functions, which the examples of a test may share.
@@ -143,6 +145,20 @@ def relative_error() -> Callable[[Tensor, Tensor], float]:
         return ((a - b).norm() / b.norm()).item()
 
     return error
+
+
+@pytest.fixture
+def fits() -> Callable[[Figure], bool]:
+    """Whether nothing of a figure is cut off."""
+
+    def all_inside(figure: Figure) -> bool:
+        figure.canvas.draw()
+        box = figure.get_tightbbox()
+        width, height = figure.get_size_inches()
+        return bool(box.x0 > -PIXEL and box.y0 > -PIXEL
+                    and box.x1 < width + PIXEL and box.y1 < height + PIXEL)
+
+    return all_inside
 
 
 @pytest.fixture

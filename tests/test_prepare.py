@@ -116,6 +116,9 @@ def test_shares_are_of_people(people: Path, prepare: Callable,
     assert config.val_dataloader.dataset.ann_file.endswith('my/val.txt')
     assert config.default_hooks.checkpoint.save_best == 'acc/top1'
     assert config.train_cfg.val_interval == config.train_cfg.max_epochs // 10
+    best = '"$(ls -t work_dirs/lcr_my/best_acc_top1_epoch_*.pth | head -n 1)"'
+    assert said.count(f'data/my/lcr_my.py {best} ') == 2
+    assert 'last_checkpoint' not in said
 
 
 def test_without_groups_it_is_said(people: Path, prepare: Callable,
@@ -242,10 +245,12 @@ def test_videos_below_and_other_files(people: Path, prepare: Callable,
     (people / 'act0/more').mkdir()
     (people / 'act0/ann_act0.mp4').rename(people / 'act0/more/ann_0.MP4')
     (people / 'act0/notes.txt').write_text('a')
+    (people / 'act0/._ann_act0.mp4').write_text('of macOS')
     (people / '.hidden').mkdir()
     (people / 'README').write_text('a')
     prepare(*PATTERN)
     assert 'act0/more/ann_0.MP4 0' in lines('data/my/all.txt')
+    assert len(lines('data/my/all.txt')) == 12
     said = capsys.readouterr().out
     assert 'left out, 1 that are no videos: act0/notes.txt' in said
 
@@ -308,9 +313,11 @@ def test_nothing_is_lost(people: Path, prepare: Callable,
     assert config.read_text() == before[config] + '# mine\n'
     config.write_text(before[config])
     assert before == {path: path.read_text() for path in before}
+    Path('data/my/notes.txt').write_text('not of the tool')
     prepare('--force', *PATTERN)
     assert {path.name for path in Path('data/my').glob('*.txt')} == {
-        'all.txt', 'train.txt', 'test.txt', 'classes.txt'}
+        'all.txt', 'train.txt', 'test.txt', 'classes.txt', 'notes.txt'}
+    prepare(*PATTERN)  # nothing to lose: the notes stay
 
 
 def set_csv(text: str) -> Callable:
@@ -322,6 +329,12 @@ def set_csv(text: str) -> Callable:
     (set_csv('path,label\na.mp4,b\n'), ('--group', 'subject'),
      'line 2: no subject; columns are path, label'),
     (set_csv('path,label\na.mp4,\n'), (), 'line 2: no label'),
+    (set_csv('path,label\n\n"a\nb.mp4",c\n\nd.mp4\n'), (),
+     'line 6: no label'),
+    (set_csv('path,label\n' + 'a' * 2**18), (),
+     'labels.csv: not a CSV file in UTF-8: field larger'),
+    (lambda s: (s / 'labels.csv').write_bytes(b'path,label\n\xe4.mp4,b\n'),
+     (), "labels.csv: not a CSV file in UTF-8: 'utf-8' codec"),
     (set_csv('path,label\n a.mp4,b\n'), (), "' a.mp4' must not begin"),
     (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (), 'there twice: a.mp4'),
     (set_csv('path,label\na.mp4,b\nc.mp4,b\n'), (), 'of one class alone'),
@@ -334,14 +347,16 @@ def set_csv(text: str) -> Callable:
      'cem_act1.mp4: not a video'),
     (lambda s: None, ('--folds', 5, '--group', 'subject'),
      'between 2 and the number of groups, 4, got 5'),
+    (lambda s: None, ('--folds', 1), '--folds must be at least 2, got 1'),
+    (lambda s: None, ('--folds', 0), '--folds must be at least 2, got 0'),
     (lambda s: None, ('--group-pattern', '('), "the pattern '('"),
     (lambda s: None, ('--group-pattern', '(x+)'), 'is not found in act0/dan'),
     (lambda s: None, ('--folds', 2, '--val-share', 0.1),
      '--folds go without'),
     (lambda s: None, ('--test-share', 1), 'shares must be positive'),
-], ids=['rows', 'column', 'label', 'blank', 'twice', 'one-class', 'ann',
-        'missing', 'empty', 'text', 'folds', 'pattern', 'no-match', 'both',
-        'share'])
+], ids=['rows', 'column', 'label', 'line', 'csv', 'utf-8', 'blank', 'twice',
+        'one-class', 'ann', 'missing', 'empty', 'text', 'folds', 'one-fold',
+        'no-fold', 'pattern', 'no-match', 'both', 'share'])
 def test_what_is_bad_is_named(spoil: Callable, options: tuple, message: str,
                               table: Path, refused: Callable,
                               capsys: pytest.CaptureFixture) -> None:
@@ -368,10 +383,21 @@ def test_out_is_not_a_class(people: Path, refused: Callable) -> None:
     assert 'there is no source/labels.csv' in refused('--group', 'subject')
 
 
-def test_too_short_a_clip(people: Path, make_video: Callable,
-                          refused: Callable) -> None:
+def test_too_short_clips(people: Path, make_video: Callable,
+                         refused: Callable) -> None:
     make_video(str(people / 'act0/ann_act0.mp4'), num_frames=7)
-    assert 'act0/ann_act0.mp4 has 7 frames, and 8 are needed' in refused()
+    make_video(str(people / 'act1/bea_act1.mp4'), num_frames=6)
+    said = refused()
+    assert '8 frames of a clip are needed' in said
+    assert 'act0/ann_act0.mp4 has 7, act1/bea_act1.mp4 has 6' in said
+
+
+def test_an_impossible_rate(people: Path, make_video: Callable,
+                            refused: Callable) -> None:
+    make_video(str(people / 'act0/ann_act0.mp4'), fps=1000)
+    said = refused()
+    assert 'act0/ann_act0.mp4: says it has 1000.0 frames a second' in said
+    assert 'converting it first, e.g. ffmpeg -i CLIP -r 25 NEW' in said
 
 
 def test_excel_writes_semicolons(table: Path, prepare: Callable) -> None:
@@ -384,20 +410,13 @@ def test_excel_writes_semicolons(table: Path, prepare: Callable) -> None:
 
 @pytest.fixture
 def guide(tmp_path: Path, make_video: Callable) -> Path:
-    """A clone beside a small set, where the guide says it is."""
-    rows = [['path', 'label', 'subject']]
+    """A folder with the tools and a small set, as the guide names it."""
     for action in ('bend', 'jump'):
         for person in ('daria', 'ido', 'lyova'):
-            path = f'{action}/{person}_{action}.avi'
-            make_video(f'shared/data/weizmann/{path}', codec='MJPG',
+            make_video(f'clips/{action}/{person}_{action}.avi', codec='MJPG',
                        num_frames=30)
-            rows.append([path, action, person])
-    with open(tmp_path / 'shared/data/weizmann/labels.csv', 'w') as file:
-        csv.writer(file).writerows(rows)
-    clone = tmp_path / 'clone'
-    clone.mkdir()
-    (clone / 'tools').symlink_to(ROOT / 'tools')
-    return clone
+    (tmp_path / 'tools').symlink_to(ROOT / 'tools')
+    return tmp_path
 
 
 def blocks(kind: str) -> List[str]:
@@ -414,9 +433,6 @@ def test_the_guides_commands_as_they_are_copied(guide: Path) -> None:
     environment['PATH'] = f'{folder}{os.pathsep}{environment["PATH"]}'
     said = ''
     for command in commands.split('\n'):
-        if 'analyze.py' in command and not (ROOT
-                                            / 'tools/analyze.py').exists():
-            continue
         if 'train.py' in command:
             command = f'{command} {SHORT}'
         result = subprocess.run(
@@ -427,13 +443,13 @@ def test_the_guides_commands_as_they_are_copied(guide: Path) -> None:
     assert 'acc/top1' in said and '"labels": ["' in said
     assert (guide / 'work_dirs/lcr_mine_fold0/test.pkl').exists()
     published = next(guide.glob('lcr_mine-*.pth'))
-    for video in (guide / 'data/mine/videos').rglob('*.avi'):
-        code, = blocks('python')  # the names are the checkpoint's
-        (guide / 'data/mine/classes.txt').unlink(missing_ok=True)
-        code = code.replace('CHECKPOINT', published.name)
-        result = subprocess.run(
-            [sys.executable, '-c', code.replace('VIDEO', str(video))],
-            cwd=guide, text=True, capture_output=True, env=environment)
-        assert result.returncode == 0, result.stderr
-        assert result.stdout.split('\n')[-2].split()[0] in ('bend', 'jump')
-        break
+    code, = blocks('python')
+    code = code.replace('CHECKPOINT', published.name)
+    code = code.replace('VIDEO', 'data/mine/videos/bend/daria_bend.avi')
+    # the names are the checkpoint's
+    (guide / 'data/mine/classes.txt').unlink()
+    result = subprocess.run(
+        [sys.executable, '-c', code], cwd=guide, text=True,
+        capture_output=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split('\n')[-2].split()[0] in ('bend', 'jump')

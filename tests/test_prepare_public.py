@@ -35,7 +35,7 @@ def write(path: Path, text: str = 'x') -> None:
 def run(name: str, root: Path, monkeypatch: pytest.MonkeyPatch,
         *options: str) -> int:
     monkeypatch.setattr(sys, 'argv', [
-        'prepare_public.py', name, '--root', str(root), *options])
+        'prepare_public.py', name, '--data-root', str(root), *options])
     return prepare_public.main()
 
 
@@ -119,11 +119,17 @@ def test_another_count_than_the_owners(ssv2: Dict[str, Any], tmp_path: Path,
                           SIDES[93]: '95', 'Doing 095 with something': '93'},
      'another order of labels'),
     ('labels', lambda f: {**f, 'one more': '174'}, '174 classes are expected'),
-    ('labels', lambda f: {**f, SIDES[86]: '85'}, 'numbered from 0 on'),
-    ('labels', lambda f: [1], 'numbered from 0 on'),
-    ('train', lambda f: [dict(id='1', template='Flying')], "['Flying']"),
+    ('labels', lambda f: {**f, SIDES[86]: '174'}, 'numbered from 0 on'),
+    ('labels', lambda f: {**f, SIDES[86]: '85'}, 'a number is there twice'),
+    ('labels', lambda f: [1], 'labels.json: not names with a number each'),
+    ('labels', lambda f: None, 'labels.json: not names with a number each'),
+    ('labels', lambda f: 5, 'labels.json: not names with a number each'),
+    ('train', lambda f: [dict(id='1', template='Flying')],
+     'not among the labels: Flying'),
     ('train', lambda f: [dict(id='1')], 'must have id and template'),
-], ids=['order', 'number', 'gap', 'list', 'class', 'field'])
+    ('train', lambda f: None, 'must have id and template'),
+], ids=['order', 'number', 'gap', 'twice', 'list', 'null', 'five', 'class',
+        'field', 'null-clips'])
 def test_ssv2_is_refused(name: str, change: Any, message: str,
                          ssv2: Dict[str, Any], tmp_path: Path,
                          monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +168,18 @@ def test_jester_of_frames_and_of_videos(jester: Path, tmp_path: Path,
     assert videos == '13.mp4 26\n'
 
 
+def test_jester_of_any_kind_of_video_at_the_root_of_the_environment(
+        jester: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for video in (tmp_path / 'videos').iterdir():
+        video.rename(video.with_suffix('.mov'))
+    monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
+    monkeypatch.setattr(sys, 'argv', ['prepare_public.py', 'jester',
+                                      '--videos'])
+    assert prepare_public.main() == 0
+    videos = (tmp_path / 'jester_val_list_videos.txt').read_text()
+    assert videos == '13.mov 26\n'
+
+
 def test_jester_frames_that_are_not_all_there(jester: Path, tmp_path: Path,
                                               monkeypatch: pytest.MonkeyPatch
                                               ) -> None:
@@ -191,8 +209,10 @@ def test_jester_in_another_order_keeps_the_configs(
     ('labels', 'Waving\n' * 27, '27 classes are expected, got 1'),
     ('labels', '\n'.join(map(str, range(27))), 'other classes than'),
     ('train', '11\n', 'train.csv, line 1: expected "id;label"'),
-    ('validation', '11;Waving\n', "['Waving']"),
-])
+    ('train', '11;Swiping Left\n\n12\n', 'train.csv, line 3: expected "id;'),
+    ('train', '11;' + 'a' * 2**18, 'train.csv: not a CSV file in UTF-8'),
+    ('validation', '11;Waving\n', 'not among the labels: Waving'),
+], ids=['number', 'names', 'field', 'after-blank', 'csv', 'class'])
 def test_jester_is_refused(name: str, text: str, message: str, jester: Path,
                            tmp_path: Path,
                            monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from safetensors.torch import save_file
 
 from mmaction.apis import init_recognizer
-from mmlcr.engine import names_in, read_checkpoint
+from mmlcr.engine import loading, names_in, read_checkpoint
 
 # of scores in bfloat16, relative, in norm: what this project promises
 BFLOAT16_TOLERANCE = 2e-2
@@ -224,8 +225,8 @@ def test_visualize_classifies_and_draws(place: Path, best: Path) -> None:
     lines = [line for line in output.split('\n') if line[:2] in ('0.', '1.')]
     scores = [float(line.split()[0]) for line in lines]
     assert len(scores) == 5 and scores == sorted(scores, reverse=True)
-    assert lines[0].split()[1] in (place / 'data/motion/classes.txt'
-                                   ).read_text()
+    classes = (place / 'data/motion/classes.txt').read_text().split()
+    assert lines[0].split()[1] in classes
     run('stream.py', 'configs/lcr_motion.py', best, video, '--out',
         'v/a.jsonl', '--topk', 12, cwd=place)
     stream = read_lines((place / 'v/a.jsonl').read_text())
@@ -259,9 +260,10 @@ def test_visualize_takes_folders_and_few_frames(place: Path,
 
 @pytest.mark.parametrize('arguments, message', [
     (('no.mp4', ), 'no.mp4: there is no such video'),
-    (('LEFT', '--out', 'a.png', '--cam', 'none'), '--cam none: no class of'),
-    (('LEFT', '--out', 'a.png', '--layer', '2'), '--layer 2: there are 0 to'),
-    (('LEFT', '--video', 'a.gif'), 'a video is .avi or .mp4'),
+    # found before the source is opened
+    (('no.mp4', '--out', 'a.png', '--cam', 'none'), '--cam none: no class of'),
+    (('no.mp4', '--out', 'a.png', '--layer', '2'), '--layer 2: there are 0 '),
+    (('no.mp4', '--video', 'a.gif'), 'a video is .avi or .mp4'),
     (('LEFT', '--columns', '0'), '--columns must be positive'),
     (('LEFT', '--rows', 'tube', '--cfg-options', 'train_pipeline=None'),
      'no TubeMask'),
@@ -273,6 +275,18 @@ def test_what_can_not_be_drawn_is_said(arguments: tuple, message: str,
                *(words.get(word, word) for word in arguments), cwd=place,
                ok=False)
     assert message in said and 'Traceback' not in said
+
+
+def test_frames_of_a_source_are_not_kept(monkeypatch: pytest.MonkeyPatch
+                                         ) -> None:
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import visualize
+    image = np.zeros((2, 2, 3), np.uint8)
+    stream = (visualize.StreamResult(number, None, (), (), True, np.ones(2),
+                                     image=image) for number in range(9))
+    found = visualize.take(stream, 3)
+    assert [result.frame for result in found] == [0, 1, 2]
+    assert [result.image is None for result in found] == [False, True, True]
 
 
 @pytest.mark.parametrize('rows, expected', [
@@ -354,9 +368,19 @@ def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
         assert cv2.imread(str(place / f'an/{name}.png')).std() > 10
 
     refused = run('analyze.py', 'confusion', *start, '--cfg-options',
-                  'model.cls_head.num_classes=11', cwd=place, ok=False)
+                  'model.cls_head.num_classes=11',
+                  'test_dataloader.dataset.classes=None', cwd=place, ok=False)
     assert 'an/out.pkl, sample 0: 12 scores for 11 classes' in refused
     assert 'Traceback' not in refused
+
+
+@pytest.mark.parametrize('number', [0, -5])
+@pytest.mark.parametrize('command', ['worst', 'confusion'])
+def test_a_number_of_no_clips_is_refused(command: str, number: int,
+                                         tmp_path: Path) -> None:
+    refused = run('analyze.py', command, 'configs/lcr_motion.py', 'a.pkl',
+                  '--num', number, cwd=tmp_path, ok=False)
+    assert f'--num must be positive, got {number}' in refused
 
 
 def test_scan_names_bad_clips(place: Path, tmp_path: Path) -> None:
@@ -413,8 +437,6 @@ def test_scan_outlives_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_published_weights_are_weights_alone(kind: str, place: Path,
                                              best: Path) -> None:
     """Loaded without this package, and by its tools, with their scores."""
-    if kind == '.safetensors':
-        pytest.importorskip('safetensors')
     said = run('publish_model.py', best, f'published/model{kind}', cwd=place)
     path = Path(said.splitlines()[-1].split(':')[0])
     data = (place / path).read_bytes()
@@ -437,6 +459,26 @@ def test_published_weights_are_weights_alone(kind: str, place: Path,
     refused = run('publish_model.py', 'data/motion/classes.txt', 'a.pth',
                   cwd=place, ok=False)
     assert 'classes.txt can not be read' in refused
+    assert 'Traceback' not in refused
+    refused = run('publish_model.py', 'none.pth', 'a.pth', cwd=place, ok=False)
+    assert 'there is no checkpoint none.pth' in refused
+    assert 'Traceback' not in refused
+
+
+def test_a_model_of_the_package_is_published(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    import publish_model
+    monkeypatch.setattr(loading, 'ZOO', str(tmp_path))
+    save_file(dict(a=torch.ones(2)), str(tmp_path / 'small.safetensors'),
+              dict(classes='["up", "down"]'))
+    monkeypatch.setattr(sys, 'argv', [
+        'publish_model.py', 'mmlcr://small', str(tmp_path / 'a.pth')])
+    assert publish_model.main() == 0
+    path, = tmp_path.glob('a-????????.pth')
+    found = read_checkpoint(str(path))
+    assert found['state_dict']['a'].tolist() == [1, 1]
+    assert names_in(found, '') == ('up', 'down')
 
 
 def test_stream_writes_lines_video_plot_and_state(place: Path,

@@ -78,7 +78,7 @@ def classes(args: argparse.Namespace) -> None:
         print(f'{shown}  {c.right} of {c.clips}  {c.name}')
     if args.csv:
         os.makedirs(osp.dirname(osp.abspath(args.csv)), exist_ok=True)
-        with open(args.csv, 'w', newline='') as file:
+        with open(args.csv, 'w', newline='', encoding='utf-8') as file:
             writer = csv.writer(file)
             writer.writerow(['class', 'clips', 'right', 'accuracy'])
             writer.writerows([c.name, c.clips, c.right, c.accuracy]
@@ -155,7 +155,10 @@ def parse_args() -> argparse.Namespace:
                 '--num', type=int, default=20,
                 help='pairs of classes, or clips, that are named; default: '
                 '%(default)s')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if getattr(args, 'num', 1) < 1:
+        parser.error(f'--num must be positive, got {args.num}')
+    return args
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 import cv2
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import SourceError, Video
+from mmlcr.apis import SourceError, UnknownRateError, Video
 from mmlcr.datasets import (
     Clip,
     Parts,
@@ -50,6 +50,8 @@ CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
 STEPS, BATCH = 1600, 15
 FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
 BAD_CLIPS = 'bad_clips.txt'  # of --scan
+# what an earlier call may have written, of other folds or parts
+LISTS = re.compile(r'(all|(fold\d+_)?(inner_)?(train|val|test))\.txt')
 MANY = 1000  # clips that are not all opened before each training
 
 
@@ -128,6 +130,8 @@ def parse_args() -> argparse.Namespace:
     if args.folds is not None and (args.test_share, args.val_share) != (None,
                                                                         None):
         parser.error('--folds go without --test-share and --val-share')
+    if args.folds is not None and args.folds < 2:
+        parser.error(f'--folds must be at least 2, got {args.folds}')
     args.test_share = 0.2 if args.test_share is None else args.test_share
     args.val_share = args.val_share or 0.
     args.grouped = args.group is not None or args.group_pattern is not None
@@ -191,6 +195,9 @@ def look_at(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
                 cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             frames = video.length or sum(1 for _ in video)
             facts[clip.path] = Facts(frames, video.fps, width, height)
+        except UnknownRateError as error:
+            bad.append(f'{error}, here by converting it first, e.g. ffmpeg '
+                       '-i CLIP -r 25 NEW')
         except (ClipError, SourceError) as error:
             bad.append(str(error))
     if bad:
@@ -210,14 +217,16 @@ def choose(facts: Dict[str, Facts], clips: int) -> Recipe:
         clips (int): To train on.
 
     Raises:
-        ValueError: If a clip has fewer than ``CLIP_LEN`` frames.
+        ValueError: If clips have fewer than ``CLIP_LEN`` frames.
     """
-    shortest = min(facts, key=lambda path: facts[path].frames)
-    frames = facts[shortest].frames
-    longest = (frames - 1) // (CLIP_LEN - 1)
-    if not longest:
-        raise ValueError(f'{shortest} has {frames} frames, and {CLIP_LEN} are '
-                         'needed: leave it out')
+    short = [
+        f'{path} has {of.frames}' for path, of in facts.items()
+        if of.frames < CLIP_LEN
+    ]
+    if short:
+        raise ValueError(f'{CLIP_LEN} frames of a clip are needed: leave out '
+                         f'what has fewer, {shortened(short)}')
+    longest = (min(of.frames for of in facts.values()) - 1) // (CLIP_LEN - 1)
     fps = median(of.fps for of in facts.values())
     interval = min(max(1, round(fps / RATE)), longest)
     intervals = tuple(
@@ -421,7 +430,7 @@ def would_be_lost(out: str, texts: Dict[str, str]) -> List[str]:
             with open(path, encoding='utf-8') as file:
                 if file.read() != texts[name]:
                     lost.append(name)
-        elif name.endswith('.txt') and name != BAD_CLIPS:
+        elif LISTS.fullmatch(name):
             lost.append(name)
     return lost
 
@@ -464,22 +473,25 @@ def put_videos(folder: str, out: str, clips: Sequence[Clip],
 
 
 def next_commands(args: argparse.Namespace, config: str,
-                  first: Clip) -> List[List[str]]:
-    """To train, to test and to stream."""
-    work = osp.join('work_dirs', osp.splitext(osp.basename(config))[0])
-    fold = ['--fold', '0'] if args.folds else []
-    if fold:
-        work += '_fold0'
+                  first: Clip) -> List[str]:
+    """To train, to test and to stream, as a shell reads them."""
+    work = f'work_dirs/{osp.splitext(osp.basename(config))[0]}'
+    fold = ''
+    if args.folds:
+        work, fold = f'{work}_fold0', ' --fold 0'
+    trained = f'"$(cat {work}/last_checkpoint)"'
+    if args.val_share:
+        trained = f'"$(ls -t {work}/best_acc_top1_epoch_*.pth | head -n 1)"'
 
-    def tool(name: str, *rest: str) -> List[str]:
-        return ['python', osp.join(TOOLS, name), config, *rest]
+    def tool(name: str) -> str:
+        path = osp.join(TOOLS, name)
+        return f'python {shlex.quote(path)} {shlex.quote(config)}'
 
-    last = f'$(cat {shlex.quote(osp.join(work, "last_checkpoint"))})'
     clip = osp.join(args.out, 'videos', first.path)
     return [
-        tool('train.py', *fold, '--seed', '0', '--work-dir', work),
-        tool('test.py', last, *fold, '--dump', osp.join(work, 'test.pkl')),
-        tool('stream.py', last, clip),
+        f'{tool("train.py")}{fold} --seed 0 --work-dir {work}',
+        f'{tool("test.py")} {trained}{fold} --dump {work}/test.pkl',
+        f'{tool("stream.py")} {trained} {shlex.quote(clip)}',
     ]
 
 
@@ -490,7 +502,7 @@ def prepare(args: argparse.Namespace) -> str:
         str: The path of the config.
 
     Raises:
-        ValueError: If something does not go; nothing was written then.
+        ValueError: If something does not go; no list was written then.
     """
     folder, clips = read_clips(args)
     classes = sorted({clip.label for clip in clips})
@@ -533,9 +545,7 @@ def prepare(args: argparse.Namespace) -> str:
           '\n\nnext:')
     first = [*folds.values()][0]['test'][0]
     for command in next_commands(args, config, first):
-        print('  ' + ' '.join(
-            word if word[0] == '$' else shlex.quote(word)
-            for word in command))
+        print(f'  {command}')
     return config
 
 

@@ -5,23 +5,29 @@ From the files that their owners hand out, to what the configs read; counts and
 the order of labels are checked on the way.
 """
 import argparse
-import csv
 import json
 import os
 import os.path as osp
 import re
 import sys
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 from mmengine.config import Config
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import find_config
 from mmlcr.datasets import mirrored_labels
+from mmlcr.datasets.clips import VIDEOS, csv_rows, shortened
 from mmlcr.engine import write_whole
-
-VIDEOS = ('.avi', '.mkv', '.mp4', '.webm')
-TOLD = 5  # of a long list of names, as many are printed
 
 Split = List[Tuple[str, str]]  # name of each clip, and that of its class
 
@@ -34,7 +40,6 @@ class Labels(NamedTuple):
 
 class PublicSet(NamedTuple):
     """A data set: what its owners tell of it, and how it is read."""
-    root: str  # of the config
     lists: str
     videos: str  # folder of a split
     classes: int
@@ -57,11 +62,13 @@ def find(folder: str, *names: str) -> str:
 
 
 def rows_of(path: str, delimiter: str) -> Iterator[Tuple[str, List[str]]]:
-    """The lines that are not empty, and where each is."""
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        for number, row in enumerate(csv.reader(file, delimiter=delimiter), 1):
-            if row:
-                yield f'{path}, line {number}', row
+    """The lines that are not empty, and where each is.
+
+    Raises:
+        ValueError: If it is no CSV file in UTF-8.
+    """
+    for number, row in csv_rows(path, delimiter):
+        yield f'{path}, line {number}', row
 
 
 def read_k400(folder: str) -> Labels:
@@ -118,10 +125,12 @@ def read_ssv2(folder: str) -> Labels:
     try:
         by_number = {int(number): name for name, number in numbers.items()}
     except (AttributeError, TypeError, ValueError):
-        by_number = {}
-    classes = [by_number[number] for number in sorted(by_number)]
-    if sorted(by_number) != [*range(len(numbers))]:
+        raise ValueError(f'{path}: not names with a number each') from None
+    if len(by_number) != len(numbers):
+        raise ValueError(f'{path}: a number is there twice')
+    if {*by_number} != {*range(len(numbers))}:
         raise ValueError(f'{path}: labels must be numbered from 0 on')
+    classes = [by_number[number] for number in sorted(by_number)]
     splits = {}
     for split, name in (('train', 'train.json'), ('val', 'validation.json')):
         path, items = load(name)
@@ -158,25 +167,23 @@ def read_jester(folder: str) -> Labels:
 
 
 SETS = {
-    'k400': PublicSet('data/kinetics400', 'kinetics400_{}_list_{}.txt',
-                      'videos_{}', 400, dict(train=246_535, val=19_907),
-                      read_k400, 'lcr_k400'),
-    'ssv2': PublicSet('data/sthv2', 'sthv2_{}_list_{}.txt', 'videos', 174,
+    'k400': PublicSet('kinetics400_{}_list_{}.txt', 'videos_{}', 400,
+                      dict(train=246_535, val=19_907), read_k400, 'lcr_k400'),
+    'ssv2': PublicSet('sthv2_{}_list_{}.txt', 'videos', 174,
                       dict(train=168_913, val=24_777), read_ssv2, 'lcr_ssv2'),
-    'jester': PublicSet('data/jester', 'jester_{}_list_{}.txt', 'videos', 27,
+    'jester': PublicSet('jester_{}_list_{}.txt', 'videos', 27,
                         dict(train=118_562, val=14_787), read_jester,
                         'lcr_jester'),
 }
 
 
-def check_labels(labels: Labels, public: PublicSet) -> None:
+def check_labels(labels: Labels, public: PublicSet, config: Config) -> None:
     """Refuse labels that are not those of the config.
 
     Raises:
         ValueError: If a name, their number, or what is mirrored differs.
     """
-    classes, config = labels.classes, Config.fromfile(
-        find_config(f'configs/{public.config}.py'))
+    classes = labels.classes
     if len(classes) != public.classes or len({*classes}) != len(classes):
         raise ValueError(f'{public.classes} classes are expected, got '
                          f'{len({*classes})}')
@@ -198,7 +205,7 @@ def check_labels(labels: Labels, public: PublicSet) -> None:
         strange = sorted({label for _, label in clips} - {*classes})
         if strange:
             raise ValueError(f'{split}: clips of classes that are not among '
-                             f'the labels: {strange[:TOLD]}')
+                             f'the labels: {shortened(strange)}')
 
 
 def videos_below(folder: str) -> Dict[str, str]:
@@ -264,8 +271,13 @@ def lines_of(clips: Split, classes: List[str], folder: str,
     return lines, missing
 
 
-def prepare(public: PublicSet, root: str, frames: bool) -> bool:
+def prepare(public: PublicSet, root: Optional[str], frames: bool) -> bool:
     """Write the lists and class names, and compare the counts.
+
+    Args:
+        public (PublicSet): Which one.
+        root (str, optional): Its folder. Defaults to None: the config's.
+        frames (bool): Whether clips are folders of frames.
 
     Returns:
         bool: Whether all clips are there.
@@ -273,8 +285,10 @@ def prepare(public: PublicSet, root: str, frames: bool) -> bool:
     Raises:
         ValueError: If the labels are not those that are expected.
     """
+    config = Config.fromfile(find_config(f'configs/{public.config}.py'))
+    root = root or config.data_root
     labels = public.read(osp.join(root, 'annotations'))
-    check_labels(labels, public)
+    check_labels(labels, public, config)
     write_whole(''.join(f'{name}\n' for name in labels.classes).encode(),
                 osp.join(root, 'classes.txt'))
     print(f'{len(labels.classes)} classes, as expected: {root}/classes.txt')
@@ -307,9 +321,14 @@ def parse_args() -> argparse.Namespace:
         description='Write the lists of a public data set, as its config '
         'reads them, from the files of its owners in ROOT/annotations; '
         'docs/datasets.md has the steps. Clips that are not there are listed '
-        'in ROOT/missing_{train,val}.txt; ends with 1 if there are any.')
+        'in ROOT/missing_{train,val}.txt; ends with 1 if there are any, or '
+        'if the files have other numbers of clips than the owners tell.')
     parser.add_argument('dataset', choices=SETS)
-    parser.add_argument('--root', help="default: the config's")
+    parser.add_argument(
+        '--data-root',
+        metavar='ROOT',
+        help="folder of the lists and clips, in place of the config's; like "
+        'the environment variable LCR_DATA_ROOT')
     parser.add_argument(
         '--videos',
         action='store_true',
@@ -323,7 +342,7 @@ def main() -> int:
     public = SETS[args.dataset]
     frames = args.dataset == 'jester' and not args.videos
     try:
-        return int(not prepare(public, args.root or public.root, frames))
+        return int(not prepare(public, args.data_root, frames))
     except (OSError, ValueError) as error:
         sys.exit(f'prepare_public: {error}')
 

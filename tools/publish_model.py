@@ -5,13 +5,16 @@ import hashlib
 import io
 import json
 import os.path as osp
+import sys
 from typing import Any, Dict, Optional, Tuple
 
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors.torch import save
 from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.engine import names_in, read_checkpoint, write_whole
+from mmlcr.engine import UnreadableFileError, names_in, write_whole
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,7 +23,8 @@ def parse_args() -> argparse.Namespace:
         'classes, without optimizer, logs and config, as a .pth file that '
         'torch loads with weights_only=True, or as .safetensors. The name of '
         'the file gets the first eight digits of its SHA-256.')
-    parser.add_argument('checkpoint', help='of a training')
+    parser.add_argument(
+        'checkpoint', help='of a training; a file, an address or mmlcr://NAME')
     parser.add_argument(
         'out', help='file to write, .pth or .safetensors')
     args = parser.parse_args()
@@ -49,7 +53,6 @@ def as_bytes(weights: Dict[str, Tensor], names: Optional[Tuple[str, ...]],
              kind: str) -> bytes:
     """The file; names are where ``mmlcr.engine.names_in`` finds them."""
     if kind == '.safetensors':
-        from safetensors.torch import save
         return save(weights, dict(classes=json.dumps(names)) if names else {})
     data = io.BytesIO()
     meta = dict(dataset_meta=dict(classes=names)) if names else {}
@@ -57,10 +60,10 @@ def as_bytes(weights: Dict[str, Tensor], names: Optional[Tuple[str, ...]],
     return data.getvalue()
 
 
-def main() -> None:
-    args = parse_args()
+def publish(args: argparse.Namespace) -> None:
     stem, kind = osp.splitext(args.out)
-    checkpoint = read_checkpoint(args.checkpoint, 'cpu')
+    checkpoint = CheckpointLoader.load_checkpoint(args.checkpoint, 'cpu',
+                                                  'silent')
     names = names_in(checkpoint, args.checkpoint)
     data = as_bytes(weights_of(checkpoint, args.checkpoint), names, kind)
     path = f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{kind}'
@@ -69,5 +72,15 @@ def main() -> None:
           f'{len(names) if names else "no"} class names')
 
 
+def main() -> int:
+    args = parse_args()
+    try:
+        publish(args)
+    except (OSError, UnreadableFileError, ValueError) as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -5,7 +5,7 @@ import itertools
 import os
 import os.path as osp
 import sys
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.config import Config
@@ -133,12 +133,24 @@ def find_class(recognizer: StreamRecognizer, wanted: str) -> int:
     raise ValueError(f'--cam {wanted}: no class of {", ".join(classes)}')
 
 
-def check_layer(layer: Optional[int], maps: Maps) -> None:
+def check_layer(layer: Optional[int], recognizer: StreamRecognizer) -> None:
     """Raise a ``ValueError`` if there is none of that number."""
-    if layer is not None and maps.kept is not None:
-        if not 0 <= layer < len(maps.kept):
-            raise ValueError(f'--layer {layer}: there are 0 to '
-                             f'{len(maps.kept) - 1}')
+    if layer is not None and isinstance(recognizer.run_step, TorchStep):
+        layers = len(recognizer.run_step.model.backbone.layers)
+        if not 0 <= layer < layers:
+            raise ValueError(f'--layer {layer}: there are 0 to {layers - 1}')
+
+
+def take(stream: Iterator[StreamResult], most: int) -> List[StreamResult]:
+    """The first results; of their frames the first alone is kept.
+
+    Those of a large source would fill the memory, and what is drawn is in the
+    maps.
+    """
+    return [
+        result._replace(image=None) if number else result
+        for number, result in enumerate(itertools.islice(stream, most))
+    ]
 
 
 def evidence(recognizer: StreamRecognizer, maps: List[Maps], target: int,
@@ -200,23 +212,29 @@ def time_of(results: List[StreamResult]) -> Tuple[List[float], str]:
 def run(args: argparse.Namespace) -> None:
     config = load_config(args)
     recognizer = recognizer_of(args, topk=args.topk, maps=True)
+    classes = recognizer.classes
     wanted = find_rows(args, recognizer, config)
+    check_layer(args.layer, recognizer)
+    target = find_class(recognizer, args.cam) if args.cam else None
+    video = None
+    if args.film:
+        video = VideoFile(args.film, min(recognizer.fps or FILM_FPS, FILM_FPS))
     source = open_source(args.video, args.source_fps)
     stream = recognizer.stream(source)
-    results = [*itertools.islice(stream, args.frames)]
+    results = take(stream, args.frames)
     if next(stream, None) is not None:
         print(f'the first {args.frames} frames alone: --frames takes more')
     stream.close()
     maps = [r.maps for r in results if r.maps is not None]
-    check_layer(args.layer, maps[0])
 
-    classes, scores = recognizer.classes, mean_scores(results)
+    scores = mean_scores(results)
     best = np.argsort(-scores, kind='stable')[:args.topk]
     for index in best:
         print(f'{scores[index]:.3f}  {classes[index]}')
     if not args.out and not args.film:
         return
-    target = find_class(recognizer, args.cam) if args.cam else int(best[0])
+    if target is None:
+        target = int(best[0])
     rows = draw_rows(wanted, maps, target, recognizer, config, args)
     times, unit = time_of(results)
     plotted = Scores(times, [r.all_scores for r in results], classes,
@@ -233,8 +251,7 @@ def run(args: argparse.Namespace) -> None:
         shown = spread(len(maps), args.columns)
         draw_sheet(rows, shown, plotted, title).savefig(args.out, dpi=120)
         print(f'picture: {args.out}')
-    if args.film:
-        video = VideoFile(args.film, min(recognizer.fps or FILM_FPS, FILM_FPS))
+    if video is not None:
         with closing_all([video]):
             pictures = film(rows, plotted, title)
             for picture in track_iter_progress((pictures, len(maps))):

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the command-line tools share."""
+"""What the command-line tools call, and code of one's own may."""
 from .cam import grad_cam
 from .complexity import (
     add_model_arguments,
@@ -45,6 +45,7 @@ from .sources import (
     ImageFolder,
     Pace,
     SourceError,
+    UnknownRateError,
     Video,
     middle_frame,
     open_source,
@@ -61,12 +62,12 @@ __all__ = [
     'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'ImageFolder',
     'IsolatedVideo', 'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Pace',
     'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
-    'StreamResult', 'Video', 'Window', 'WindowClosed', 'add_common_arguments',
-    'add_config_arguments', 'add_model_arguments', 'add_stream_arguments',
-    'annotate', 'build_model_and_clip', 'build_runner', 'can_measure_memory',
-    'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
-    'draw_kept', 'draw_maps', 'export_step', 'find_config', 'grad_cam',
-    'load_config', 'markdown', 'measure', 'middle_frame', 'multiply_adds',
-    'num_parameters', 'open_source', 'peak_memory', 'plot_growth',
-    'plot_scores', 'read_image', 'recognizer_of', 'set_work_dir'
+    'StreamResult', 'UnknownRateError', 'Video', 'Window', 'WindowClosed',
+    'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
+    'add_stream_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
+    'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',
+    'draw_heat', 'draw_kept', 'draw_maps', 'export_step', 'find_config',
+    'grad_cam', 'load_config', 'markdown', 'measure', 'middle_frame',
+    'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
+    'plot_growth', 'plot_scores', 'read_image', 'recognizer_of', 'set_work_dir'
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Dict, Sequence, Tuple
 import numpy as np
 
 from .analysis import ClassAccuracy, Curves
+from .outputs import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,12 +151,3 @@ def plot_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str],
 def _between_powers(value: float, place: int) -> str:
     """The number at a tick, of some only, so that there is room."""
     return f'{value:g}' if f'{value:.0e}'[0] in '236' else ''
-
-
-def new_figure(width: float, height: float) -> 'Figure':
-    """A figure of so many inches that belongs to no window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure

@@ -6,6 +6,7 @@ from typing import Optional, Sequence, Tuple
 from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmlcr.datasets import ClipError, read_lines
 from mmlcr.engine import names_in
 
 
@@ -21,7 +22,8 @@ def class_names(config: Config,
         checkpoint (str, optional): File or address. Defaults to None.
 
     Raises:
-        ValueError: If there are more or fewer names than the head has classes.
+        ValueError: If there are more or fewer names than the head has classes,
+            or the config's file of names can't be read.
         UnreadableFileError: If the checkpoint is refused or broken.
     """
     number = config.model.cls_head.num_classes
@@ -30,21 +32,24 @@ def class_names(config: Config,
             CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent'),
             checkpoint)
         if names:
-            return as_many(names, number, checkpoint)
+            return check_number_of_names(names, number, checkpoint)
     dataset = config.get('test_dataloader', {}).get('dataset', {})
     classes = dataset.get('classes') or ()
     where = 'the config'
     if isinstance(classes, str):
         where, classes = classes, ()
         if osp.exists(where):
-            with open(where) as file:
-                classes = [line for line in file.read().split('\n') if line]
+            try:
+                classes = read_lines(where)
+            except ClipError as error:
+                raise ValueError(str(error)) from error
     if classes:
-        return as_many(classes, number, where)
+        return check_number_of_names(classes, number, where)
     return tuple(f'class {i}' for i in range(number))
 
 
-def as_many(names: Sequence[str], number: int, where: str) -> Tuple[str, ...]:
+def check_number_of_names(names: Sequence[str], number: int,
+                          where: str) -> Tuple[str, ...]:
     """Names, if they are so many.
 
     Raises:

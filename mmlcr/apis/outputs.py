@@ -208,11 +208,17 @@ def plot_scores(times: Sequence[float],
     Returns:
         Figure: Of matplotlib.
     """
+    figure = new_figure(9, 3.5)
+    draw_scores(figure.add_subplot(), times, scores, names, lines, unit)
+    return figure
+
+
+def new_figure(width: float, height: float) -> 'Figure':
+    """A figure of so many inches that belongs to no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(9, 3.5), layout='constrained')
+    figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
-    draw_scores(figure.add_subplot(), times, scores, names, lines, unit)
     return figure
 
 

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .analysis_plots import new_figure
 from .maps import NARROWEST_RANGE, Maps, draw_heat
-from .outputs import best_classes, draw_scores
+from .outputs import best_classes, draw_scores, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

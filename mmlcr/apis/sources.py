@@ -33,6 +33,10 @@ class SourceError(RuntimeError):
     """A source does not open, has no frames or broke off; it is named."""
 
 
+class UnknownRateError(SourceError):
+    """A video does not say how many frames a second it has."""
+
+
 class Frame(NamedTuple):
     """A frame of a source."""
     image: np.ndarray  # RGB, uint8, (height, width, 3)
@@ -183,8 +187,8 @@ class Video(Source):
             raise SourceError(f'{path}: not a video that OpenCV can open')
         self.fps = fps or self.capture.get(cv2.CAP_PROP_FPS)
         if not 0 < self.fps < 1000:
-            raise SourceError(f'{path}: says it has {self.fps} frames a '
-                              'second; tell how many it has')
+            raise UnknownRateError(f'{path}: says it has {self.fps} frames a '
+                                   'second; tell how many it has')
         length = int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.length = length if length > 0 else None
 

@@ -32,7 +32,7 @@ from mmlcr.models.lcr_data_preprocessor import LCRDataPreprocessor
 from .cam import grad_cam
 from .launch import add_config_arguments, find_config, load_config
 from .maps import Maps
-from .names import as_many, class_names
+from .names import check_number_of_names, class_names
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
 from .sources import Address, Frame, Latest, Pace, open_source
 
@@ -168,7 +168,7 @@ class StreamRecognizer:
         if is_onnx(checkpoint):
             step = OnnxStep(checkpoint)
             self.run_step, self.model_id = step, step.metadata['model']
-            self.classes = as_many(
+            self.classes = check_number_of_names(
                 checked_names(step.metadata.get('classes'), checkpoint),
                 config.model.cls_head.num_classes, checkpoint)
         else:

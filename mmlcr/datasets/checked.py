@@ -74,7 +74,7 @@ class _Checked(_Base):
         self.at_work = AtWork()
         names = classes
         if isinstance(classes, str):
-            names = _read_lines(classes) if osp.exists(classes) else ()
+            names = read_lines(classes) if osp.exists(classes) else ()
         if names and len(names) != num_classes:
             where = f' in {classes}' if isinstance(classes, str) else ''
             raise ValueError(f'{len(names)} class names for '
@@ -99,7 +99,7 @@ class _Checked(_Base):
                 f'[0, {self.num_classes}), and the clips in {prefix}; the '
                 "README's section on data says how to prepare them")
         clips = []
-        for number, line in enumerate(_read_lines(ann_file), 1):
+        for number, line in enumerate(read_lines(ann_file), 1):
             if not line:
                 continue
             where = f'{ann_file}, line {number}'
@@ -283,7 +283,7 @@ class CheckedRawframeDataset(_Checked, RawframeDataset):
         return ''
 
 
-def _read_lines(path: str) -> List[str]:
+def read_lines(path: str) -> List[str]:
     """The lines of a text file in UTF-8, the blank ones at its end left out.
 
     Raises:

@@ -6,7 +6,7 @@ import os
 import os.path as osp
 import re
 from collections import Counter, defaultdict
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from .splits import Clip
 
@@ -15,28 +15,54 @@ VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm',
 TOLD = 8  # of a long list of names, as many are told
 
 
+def csv_rows(path: str, delimiter: Optional[str] = None
+             ) -> Iterator[Tuple[int, List[str]]]:
+    """Rows of a CSV file that are not empty, and the line each ends in.
+
+    Args:
+        path (str): Of the file.
+        delimiter (str, optional): Defaults to None: a comma, or a semicolon
+            where the first line has no comma.
+
+    Raises:
+        ValueError: If it is no text in UTF-8, or no CSV file.
+    """
+    with open(path, newline='', encoding='utf-8-sig') as file:
+        try:
+            if delimiter is None:
+                header = file.readline()
+                file.seek(0)
+                delimiter = ';' if ';' in header and ',' not in header else ','
+            reader = csv.reader(file, delimiter=delimiter)
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(
+                f'{path}: not a CSV file in UTF-8: {error}') from None
+
+
 def read_csv(path: str, column: Optional[str]) -> List[Clip]:
     """The clips of a CSV file.
 
     Raises:
-        ValueError: If it, a column, or a field of a line is missing.
+        ValueError: If it is no CSV file in UTF-8, or it, a column, or a field
+            of a line is missing.
     """
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        header = file.readline()
-        file.seek(0)
-        delimiter = ';' if ';' in header and ',' not in header else ','
-        rows = list(csv.DictReader(file, delimiter=delimiter))
-    if not rows:
-        raise ValueError(f'{path} has no rows')
+    rows = csv_rows(path)
+    _, columns = next(rows, (0, []))
     clips = []
-    for number, row in enumerate(rows, 2):
+    for number, fields in rows:
+        row = dict(zip(columns, fields))
         for name in filter(None, ('path', 'label', column)):
             if not row.get(name):
                 raise ValueError(
                     f'{path}, line {number}: no {name}; columns are '
-                    f'{", ".join(filter(None, row))}')
+                    f'{", ".join(columns)}')
         clips.append(
             Clip(row['path'], row['label'], row[column or 'path'].strip()))
+    if not clips:
+        raise ValueError(f'{path} has no rows')
     return clips
 
 
@@ -60,11 +86,13 @@ def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
             linked = [f for f in folders if osp.islink(osp.join(folder, f))]
             folders[:] = [f for f in sorted(folders) if f[0] != '.']
             for name in sorted([*files, *linked]):
+                if name[0] == '.':  # also ._NAME.mp4, which macOS adds
+                    continue
                 path = osp.relpath(osp.join(folder, name), source)
                 path = path.replace(os.sep, '/')
                 if name.lower().endswith(VIDEOS):
                     clips.append(Clip(path, label, path))
-                elif name[0] != '.':
+                else:
                     left_out.append(path)
         if len(clips) == before:
             raise ValueError(

@@ -9,7 +9,6 @@ from typing import Any, Callable, List
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from mmlcr.apis.analysis import (
     Predictions,
@@ -32,7 +31,6 @@ NAMES = ('run', 'skip', 'walk', 'wave')
 # for runs; a walk; no wave
 CLIPS = ((0, (.7, .2, .1, 0)), (0, (.3, .6, .1, 0)), (1, (.8, .1, .1, 0)),
          (1, (.5, .4, .1, 0)), (2, (.1, .1, .8, 0)))
-PIXEL = 1 / 120  # inch
 
 
 @pytest.fixture
@@ -52,15 +50,6 @@ def dump(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
-
-
-def fits(figure: Figure) -> bool:
-    """Whether nothing of it is cut off."""
-    figure.canvas.draw()
-    box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    return bool(box.x0 > -PIXEL and box.y0 > -PIXEL
-                and box.x1 < width + PIXEL and box.y1 < height + PIXEL)
 
 
 # ---- predictions
@@ -200,7 +189,7 @@ def test_no_log_is_named(tmp_path: Path) -> None:
 # ---- pictures
 
 
-def test_plotted_curves_are_those_of_the_log() -> None:
+def test_plotted_curves_are_those_of_the_log(fits: Callable) -> None:
     runs = {
         name: {
             'loss': ([1, 2, 3], [3., 2., last]),
@@ -219,7 +208,8 @@ def test_plotted_curves_are_those_of_the_log() -> None:
 
 
 @pytest.mark.parametrize('classes', [3, 10, 100])
-def test_a_confusion_of_any_number_of_classes(classes: int) -> None:
+def test_a_confusion_of_any_number_of_classes(classes: int,
+                                              fits: Callable) -> None:
     """Numbers in the cells of few; all names can be read."""
     counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
     counts[1] = 0  # without clips
@@ -247,7 +237,7 @@ def test_a_confusion_of_any_number_of_classes(classes: int) -> None:
                for above, below in zip(boxes, boxes[1:]))
 
 
-def test_bars_are_accuracies(dump: Callable) -> None:
+def test_bars_are_accuracies(dump: Callable, fits: Callable) -> None:
     found = class_accuracies(read_predictions(dump(), 4), NAMES)
     figure = plot_classes(found, 'title')
     axes, = figure.axes
@@ -257,7 +247,7 @@ def test_bars_are_accuracies(dump: Callable) -> None:
     assert fits(figure)
 
 
-def test_a_sheet_holds_all_pictures() -> None:
+def test_a_sheet_holds_all_pictures(fits: Callable) -> None:
     pictures = [np.full((30, 20 + n, 3), n, np.uint8) for n in range(7)]
     figure = plot_sheet(pictures, [f'clip {n}\nof seven' for n in range(7)],
                         'title')

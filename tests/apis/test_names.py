@@ -7,6 +7,7 @@ from typing import Any, Callable
 import pytest
 import torch
 from mmengine.config import Config
+from safetensors.torch import save_file
 
 from mmaction.apis import init_recognizer
 from mmlcr.apis import StreamRecognizer, class_names
@@ -46,6 +47,9 @@ def test_checkpoint_then_config_then_numbers(config: Config, save: Callable,
     (tmp_path / 'classes.txt').write_text('\n'.join(others) + '\n')
     assert class_names(config, save(None)) == tuple(others)
     assert class_names(config, save(NAMES)) == NAMES
+    text = '\ufeff' + ' \r\n'.join(others) + '\r\n'
+    (tmp_path / 'classes.txt').write_bytes(text.encode())  # by an editor
+    assert class_names(config) == tuple(others)
     config.test_dataloader.dataset.classes = others
     assert class_names(config) == tuple(others)
 
@@ -74,6 +78,13 @@ def test_other_number_than_the_head(where: str, config: Config,
         class_names(config, path)
 
 
+def test_names_that_are_no_text_are_named(config: Config,
+                                          tmp_path: Path) -> None:
+    (tmp_path / 'classes.txt').write_bytes(b'a\n\xff\n')
+    with pytest.raises(ValueError, match='classes.txt, line 2: not UTF-8'):
+        class_names(config)
+
+
 @pytest.mark.parametrize('names', [
     {'a': 1}, ['a', 3], ['a', 'b\x1b[31m'], ['a', ''], ['a', 'x' * 1001],
     'abcdefghijkl'
@@ -89,9 +100,8 @@ def test_names_of_strangers_are_texts(names: Any, config: Config,
 ], ids=['good', 'cut', 'deep', 'dict', 'escape'])
 def test_names_in_the_header_of_safetensors(header: str,
                                             tmp_path: Path) -> None:
-    of_torch = pytest.importorskip('safetensors.torch')
     path = str(tmp_path / 'model.safetensors')
-    of_torch.save_file(dict(a=torch.ones(2)), path, dict(classes=header))
+    save_file(dict(a=torch.ones(2)), path, dict(classes=header))
     if header == json.dumps(['a', 'b']):
         found = read_checkpoint(path)
         assert names_in(found, path) == ('a', 'b')

@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """What is drawn of a clip is what its maps hold."""
-from typing import Any, List
+from typing import Any, Callable, List
 
 import numpy as np
 import pytest
@@ -24,7 +24,6 @@ from mmlcr.apis.pictures import (
 )
 
 FRAMES, LAYERS, ROWS, COLS, PATCH = 5, 2, 3, 4, 8
-PIXEL = 1 / 120  # inch
 GREY = 1  # of 255, that channels of grey may be apart
 
 
@@ -131,7 +130,8 @@ def test_columns_are_spread(frames: int, columns: int,
 @pytest.mark.parametrize('shown', [[0], [0, 2, 4]], ids=str)
 def test_a_sheet_has_rows_columns_bars_and_scores(shown: List[int],
                                                   maps: List[Maps],
-                                                  scores: Scores) -> None:
+                                                  scores: Scores,
+                                                  fits: Callable) -> None:
     rows = [picture_row(maps), gate_row(maps, None)]
     figure = draw_sheet(rows, shown, scores, 'title')
     *pictures, plot = figure.axes
@@ -154,11 +154,7 @@ def test_a_sheet_has_rows_columns_bars_and_scores(shown: List[int],
         assert (line.get_xdata() == scores.times).all()
     marked = [line.get_xdata()[0] for line in plot.lines[3:]]
     assert marked == [scores.times[t] for t in shown]
-    figure.canvas.draw()
-    box = figure.get_tightbbox()
-    width, height = figure.get_size_inches()
-    assert box.x0 > -PIXEL and box.x1 < width + PIXEL
-    assert box.y0 > -PIXEL and box.y1 < height + PIXEL
+    assert fits(figure)
 
 
 def test_marks_are_below_their_columns(maps: List[Maps],

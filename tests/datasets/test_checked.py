@@ -91,7 +91,7 @@ def test_missing_list_says_what_is_expected(video_set: Callable,
     with pytest.raises(FileNotFoundError) as error:
         video_set(ann_file=missing)
     for part in (missing, 'path label', '[0, 3)', str(tmp_path),
-                 'docs/datasets.md'):
+                 "README's section on data"):
         assert part in str(error.value)
 
 

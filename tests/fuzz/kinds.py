@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 from mutations import ATOMS, change_atom, claim_image_size, mutate, noise
+from safetensors.torch import save
 
 from mmaction.registry import DATASETS
 from mmlcr.apis import ImageFolder, Video
@@ -115,10 +116,6 @@ def weights() -> Dict[str, bytes]:
         torch.save(checkpoint, file, _use_new_zipfile_serialization=is_zip)
         found[suffix] = file.getvalue()
     found['.pkl'] = pickle.dumps([dict(pred_score=torch.ones(3), label=1)])
-    try:
-        from safetensors.torch import save
-    except ImportError:
-        return found
     return {**found, '.safetensors': save(state)}
 
 
