@@ -666,7 +666,7 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
     for name in ('mmlcr', 'configs', 'tools'):
         shutil.copytree(ROOT / name, clone / name)
     for name in ('setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in',
-                 'README.md', 'LICENSE'):
+                 'README.md', 'LICENSE', 'model-index.yml'):
         shutil.copy(ROOT / name, clone)
     subprocess.run([
         sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps',
@@ -692,6 +692,8 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
         '-c', 'from mmlcr.apis.launch import find_config as find; '
         'print(find("configs/lcr_motion.py"))')
     assert str(site / 'mmlcr/.mim/configs/lcr_motion.py') in found
+    assert (site / 'mmlcr/.mim/model-index.yml').is_file()
+    assert (site / 'mmlcr/zoo/lcr_motion.safetensors').is_file()
     output = python(site / 'mmlcr/.mim/tools/train.py',
                     'configs/lcr_motion.py', '--cfg-options',
                     'train_cfg.max_epochs=2')
