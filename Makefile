@@ -14,7 +14,7 @@ BEST = $$(ls -t $(WORK_DIR)/best_acc_top1_epoch_*.pth | head -n 1)
 HELD_OUT := data/motion/videos/test/clockwise_0000.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup motion demo page test test-oldest fuzz lint clean
+.PHONY: help setup motion demo page test test-long test-oldest fuzz lint clean
 # settings of other runs must not turn the demo to other data
 unexport LCR_DATA_ROOT LCR_FOLD
 
@@ -49,9 +49,11 @@ page: $(TRAINED) ## serve the page, with the model of the demo
 	$(BIN)/python tools/webapp.py $(CONFIG) $(BEST)
 
 test: $(NEWEST) ## run the tests, two at a time
-test-oldest: $(OLDEST) ## run them with the oldest supported versions
-test test-oldest:
-	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist loadgroup
+test-long: $(NEWEST) ## run those that take longest, which "test" leaves out
+test-oldest: $(OLDEST) ## run the tests with the oldest supported versions
+test-long: CHOICE := -m long
+test test-long test-oldest:
+	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist loadgroup $(CHOICE)
 
 fuzz: | setup ## read thousands of bad lists, images, videos and checkpoints
 	$(BIN)/python tests/fuzz/fuzz.py --seed 0 --inputs 300 \

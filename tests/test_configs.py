@@ -126,7 +126,10 @@ def write_frames(video: Path, folder: Path, most: int = 40) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', LARGE)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.long] * (name == 'lcr_ssv2'))
+    for name in LARGE
+])
 def test_large_config_trains_and_tests_a_step_on_real_clips(
         name: str, shared_data: Path, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:

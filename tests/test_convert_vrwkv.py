@@ -303,7 +303,10 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', SIZES)
+@pytest.mark.parametrize('name', [
+    'tiny', *(pytest.param(size, marks=pytest.mark.long)
+              for size in ('small', 'base'))
+])
 def test_configs_start_from_converted_weights(name: str, tmp_path: Path,
                                               relative_error: Callable
                                               ) -> None:

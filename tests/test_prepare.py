@@ -425,6 +425,7 @@ def blocks(kind: str) -> List[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_guides_commands_as_they_are_copied(guide: Path) -> None:
     """One epoch of a tiny set in the place of a training."""
     commands = ''.join(blocks('shell')).replace('\\\n', '').strip()

@@ -126,6 +126,7 @@ def test_train_writes_what_the_config_says(place: Path, best: Path) -> None:
     assert all(w.isfinite().all() for w in checkpoint['state_dict'].values())
 
 
+@pytest.mark.long
 def test_same_seed_same_weights(place: Path) -> None:
     for name in ('a', 'b'):
         run('train.py', 'configs/lcr_motion.py', '--seed', 5, '--work-dir',
@@ -172,6 +173,7 @@ def test_test_reports_and_dumps(place: Path, best: Path) -> None:
     assert top1 == pytest.approx(np.mean(right))
 
 
+@pytest.mark.long
 def test_bfloat16_gives_the_scores(place: Path, best: Path) -> None:
     scores = []
     for name, options in (
@@ -186,6 +188,7 @@ def test_bfloat16_gives_the_scores(place: Path, best: Path) -> None:
     assert 0 < error < BFLOAT16_TOLERANCE
 
 
+@pytest.mark.long
 def test_mmengines_compile_key(place: Path) -> None:
     """Which compiles ``train_step``; without code generation, to be quick."""
     output = run(
@@ -198,6 +201,7 @@ def test_mmengines_compile_key(place: Path) -> None:
                for weight in weights(place / 'compiled/epoch_1.pth').values())
 
 
+@pytest.mark.long
 def test_two_processes_by_gloo(place: Path) -> None:
     environment = dict(os.environ, OMP_NUM_THREADS='1')
     result = subprocess.run(
@@ -514,6 +518,7 @@ def test_stream_writes_lines_video_plot_and_state(place: Path,
     assert all(line['is_full'] for line in further)
 
 
+@pytest.mark.long
 def test_a_step_is_exported_and_streams(place: Path, best: Path) -> None:
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
@@ -620,6 +625,7 @@ def test_get_flops_of_jester(tmp_path: Path) -> None:
     assert float(numbers[1][1]) <= 22  # G multiply-adds
 
 
+@pytest.mark.long
 def test_benchmark(tmp_path: Path) -> None:
     output = run(
         'benchmark.py', 'configs/lcr_motion.py', '--shape', 2, 16, 16,

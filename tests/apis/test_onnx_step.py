@@ -19,6 +19,8 @@ pytest.importorskip('onnxscript')
 from mmlcr.apis import OnnxStep, export_step  # noqa: E402
 from mmlcr.apis.onnx_step import flatten_state  # noqa: E402
 
+# one worker of xdist runs what shares an exported step
+pytestmark = pytest.mark.xdist_group('onnx')
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # what this project promises of scores and states after 64 steps
 TOLERANCE = 1e-4

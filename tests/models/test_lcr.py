@@ -802,7 +802,8 @@ def test_kept_weights_follow_the_parameters(redraw: Callable) -> None:
 
 
 @pytest.mark.skipif(find_compiler() is None, reason='needs a C++ compiler')
-@pytest.mark.parametrize('train', [False, True], ids=['test', 'train'])
+@pytest.mark.parametrize('train', [
+    pytest.param(False, marks=pytest.mark.long), True], ids=['test', 'train'])
 @pytest.mark.parametrize('name, graphs', [('default', 3), ('vrwkv6', 2)])
 def test_compiled_step_is_the_same_in_one_graph(name: str, graphs: int,
                                                 train: bool, redraw: Callable,
