@@ -651,6 +651,7 @@ def test_benchmark(tmp_path: Path) -> None:
     assert (tmp_path / 'out/growth.png').stat().st_size > 1000
 
 
+@pytest.mark.long
 def test_sweep_tabulates_and_repeats_nothing(place: Path) -> None:
     (place / 'plan.yml').write_text(
         'default:\nnone: [model.backbone.temporal_shift=False]\n')
