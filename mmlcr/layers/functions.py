@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Shapes that a function is compiled for: sets of layers side by side, their
 # first frames, training and inference.
 VARIANTS = 64
+# Kernels that Numba 0.57 compiles give wrong states where threads share a
+# clip's layers; none before this one is tested.
+OLDEST_NUMBA = (0, 68)
 
 
 class Functions(NamedTuple):
@@ -63,6 +66,9 @@ def find_fused(x: Tensor) -> Optional[Fused]:
 @functools.lru_cache(maxsize=None)
 def _fused() -> Optional[Fused]:
     try:
+        import numba
+        if numba.version_info[:2] < OLDEST_NUMBA:
+            return None
         # OpenMP; with what else Numba has, kernels start too slowly
         importlib.import_module('numba.np.ufunc.omppool')
         from .fused import FusedLayers
