@@ -1,7 +1,9 @@
 _base_ = 'lcr_k400.py'
 
 # MMEngine's DeepSpeed, for GPUs. Stage 2 at most: LCR reads the parameters of
-# its layers itself, which stage 3 would not notice.
+# its layers itself, which stage 3 would not notice. MMEngine calls no hooks
+# where DeepSpeed saves: what is saved again after a validation, with a new
+# best score, counts an epoch too many (corrected by a hook elsewhere).
 runner_type = 'FlexibleRunner'
 init_weights_for_test_or_val = False
 strategy = dict(

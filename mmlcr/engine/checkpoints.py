@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Checkpoints that are never there in part."""
 import os.path as osp
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
@@ -52,6 +52,17 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(
             *args, backend_args=backend_args or dict(backend='whole'),
             **kwargs)
+        self._progress: Dict[str, int] = {}
+
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        """Save again, with the best score in it, and if it is best."""
+        self._progress = dict(epoch=runner.epoch, iter=runner.iter)
+        super().after_val_epoch(runner, metrics)
+        self._progress = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """After validation, MMEngine's flexible runner counts one too many."""
+        checkpoint['meta'].update(self._progress)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int,
                                    meta: dict) -> None:

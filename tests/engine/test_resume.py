@@ -101,14 +101,17 @@ def test_checkpoints_inside_of_an_epoch(place: Path,
 
 
 @pytest.mark.long
-def test_under_mmengine_s_flexible_runner(place: Path) -> None:
-    """Which its strategies come with: it goes on, not bit for bit."""
+def test_under_mmengine_s_flexible_runner(place: Path,
+                                          uninterrupted: Dict[str, Any]
+                                          ) -> None:
+    """Which its strategies come with: the same bits as without."""
     flexible = 'runner_type=FlexibleRunner'
     killed = train(place, 'flexible', flexible, kill_at='iteration:4')
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     result = train(place, 'flexible', flexible)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert trained(place / 'flexible', 'epoch_3.pth')['optimizer']
+    assert_same(trained(place / 'flexible', 'epoch_3.pth'), uninterrupted)
+    assert_same(best(place / 'flexible'), best(place / 'whole'))
 
 
 @pytest.fixture
