@@ -4,6 +4,7 @@ import math
 import os.path as osp
 from typing import Any, Dict, List, Optional
 
+import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -35,7 +36,7 @@ class FiniteLossHook(Hook):
         Raises:
             TrainingError: If it is not finite.
         """
-        loss = float((outputs or {}).get('loss', 0.))
+        loss = torch.as_tensor((outputs or {}).get('loss', 0.)).item()
         if math.isfinite(loss):
             return
         clips = [sample.get('path', '?') for sample in _samples(data_batch)]
@@ -51,7 +52,9 @@ class BadClipsHook(Hook):
     """Counts and lists clips that a data set of this package skipped.
 
     The list of an epoch goes to the log, and all so far to ``bad_clips.txt``
-    in the work dir, a line of path and reason each.
+    in the work dir, a line of path and reason each. A process that stops the
+    training inside of an epoch writes a list of its own: ``bad_clips_1.txt``
+    that of rank 1.
 
     Args:
         limit (int): Clips that may be skipped in a run. Defaults to 100.
@@ -75,35 +78,47 @@ class BadClipsHook(Hook):
         for sample in _samples(data_batch):
             self._see(dict(sample.get('skipped', ())))
         if len(self.seen) > self.limit:
-            self._write(runner, self.seen)
-            raise TrainingError(
-                f'{len(self.seen)} bad clips, more than the {self.limit} that '
-                f'may be: {self._path(runner)}')
+            self._stop(self._write(runner))
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Those of all processes."""
+        """Those of all processes.
+
+        Raises:
+            TrainingError: If there are too many, in each of them.
+        """
         for of_process in all_gather_object(self.seen):
             self._see(of_process)
+        path = self._path(runner, 0)
         if self.new and runner.rank == 0:
-            self._write(runner, self.seen)
+            self._write(runner)
             runner.logger.warning(
                 f'{len(self.new)} more bad clips were skipped, '
-                f'{len(self.seen)} so far ({self._path(runner)}):\n' +
-                '\n'.join(self.seen[path] for path in self.new))
+                f'{len(self.seen)} so far ({path}):\n' +
+                '\n'.join(self.seen[clip] for clip in self.new))
         self.new = []
+        if len(self.seen) > self.limit:
+            self._stop(path)
 
     def _see(self, clips: Dict[str, str]) -> None:
         unseen = [path for path in clips if path not in self.seen]
         self.seen.update((path, clips[path]) for path in unseen)
         self.new += unseen
 
-    @staticmethod
-    def _path(runner: Runner) -> str:
-        return osp.join(runner.work_dir, 'bad_clips.txt')
+    def _stop(self, path: str) -> None:
+        raise TrainingError(
+            f'{len(self.seen)} bad clips, more than the {self.limit} that may '
+            f'be: {path}')
 
-    def _write(self, runner: Runner, clips: Dict[str, str]) -> None:
-        lines = [f'{path}\t{reason}\n' for path, reason in clips.items()]
-        write_whole(''.join(lines).encode(), self._path(runner))
+    @staticmethod
+    def _path(runner: Runner, rank: int) -> str:
+        name = f'bad_clips_{rank}.txt' if rank else 'bad_clips.txt'
+        return osp.join(runner.work_dir, name)
+
+    def _write(self, runner: Runner) -> str:
+        path = self._path(runner, runner.rank)
+        lines = [f'{clip}\t{reason}\n' for clip, reason in self.seen.items()]
+        write_whole(''.join(lines).encode(), path)
+        return path
 
 
 def _samples(batch: Any) -> Any:

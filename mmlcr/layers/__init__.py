@@ -10,6 +10,7 @@ from .cross_rwkv import (
 )
 from .functions import (
     Functions,
+    Fused,
     compiled_functions,
     find_compiler,
     find_fused,
@@ -36,9 +37,9 @@ from .wavefront import Wavefront
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
-    'CoupledCell', 'CrossRWKVLayer', 'Frames', 'Functions', 'LayerState',
-    'LayerWeights', 'MeanReadout', 'Normalize', 'PaperCell', 'PatchStem',
-    'Surroundings', 'TokenLayout', 'TokenShift', 'VRWKV6Layer',
+    'CoupledCell', 'CrossRWKVLayer', 'Frames', 'Functions', 'Fused',
+    'LayerState', 'LayerWeights', 'MeanReadout', 'Normalize', 'PaperCell',
+    'PatchStem', 'Surroundings', 'TokenLayout', 'TokenShift', 'VRWKV6Layer',
     'VRWKV6Weights', 'Wavefront', 'build_cell', 'build_readout', 'build_stem',
     'compiled_functions', 'find_compiler', 'find_fused', 'is_traced',
     'layout_from_mask', 'resize_position', 'rotary_table', 'rotate'

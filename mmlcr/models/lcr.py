@@ -24,6 +24,7 @@ from mmlcr.layers import (
     CrossRWKVLayer,
     Frames,
     Functions,
+    Fused,
     LayerState,
     LayerWeights,
     Normalize,
@@ -660,22 +661,25 @@ class LCR(BaseModule):
             parameters = [m._parameters for m in self.modules()]
             with torch.inference_mode(False), torch.no_grad():
                 weights = self._weights(num_tokens)
-                if fused is None or not isinstance(weights, LayerWeights):
-                    passage = _Passage(
-                        self._embed, Wavefront(weights.laid_out(), functions))
-                elif (isinstance(self.stem, PatchStem)
-                      and self.stem_input == 'frame'):
-                    stem = fused.stem(self.stem, self.edge_stem,
-                                      self.zero_conv, self.position,
-                                      self.cls_token, self.norm_e,
-                                      self.normalize)
-                    passage = _Passage(
-                        stem, fused.layers(weights), takes_bytes=True)
-                else:
-                    passage = _Passage(self._embed, fused.layers(weights))
+                passage = (
+                    _Passage(self._embed,
+                             Wavefront(weights.laid_out(), functions))
+                    if fused is None else self._fused_passage(fused, weights))
             kept = _Kept(wanted, parameters, _versions(parameters), passage)
             self._kept = kept
         return kept.passage
+
+    def _fused_passage(self, fused: Fused,
+                       weights: Union[LayerWeights, VRWKV6Weights]
+                       ) -> _Passage:
+        assert isinstance(weights, LayerWeights)  # there are no others
+        layers = fused.layers(weights)
+        if not isinstance(self.stem, PatchStem) or self.stem_input != 'frame':
+            return _Passage(self._embed, layers)
+        stem = fused.stem(self.stem, self.edge_stem, self.zero_conv,
+                          self.position, self.cls_token, self.norm_e,
+                          self.normalize)
+        return _Passage(stem, layers, takes_bytes=True)
 
     def _weights(self, num_tokens: int) -> Union[LayerWeights, VRWKV6Weights]:
         if self.stack == 'vrwkv6':

@@ -1,12 +1,18 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A training stops before it is spoilt, and says by what."""
+import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, List
 
 import pytest
 import torch
+from mmengine.structures import BaseDataElement
+
+from mmlcr.engine import BadClipsHook, FiniteLossHook, TrainingError
+from mmlcr.engine.watching import _samples
 
 ROOT = Path(__file__).resolve().parents[2]
 # what a training does wrong, in a file of its own that runs the tool
@@ -103,6 +109,28 @@ def test_too_many_bad_clips_stop(place: Path) -> None:
     assert len((place / 'work/bad_clips.txt').read_text().splitlines()) == 2
 
 
+@pytest.mark.parametrize('rank', [0, 1])
+def test_too_many_bad_clips_of_all_processes(
+        rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stops at the end of the epoch; the first writes the list."""
+    of_ranks = [{'a.mp4': 'a'}, {'b.mp4': 'b', 'c.mp4': 'c'}]
+    monkeypatch.setattr('mmlcr.engine.watching.all_gather_object',
+                        lambda seen: of_ranks)
+    runner = SimpleNamespace(rank=rank, work_dir=str(tmp_path),
+                             logger=logging.getLogger('quiet'))
+    hook = BadClipsHook(limit=2)
+    batch = dict(data_samples=[dict(skipped=of_ranks[rank])])
+    hook.after_train_iter(runner, 0, batch)
+    written = tmp_path / 'bad_clips.txt'
+    with pytest.raises(TrainingError, match=f'3 bad clips.*{written}'):
+        hook.after_train_epoch(runner)
+    assert written.exists() == (rank == 0)
+    with pytest.raises(TrainingError):  # inside of an epoch
+        hook.after_train_iter(runner, 1, batch)
+    names = [path.name for path in tmp_path.iterdir()]
+    assert names == [f'bad_clips{"_1" * rank}.txt']
+
+
 @pytest.mark.parametrize('how, message', [
     ("head.fc_cls.weight.fill_(float('nan'))", 'the loss is nan'),
     ('head.fc_cls.weight.fill_(3e38)', 'the loss is '),
@@ -161,15 +189,13 @@ def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:
     assert not (place / 'work/epoch_2.pth').exists()
 
 
+@pytest.mark.filterwarnings('error')
 def test_hooks_take_any_batch() -> None:
     """Of data sets that are not this package's, and tuples."""
-    from mmengine.structures import BaseDataElement
-
-    from mmlcr.engine import BadClipsHook, FiniteLossHook, TrainingError
-    from mmlcr.engine.watching import _samples
     batches: List[Any] = [None, [], {}, dict(data_samples=[BaseDataElement()])]
     for batch in batches:
         BadClipsHook().after_train_iter(None, 0, batch)
-        FiniteLossHook().after_train_iter(None, 0, batch, dict(loss=1.))
+        for loss in 1., torch.ones((), requires_grad=True):
+            FiniteLossHook().after_train_iter(None, 0, batch, dict(loss=loss))
         assert len(list(_samples(batch))) <= 1
     assert issubclass(TrainingError, RuntimeError)

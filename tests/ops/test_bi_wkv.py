@@ -55,14 +55,6 @@ def draw(B: int,
     return tuple(t.to(dtype) for t in (r, k, v, log_decay(decay, H, K), u))
 
 
-def with_gradients(function: Callable, inputs: Tuple[Tensor, ...],
-                   weight: Tensor) -> Tuple[Tensor, ...]:
-    """Output, and the gradients of its sum weighted by ``weight``."""
-    leaves = [t.detach().clone().requires_grad_() for t in inputs]
-    y = function(*leaves)
-    return (y, ) + torch.autograd.grad((y * weight.to(y.dtype)).sum(), leaves)
-
-
 @pytest.fixture
 def poisoned_memory() -> Iterator[None]:
     """Memory that is allocated and not written holds NaN."""
@@ -76,19 +68,10 @@ def poisoned_memory() -> Iterator[None]:
 @pytest.mark.parametrize('decay', DECAYS)
 @pytest.mark.parametrize('L', [1, 7, 16, 17, 49, 196, 197, 400],
                          ids=lambda L: f'B2-L{L}-H2-K8')
-def test_chunked_is_naive(L: int, decay: str, relative_error: Callable,
+def test_chunked_is_naive(L: int, decay: str, assert_agrees: Callable,
                           poisoned_memory: None) -> None:
     inputs = draw(2, L, 2, 8, decay=decay, dtype=torch.float32)
-    weight = torch.randn(2, L, 2, 8)
-    got = with_gradients(bi_wkv, inputs, weight)
-    expected = with_gradients(bi_wkv_naive,
-                              tuple(t.double() for t in inputs), weight)
-    for name, a, b in zip(('y', ) + NAMES, got, expected):
-        assert a.dtype == torch.float32
-        if b.norm() == 0:  # the decay of a single token, of neighbours
-            assert not a.any(), name
-        else:
-            assert relative_error(a, b) < FLOAT32_TOLERANCE, name
+    assert_agrees(bi_wkv, bi_wkv_naive, inputs, FLOAT32_TOLERANCE)
 
 
 @pytest.mark.parametrize('w, size', [(0., 48), (-3., 32), (-30., 4),
@@ -139,13 +122,8 @@ def test_gradcheck(B: int, L: int, H: int, K: int, V: int) -> None:
     assert torch.autograd.gradcheck(bi_wkv, inputs)
 
 
-def test_float64_stays_float64(relative_error: Callable) -> None:
-    inputs = draw(2, 49, 2, 8)
-    y = bi_wkv(*inputs)
-    assert y.dtype == torch.float64
-    assert relative_error(y, bi_wkv_naive(*inputs)) < FLOAT64_TOLERANCE
-    _, *gradients = with_gradients(bi_wkv, inputs, torch.ones(2, 49, 2, 8))
-    assert {g.dtype for g in gradients} == {torch.float64}
+def test_float64_stays_float64(assert_agrees: Callable) -> None:
+    assert_agrees(bi_wkv, bi_wkv_naive, draw(2, 49, 2, 8), FLOAT64_TOLERANCE)
 
 
 @pytest.mark.parametrize('function', [bi_wkv, bi_wkv_naive])
@@ -195,11 +173,10 @@ def test_values_of_another_width(L: int, K: int, V: int,
 
 
 @pytest.mark.parametrize('L', [1, 60], ids=['L1', 'L60'])
-def test_layers_side_by_side(L: int, relative_error: Callable) -> None:
+def test_layers_side_by_side(L: int, assert_agrees: Callable) -> None:
     """With decays made at once, in chunks for the strongest."""
     layers = [draw(2, L, 2, 8, 5, d) for d in ('weak', 'mixed', 'all-30')]
     inputs = tuple(torch.stack(t) for t in zip(*layers))
-    weight = torch.randn(3, 2, L, 2, 5, dtype=torch.float64)
 
     def side_by_side(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
                      u: Tensor) -> Tensor:
@@ -215,13 +192,7 @@ def test_layers_side_by_side(L: int, relative_error: Callable) -> None:
     def one_by_one(*inputs: Tensor) -> Tensor:
         return torch.stack([bi_wkv_naive(*layer) for layer in zip(*inputs)])
 
-    got = with_gradients(side_by_side, inputs, weight)
-    expected = with_gradients(one_by_one, inputs, weight)
-    for name, a, b in zip(('y', ) + NAMES, got, expected):
-        if b.norm() == 0:
-            assert not a.any(), name
-        else:
-            assert relative_error(a, b) < FLOAT64_TOLERANCE, name
+    assert_agrees(side_by_side, one_by_one, inputs, FLOAT64_TOLERANCE)
 
 
 @pytest.mark.parametrize('L', [7, 17, 50], ids=['L7', 'L17', 'L50'])
