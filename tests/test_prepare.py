@@ -186,26 +186,6 @@ def test_frames_are_taken_as_the_clips_allow(
     DATASETS.build(config.train_dataloader.dataset)  # opens all clips
 
 
-@pytest.mark.parametrize('height, width, size', [
-    (48, 64, (80, 64)), (64, 64, (72, 72)), (64, 48, (64, 80)),
-    (36, 64, (96, 56)), (16, 256, (288, 32))
-], ids=['4to3', 'square', 'upright', '16to9', 'flat'])
-def test_pictures_have_the_shape_of_the_clips(
-        height: int, width: int, size: tuple) -> None:
-    facts = dict(a=prepare_dataset.Facts(50, 25., width, height))
-    recipe = prepare_dataset.choose(facts, 60)
-    assert (recipe.width, recipe.height) == size
-    low, high = recipe.aspects
-    assert low < size[0] / size[1] < high
-
-
-@pytest.mark.parametrize('clips, epochs', [(5, 400), (60, 400), (150, 160),
-                                           (10_000, 30)])
-def test_epochs_are_fewer_with_more_clips(clips: int, epochs: int) -> None:
-    facts = dict(a=prepare_dataset.Facts(50, 25., 64, 48))
-    assert prepare_dataset.choose(facts, clips).epochs == epochs
-
-
 @pytest.mark.parametrize('names, expected, said', [
     (('left', 'right', 'up'), dict(flip_ratio=0.5, flip_label_map={0: 1,
                                                                    1: 0}),

@@ -5,7 +5,6 @@ Classes are numbered, and groups dealt into folds, in alphabetical order.
 """
 import argparse
 import filecmp
-import math
 import os
 import os.path as osp
 import re
@@ -13,13 +12,16 @@ import shlex
 import shutil
 import subprocess
 import sys
-from statistics import median
-from typing import Dict, List, NamedTuple, Sequence, Tuple
-
-import cv2
+from typing import Dict, List, Sequence, Tuple
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import SourceError, UnknownRateError, Video
+from mmlcr.apis.recipes import (
+    choose,
+    config_text,
+    flip,
+    look_at,
+    told_of_frames,
+)
 from mmlcr.datasets import (
     Clip,
     Parts,
@@ -27,13 +29,9 @@ from mmlcr.datasets import (
     check_apart,
     clips_of,
     deal,
-    mirrored_labels,
     share_out,
-    without_mirrored,
 )
-from mmlcr.datasets.checked import ClipError, check_file
 from mmlcr.datasets.clips import (
-    TOLD,
     check_names,
     read_csv,
     read_folder,
@@ -45,33 +43,9 @@ from mmlcr.datasets.clips import (
 from mmlcr.engine import write_whole
 
 TOOLS = osp.dirname(sys.argv[0])
-# what configs/lcr_weizmann.py was measured with
-CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
-STEPS, BATCH = 1600, 15
-FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
 BAD_CLIPS = 'bad_clips.txt'  # of --scan
 # what an earlier call may have written, of other folds or parts
 LISTS = re.compile(r'(all|(fold\d+_)?(inner_)?(train|val|test))\.txt')
-MANY = 1000  # clips that are not all opened before each training
-
-
-class Facts(NamedTuple):
-    """What a clip's file tells of it."""
-    frames: int
-    fps: float
-    width: int
-    height: int
-
-
-class Recipe(NamedTuple):
-    """What of the config follows from the clips."""
-    fps: float  # of the clips
-    interval: int  # between two frames that are taken
-    intervals: Tuple[int, ...]  # in training
-    width: int
-    height: int
-    aspects: Tuple[float, float]  # of the crops in training
-    epochs: int
 
 
 def parse_args() -> argparse.Namespace:
@@ -179,82 +153,6 @@ def is_inside(path: str, folder: str) -> bool:
     return osp.commonpath([folder, osp.realpath(path)]) == folder
 
 
-def look_at(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
-    """What each clip's file tells, by its path.
-
-    Raises:
-        ValueError: If any is missing, empty, or does not open.
-    """
-    facts, bad = {}, []
-    for clip in clips:
-        path = osp.join(folder, clip.path)
-        try:
-            check_file(path, clip.path)
-            video = Video(path, None)
-            width, height = (int(video.capture.get(side)) for side in (
-                cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-            frames = video.length or sum(1 for _ in video)
-            facts[clip.path] = Facts(frames, video.fps, width, height)
-        except UnknownRateError as error:
-            bad.append(f'{error}, here by converting it first, e.g. ffmpeg '
-                       '-i CLIP -r 25 NEW')
-        except (ClipError, SourceError) as error:
-            bad.append(str(error))
-    if bad:
-        raise ValueError(f'{len(bad)} of {len(clips)} clips are bad: '
-                         f'{"; ".join(bad[:TOLD])}')
-    return facts
-
-
-def choose(facts: Dict[str, Facts], clips: int) -> Recipe:
-    """Sizes and rates that go with the clips.
-
-    The frames that are taken are as many a second, and as many pixels, as of
-    the measured config; what is longest fits the shortest clip.
-
-    Args:
-        facts (dict[str, Facts]): Of all clips.
-        clips (int): To train on.
-
-    Raises:
-        ValueError: If clips have fewer than ``CLIP_LEN`` frames.
-    """
-    short = [
-        f'{path} has {of.frames}' for path, of in facts.items()
-        if of.frames < CLIP_LEN
-    ]
-    if short:
-        raise ValueError(f'{CLIP_LEN} frames of a clip are needed: leave out '
-                         f'what has fewer, {shortened(short)}')
-    longest = (min(of.frames for of in facts.values()) - 1) // (CLIP_LEN - 1)
-    fps = median(of.fps for of in facts.values())
-    interval = min(max(1, round(fps / RATE)), longest)
-    intervals = tuple(
-        each for each in range(interval - 1, interval + 2)
-        if 1 <= each <= longest)
-    aspect = median(of.width / of.height for of in facts.values())
-    width, height = (8 * max(4, round(math.sqrt(AREA * ratio) / 8))
-                     for ratio in (aspect, 1 / aspect))
-    aspect = width / height
-    epochs = round(STEPS / math.ceil(clips / BATCH))
-    return Recipe(fps, interval, intervals, width, height,
-                  (round(aspect / 1.2, 2), round(aspect * 1.2, 2)),
-                  min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs)))
-
-
-def told_of_frames(facts: Dict[str, Facts], recipe: Recipe) -> List[str]:
-    """What is to be said of lengths and rates."""
-    shortest = min(facts, key=lambda path: facts[path].frames)
-    told = [f'frames: {facts[shortest].frames} of the shortest, {shortest}; '
-            f'{CLIP_LEN} are taken, {recipe.interval} apart, of '
-            f'{recipe.fps:g} a second']
-    rates = sorted(round(of.fps, 1) for of in facts.values())
-    if rates[-1] > 1.1 * rates[0]:
-        told.append(f'warning: from {rates[0]:g} to {rates[-1]:g} frames a '
-                    'second: the same distance is another speed')
-    return told
-
-
 def split(args: argparse.Namespace, clips: List[Clip]) -> Dict[str, Parts]:
     """Clips of each part, by fold; the name of the only one is empty.
 
@@ -321,93 +219,6 @@ def report(args: argparse.Namespace, folder: str, folds: Dict[str, Parts],
         if apart:
             print('warning: the same clip in training and test: '
                   f'{", ".join(sorted(same))}')
-
-
-def flip(classes: Sequence[str]) -> Tuple[str, str]:
-    """What becomes of mirrored pictures, by the names of the classes.
-
-    Returns:
-        tuple[str, str]: A line of the config, and what is to be said of it.
-    """
-    pairs, alone = mirrored_labels(classes), without_mirrored(classes)
-    step = 'train_pipeline[5]'
-    if alone:
-        return (f'{step}.flip_ratio = 0  # {alone[0]} has no partner',
-                'flip: off, mirrored these would be of no class: '
-                f'{shortened(alone)}')
-    if pairs:
-        names = ', '.join(f'{classes[a]} - {classes[b]}'
-                          for a, b in pairs.items() if a < b)
-        return (f'{step}.flip_label_map = {pairs}',
-                f'flip: mirrored clips change their labels, {names}')
-    return (f'{step}.flip_ratio = 0.5  # 0 where a mirror changes the class',
-            'flip: half of the training clips are mirrored and keep their '
-            'labels; set flip_ratio to 0 in the config if that makes another '
-            'class of them')
-
-
-def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
-                val: bool, clips: int, spaces: bool) -> str:
-    """The config: what differs from that of the measured recipe."""
-    prefix = 'fold{fold}_' if folds else ''
-    once = 'max_epochs' if not val else 'max(1, max_epochs // 10)'
-    best = ", save_best='acc/top1'" if val else ''
-    lines = [
-        '# Written by tools/prepare_dataset.py, to be changed as the clips '
-        'ask for.',
-        "_base_ = __import__('mmlcr.apis').apis.find_config(",
-        "    'configs/lcr_weizmann.py')",
-        '',
-        "data_root = '{{ fileDirname }}'  # the folder of this file",
-        *["fold = '{{$LCR_FOLD:0}}'"] * folds,
-        f'num_classes = {len(classes)}',
-        f'clip_len, frame_interval = {CLIP_LEN}, {recipe.interval}',
-        f'stream_fps = {recipe.fps:g} / frame_interval',
-        f'size = ({recipe.width}, {recipe.height})  # width, height',
-        f'max_epochs = {recipe.epochs}',
-        '',
-        "# where the camera moves, backbone=dict(stem_input='both') as well",
-        'model = dict(cls_head=dict(num_classes=num_classes))',
-        '',
-        'train_pipeline = _base_.train_pipeline',
-        'train_pipeline[1].transforms = [[',
-        "    dict(type='SampleFrames', clip_len=clip_len, "
-        'frame_interval=interval)',
-        f'] for interval in {recipe.intervals}]',
-        f'train_pipeline[3].aspect_ratio_range = {recipe.aspects}',
-        'train_pipeline[4].scale = size',
-        flip(classes)[0],
-        'test_pipeline = _base_.test_pipeline',
-        'test_pipeline[1].frame_interval = frame_interval',
-        '# people as large as they are in the crops of the training',
-        f'test_pipeline[3].scale = ({recipe.width}, '
-        f'{round(CROP * recipe.height)})',
-        'test_pipeline[4].crop_size = size',
-        'val_pipeline = test_pipeline',
-        '',
-        'dataset = dict(',
-        '    num_classes=num_classes,',
-        "    classes=f'{data_root}/classes.txt',",
-        f'    open_files={clips <= MANY},  # before each training',
-        *[r"    delimiter='\t',  # there are spaces in paths"] * spaces,
-        "    data_prefix=dict(video=f'{data_root}/videos'))",
-    ]
-    for loader, part in (('train', 'train'), ('val', 'val' if val else 'test'),
-                         ('test', 'test')):
-        lines += [
-            f'{loader}_dataloader = dict(', '    dataset=dict(',
-            '        **dataset,',
-            f"        ann_file=f'{{data_root}}/{prefix}{part}.txt',",
-            f'        pipeline={loader}_pipeline))'
-        ]
-    lines += [
-        '', f'train_cfg = dict(max_epochs=max_epochs, val_interval={once})',
-        'param_scheduler = _base_.param_scheduler',
-        'param_scheduler[0].total_steps = max_epochs',
-        'default_hooks = dict(',
-        f'    checkpoint=dict(interval=max(1, max_epochs // 8){best}))'
-    ]
-    return '\n'.join(lines) + '\n'
 
 
 def list_text(clips: Sequence[Clip], classes: Sequence[str],
