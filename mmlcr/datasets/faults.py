@@ -1,9 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Clips that cannot be used, also those that take a process along."""
+import multiprocessing
 import os
-import re
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List
 
 import torch
 from mmengine.runner import Runner
@@ -37,36 +37,33 @@ class AtWork:
         finally:
             place[1] = -1
 
-    def clip_of(self, process: int) -> Optional[int]:
-        """What a process was at when it ended; None if at nothing."""
-        for known, clip in self.clips.tolist():
-            if known == process and clip >= 0:
-                return clip
-        return None
+    def left(self) -> List[int]:
+        """Those at which child processes of this one ended."""
+        alive = [child.pid for child in multiprocessing.active_children()]
+        return [
+            clip for process, clip in self.clips.tolist()
+            if clip >= 0 and process not in alive
+        ]
 
 
 @contextmanager
 def naming_clips(runner: Runner) -> Iterator[None]:
     """Name the clip when a process of a loader is killed, as by a decoder.
 
-    torch tells the number of the process alone.
+    torch tells the number of the process alone, by an error that may be
+    raised anywhere, so that another one may have come out of it.
 
     Args:
         runner (Runner): That trains or tests inside.
 
     Raises:
-        ClipError: In place of torch's error.
+        ClipError: In place of that error.
     """
     try:
         yield
-    except RuntimeError as error:
-        said = re.match(r'DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)',
-                        str(error))
-        if not said:
-            raise
-        processes = [int(pid) for pid in said[1].split(',')]
+    except Exception as error:
         paths = [path for loop in ('_train_loop', '_val_loop', '_test_loop')
-                 for path in _paths(getattr(runner, loop, None), processes)]
+                 for path in _paths(getattr(runner, loop, None))]
         if not paths:
             raise
         raise ClipError(
@@ -74,13 +71,10 @@ def naming_clips(runner: Runner) -> Iterator[None]:
             'tools/scan_clips.py finds all such clips') from error
 
 
-def _paths(loop: Any, processes: List[int]) -> Iterator[str]:
+def _paths(loop: Any) -> Iterator[str]:
     dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
     while dataset is not None and not hasattr(dataset, 'at_work'):
         dataset = getattr(dataset, 'dataset', None)  # of a wrapper
-    if dataset is None:
-        return
-    for process in processes:
-        clip = dataset.at_work.clip_of(process)
-        if clip is not None:
+    if dataset is not None:
+        for clip in dataset.at_work.left():
             yield dataset.get_data_info(clip)[dataset.clip_key]

@@ -29,11 +29,7 @@ def spoil(self, runner, batch_idx, data_batch=None):
             {how}
 
 SeedHook.before_train_iter = spoil
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name='__main__')
 """
-
-
 # a decoder that crashes on a clip
 CRASHES = """
 import os, runpy, signal, sys
@@ -48,8 +44,23 @@ def transform(self, results):
     return decode(self, results)
 
 DecordDecode.transform = transform
+"""
+RUN = """
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+# what a training waits in until a process of its loader is gone
+ELSEWHERE = """
+import time
+from mmlcr.engine import SeedHook
+
+def wait(*args, **kwargs):
+    try:
+        time.sleep(60)
+    except RuntimeError:
+        raise ImportError('no module of that name')
+
+SeedHook.before_train_iter = wait
 """
 
 
@@ -70,7 +81,7 @@ def place(tmp_path: Path, make_video: Callable) -> Path:
 
 def train(place: Path, *options: str, script: str = '') -> str:
     """Both outputs of a training that fails, or of one that does not."""
-    before = ['-c', script] if script else []
+    before = ['-c', script + RUN] if script else []
     result = subprocess.run(
         [sys.executable, *before, ROOT / 'tools/train.py',
          'configs/lcr_motion.py', '--data-root', place, '--work-dir',
@@ -154,10 +165,19 @@ def test_a_decoder_that_crashes_names_the_clip(workers: int,
     """In training; with a clip of each other worker, which is not named."""
     said = train(place, SKIP, f'train_dataloader.num_workers={workers}',
                  script=CRASHES.format(clip='3.mp4'))
-    assert said.startswith('1\n')
+    assert said.startswith('1\n') and 'ClipError: ' in said, said
     error = said[said.rindex('ClipError: '):]
     assert error.startswith(f'ClipError: {place}/videos/3.mp4: a process died')
     assert 'Segmentation fault' in error or 'exited unexpectedly' in error
+
+
+def test_a_decoder_that_crashes_at_a_bad_moment(place: Path) -> None:
+    """While something else is done, that turns the error into its own."""
+    script = CRASHES.format(clip='5.mp4') + ELSEWHERE
+    said = train(place, SKIP, 'train_dataloader.sampler.shuffle=False',
+                 script=script)
+    assert said.startswith('1\n'), said
+    assert f'ClipError: {place}/videos/5.mp4: a process died of it: no' in said
 
 
 def test_a_decoder_that_crashes_before_training(place: Path) -> None:
