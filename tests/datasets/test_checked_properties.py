@@ -22,7 +22,10 @@ LINES = st.lists(
 
 
 def read(kind: str, path: Path, data: bytes) -> Any:
-    """The data set of a list; files are not looked for."""
+    """The data set of a list; files are not looked for.
+
+    Nor is its memory packed for workers, for which garbage is collected.
+    """
     path.write_bytes(data)
     prefix = 'img' if kind == 'CheckedRawframeDataset' else 'video'
     return DATASETS.build(
@@ -32,6 +35,7 @@ def read(kind: str, path: Path, data: bytes) -> Any:
             data_prefix={prefix: 'clips'},
             num_classes=CLASSES,
             check_files=False,
+            serialize_data=False,
             pipeline=[]))
 
 
