@@ -6,7 +6,6 @@ token, in float64.
 """
 import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, Dict, NamedTuple
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from processes import run_script
 from torch import Tensor
 
 from mmaction.registry import MODELS
@@ -297,9 +297,7 @@ def test_every_tensor_counts(size: Size, tool: ModuleType,
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, ROOT / 'tools/convert_vrwkv.py',
-         *map(str, arguments)], text=True, capture_output=True)
+    return run_script(ROOT / 'tools/convert_vrwkv.py', *arguments)
 
 
 @pytest.mark.slow

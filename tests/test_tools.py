@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from processes import run_script
 from safetensors.torch import save_file
 
 from mmaction.apis import init_recognizer
@@ -34,13 +35,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('tools')]
 
 def run(*command: object, cwd: Path, ok: bool = True) -> str:
     """Run a tool in a folder of its own; what it printed."""
-    result = subprocess.run(
-        [sys.executable, f'{ROOT}/tools/{command[0]}', *map(str, command[1:])],
-        cwd=cwd,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    result = run_script(
+        f'{ROOT}/tools/{command[0]}', *command[1:], cwd=cwd, together=True)
     assert (result.returncode == 0) == ok, result.stdout
     return result.stdout
 

@@ -1,10 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A tiny motion set to train on."""
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -13,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``data/motion``: 24 clips to train, 12 of each other."""
     folder = tmp_path_factory.mktemp('place')
-    subprocess.run(
-        [sys.executable, ROOT / 'tools/make_motion.py', '--clips', '2', '1',
-         '1'], cwd=folder, check=True)
+    run_script(ROOT / 'tools/make_motion.py', '--clips', 2, 1, 1,
+               cwd=folder).check_returncode()
     return folder

@@ -5,7 +5,6 @@ import http.server
 import os
 import pickle
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -16,6 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint
+from processes import run_script
 
 from mmaction.apis import init_recognizer
 from mmlcr.apis import StreamRecognizer
@@ -167,10 +167,8 @@ def test_every_tool(tool: str, arguments: list, evil: Path, tmp_path: Path,
                  VIDEO=str(tmp_path / 'videos/test.mp4'))
     for word, path in words.items():
         arguments = [a.replace(word, path) for a in arguments]
-    result = subprocess.run(
-        [sys.executable, ROOT / 'tools' / tool, CONFIG, *arguments,
-         '--data-root', tmp_path],
-        cwd=tmp_path, text=True, capture_output=True)
+    result = run_script(ROOT / 'tools' / tool, CONFIG, *arguments,
+                        '--data-root', tmp_path, cwd=tmp_path)
     assert result.returncode, result.stdout[-2000:]
     said = result.stdout + result.stderr
     assert 'evil.pth is refused' in said and 'system' in said

@@ -1,18 +1,16 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Runs that are killed end as those that are not, bit for bit."""
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 import torch
+from processes import run_script
 from torch.utils._pytree import tree_flatten
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 # one worker of xdist runs what shares an uninterrupted training
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('resume')]
@@ -29,13 +27,10 @@ def train(folder: Path, work_dir: str, *options: str, kill_at: str = '',
           seed: Any = 0) -> subprocess.CompletedProcess:
     """Three epochs of three iterations, from wherever the folder is."""
     seeded = [] if seed is None else ['--seed', str(seed)]
-    environment = {**os.environ, 'KILL_AT': kill_at,
-                   'PYTHONPATH': str(ROOT)}
-    return subprocess.run(
-        [sys.executable, HERE / 'kill_at.py', 'configs/lcr_motion.py',
-         '--resume', *seeded, '--work-dir', work_dir, '--cfg-options',
-         *SMALL, *options],
-        cwd=folder, env=environment, text=True, capture_output=True)
+    return run_script(
+        HERE / 'kill_at.py', 'configs/lcr_motion.py', '--resume', *seeded,
+        '--work-dir', work_dir, '--cfg-options', *SMALL, *options,
+        cwd=folder, environment={'KILL_AT': kill_at})
 
 
 @pytest.fixture(scope='module')

@@ -1,8 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A training stops before it is spoilt, and says by what."""
 import logging
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, List
@@ -10,6 +8,7 @@ from typing import Any, Callable, List
 import pytest
 import torch
 from mmengine.structures import BaseDataElement
+from processes import run_script
 
 from mmlcr.engine import BadClipsHook, FiniteLossHook, TrainingError
 from mmlcr.engine.watching import _samples
@@ -82,14 +81,13 @@ def place(tmp_path: Path, make_video: Callable) -> Path:
 def train(place: Path, *options: str, script: str = '') -> str:
     """Both outputs of a training that fails, or of one that does not."""
     before = ['-c', script + RUN] if script else []
-    result = subprocess.run(
-        [sys.executable, *before, ROOT / 'tools/train.py',
-         'configs/lcr_motion.py', '--data-root', place, '--work-dir',
-         place / 'work', '--cfg-options', 'train_cfg.max_epochs=2',
-         'train_dataloader.batch_size=2', 'dataset.open_files=False',
-         'train_dataloader.dataset.open_files=False',
-         'default_hooks.checkpoint.interval=1', *options],
-        cwd=place, text=True, capture_output=True)
+    result = run_script(
+        *before, ROOT / 'tools/train.py', 'configs/lcr_motion.py',
+        '--data-root', place, '--work-dir', place / 'work', '--cfg-options',
+        'train_cfg.max_epochs=2', 'train_dataloader.batch_size=2',
+        'dataset.open_files=False',
+        'train_dataloader.dataset.open_files=False',
+        'default_hooks.checkpoint.interval=1', *options, cwd=place)
     return f'{result.returncode}\n{result.stdout}{result.stderr}'
 
 
