@@ -17,6 +17,7 @@ from typing import Any, Dict, Optional, Sequence
 SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(
     ['mmlcr', 'mmlcr.apis', 'mmaction.apis', 'mmaction.models'])
+LONGEST = 300  # seconds that a script may take
 
 
 def run_script(script: object,
@@ -37,6 +38,9 @@ def run_script(script: object,
     Returns:
         subprocess.CompletedProcess: With its code, or the negative number of
         the signal that killed it, and what it wrote, as texts.
+
+    Raises:
+        TimeoutError: If it takes too long.
     """
     command = [str(word) for word in (script, *arguments)]
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +52,10 @@ def run_script(script: object,
             target=_be, args=(command, cwd or os.getcwd(),
                               {**os.environ, **(environment or {})}, written))
         process.start()
-        process.join()
+        process.join(LONGEST)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f'{command} took more than {LONGEST} seconds')
         texts = [path.read_text(errors='replace') for path in written]
     return subprocess.CompletedProcess(
         command, process.exitcode, texts[0], None if together else texts[1])
