@@ -119,7 +119,7 @@ def main() -> int:
             wrong += differences(last_checkpoint(killed), expected)
     for kind in sorted(set(moments)):
         print(f'{moments.count(kind)} kills {kind}')
-    print(f'{trainings} trainings that were killed and resumed: ' + (
+    print(f'{trainings} training(s), killed and resumed: ' + (
         'not the same ' + ', '.join(wrong) if wrong else
         'the same weights, optimizer and schedule, bit for bit'))
     return bool(wrong)
