@@ -672,7 +672,7 @@ class LCR(BaseModule):
     def _fused_passage(self, fused: Fused,
                        weights: Union[LayerWeights, VRWKV6Weights]
                        ) -> _Passage:
-        assert isinstance(weights, LayerWeights)  # there are no others
+        assert isinstance(weights, LayerWeights)  # of others, fused is None
         layers = fused.layers(weights)
         if not isinstance(self.stem, PatchStem) or self.stem_input != 'frame':
             return _Passage(self._embed, layers)

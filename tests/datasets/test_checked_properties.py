@@ -12,7 +12,7 @@ from mmlcr.datasets import ClipError
 
 CLASSES = 100
 NAMES = st.text(
-    st.characters(max_codepoint=0x2000, exclude_categories=['Cc', 'Z']),
+    st.characters(codec='utf-8', exclude_categories=['Cc', 'Z']),
     min_size=1,
     max_size=20)
 LINES = st.lists(

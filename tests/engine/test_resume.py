@@ -66,9 +66,7 @@ def best(work_dir: Path) -> List[Tuple[str, Any]]:
 # in each epoch: fsync and move of the checkpoint, of its folder, of the file
 # that names it, and of the folder; with a new best, of that, and all again
 @pytest.mark.parametrize('kill_at', [
-    ['fsync:1'], ['fsync:9', 'iteration:7'],
-    *(pytest.param([moment], marks=pytest.mark.long)
-      for moment in ('iteration:4', 'replace:2')),
+    ['iteration:4'], ['fsync:1'], ['replace:2'], ['fsync:9', 'iteration:7'],
 ], ids='-'.join)
 def test_killed_in_an_epoch_or_a_write(kill_at: List[str], place: Path,
                                        uninterrupted: Dict[str, Any]) -> None:
@@ -95,7 +93,6 @@ def test_checkpoints_inside_of_an_epoch(place: Path,
     assert_same(trained(place / 'inside', 'iter_9.pth'), uninterrupted)
 
 
-@pytest.mark.long
 def test_under_mmengine_s_flexible_runner(place: Path,
                                           uninterrupted: Dict[str, Any]
                                           ) -> None:
