@@ -2,16 +2,16 @@ _base_ = 'lcr_jester.py'
 
 # Jester, its frames put together as videos: videos/ID.mp4 or another kind
 train_pipeline = [
-    dict(type='DecordInit'), _base_.train_pipeline[0],
-    dict(type='DecordDecode'), *_base_.train_pipeline[2:]
+    dict(type='VideoInit'), _base_.train_pipeline[0],
+    dict(type='VideoDecode'), *_base_.train_pipeline[2:]
 ]
 val_pipeline = [
-    dict(type='DecordInit'), _base_.val_pipeline[0],
-    dict(type='DecordDecode'), *_base_.val_pipeline[2:]
+    dict(type='VideoInit'), _base_.val_pipeline[0],
+    dict(type='VideoDecode'), *_base_.val_pipeline[2:]
 ]
 test_pipeline = [
-    dict(type='DecordInit'), _base_.test_pipeline[0],
-    dict(type='DecordDecode'), *_base_.test_pipeline[2:]
+    dict(type='VideoInit'), _base_.test_pipeline[0],
+    dict(type='VideoDecode'), *_base_.test_pipeline[2:]
 ]
 
 dataset = dict(

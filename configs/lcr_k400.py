@@ -12,10 +12,10 @@ stream_fps = 7.5  # every fourth frame of, mostly, 30 a second
 model = dict(cls_head=dict(num_classes=num_classes))
 
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames', clip_len=clip_len, frame_interval=frame_interval),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='RandomResizedCrop', area_range=(0.25, 1.0)),
     dict(type='Resize', scale=(size, size), keep_ratio=False),
@@ -26,13 +26,13 @@ train_pipeline = [
     dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len=clip_len,
         frame_interval=frame_interval,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=size),
     dict(type='EdgeMap'),
@@ -41,14 +41,14 @@ val_pipeline = [
 ]
 # ten clips of three crops
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len=clip_len,
         frame_interval=frame_interval,
         num_clips=10,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, size)),
     dict(type='ThreeCrop', crop_size=size),
     dict(type='EdgeMap'),

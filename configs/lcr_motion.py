@@ -12,10 +12,10 @@ model = dict(cls_head=dict(num_classes=num_classes))
 # left - right, up_left - up_right, down_left - down_right, the two spins
 flip_label_map = {0: 1, 1: 0, 4: 5, 5: 4, 6: 7, 7: 6, 8: 9, 9: 8}
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames', clip_len=clip_len, frame_interval=frame_interval),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(size, size), keep_ratio=False),
     dict(type='Flip', flip_ratio=0.5, flip_label_map=flip_label_map),
     dict(type='EdgeMap'),
@@ -24,13 +24,13 @@ train_pipeline = [
     dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len=clip_len,
         frame_interval=frame_interval,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(size, size), keep_ratio=False),
     dict(type='EdgeMap'),
     dict(type='FormatShape', input_format='NCTHW'),

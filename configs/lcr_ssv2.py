@@ -15,9 +15,9 @@ model = dict(cls_head=dict(num_classes=num_classes))
 # the camera left - right
 flip_label_map = {86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166}
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(type='UniformSample', clip_len=clip_len),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='RandomResizedCrop', area_range=(0.25, 1.0)),
     dict(type='Resize', scale=(size, size), keep_ratio=False),
@@ -28,9 +28,9 @@ train_pipeline = [
     dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
 ]
 val_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(type='UniformSample', clip_len=clip_len, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, 256)),
     dict(type='CenterCrop', crop_size=size),
     dict(type='EdgeMap'),
@@ -39,9 +39,9 @@ val_pipeline = [
 ]
 # two clips of three crops
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(type='UniformSample', clip_len=clip_len, num_clips=2, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(type='Resize', scale=(-1, size)),
     dict(type='ThreeCrop', crop_size=size),
     dict(type='EdgeMap'),

@@ -17,7 +17,7 @@ model = dict(
     cls_head=dict(num_classes=num_classes))
 
 train_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='RandomChoice',
         transforms=[[
@@ -26,7 +26,7 @@ train_pipeline = [
                 clip_len=clip_len,
                 frame_interval=interval)
         ] for interval in (2, frame_interval, 4)]),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     dict(
         type='RandomResizedCrop',
         area_range=(0.6, 1.0),
@@ -43,14 +43,14 @@ train_pipeline = [
     dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
 ]
 test_pipeline = [
-    dict(type='DecordInit'),
+    dict(type='VideoInit'),
     dict(
         type='SampleFrames',
         clip_len=clip_len,
         frame_interval=frame_interval,
         num_clips=10,
         test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='VideoDecode'),
     # people as large as they are in the crops of the training
     dict(
         type='Resize', scale=(80, 80), keep_ratio=False,

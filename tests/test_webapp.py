@@ -100,7 +100,7 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
     with pytest.raises(gr.Error, match='choose a clip'):
         next(page.of_clip(None))
     # a file that says it is shorter than it is
-    monkeypatch.setattr(webapp, 'IsolatedVideo', Endless)
+    monkeypatch.setattr(webapp, 'SubprocessVideo', Endless)
     with pytest.raises(gr.Error, match='only 2 seconds'):
         list(page.of_clip(str(tmp_path / 'long.mp4')))
     monkeypatch.setattr(webapp, 'MAX_PIXELS', 64 * 47)
@@ -109,9 +109,9 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
 
 
 def Endless(path: str) -> Any:
-    from mmlcr.apis import IsolatedVideo
-    video = IsolatedVideo(path)
-    video.length = None
+    from mmlcr.apis import SubprocessVideo
+    video = SubprocessVideo(path)
+    video.duration = 0.
     return video
 
 

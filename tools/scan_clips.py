@@ -13,11 +13,11 @@ from rich.progress import Progress
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
 from mmlcr.apis import (
+    ImageFolder,
     SourceError,
     Video,
     add_config_arguments,
     load_config,
-    read_image,
 )
 from mmlcr.datasets import ClipError, check_file, try_each
 from mmlcr.engine import Draw, write_whole
@@ -68,10 +68,10 @@ def look(dataset: Any, number: int) -> Optional[str]:
         check_file(path, path)
         dataset.prepare_data(Draw(number, 0, 0), decode_only=True)
         if os.path.isdir(path):
-            for name in sorted(os.listdir(path)):
-                read_image(os.path.join(path, name))
+            for _ in ImageFolder(path):
+                pass
         else:
-            for _ in Video(path, None):
+            for _ in Video(path):
                 pass
     except (ClipError, SourceError) as error:
         return str(error).replace(f'{path}: ', '', 1)

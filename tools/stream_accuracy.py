@@ -16,12 +16,13 @@ from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import (
-    Pace,
+    Frame,
+    FrameRateFilter,
     StreamRecognizer,
     add_config_arguments,
     load_config,
 )
-from mmlcr.apis.sources import Video
+from mmlcr.video import VideoReader
 
 WINDOW = 'clip, sliding'  # the model on the last clip_len frames, from afresh
 
@@ -68,9 +69,9 @@ def read_stream(clips: List[Tuple[str, int]], recognizer: StreamRecognizer,
 
     Clips of one action never follow each other: there would be no change.
     """
-    pace = Pace(recognizer.fps, recognizer.interval)
+    frame_filter = FrameRateFilter(recognizer.fps, recognizer.interval)
     taken: List[Tuple[Tensor, int]] = []
-    left, last, number = list(clips), -1, 0
+    left, last, number, begin = list(clips), -1, 0, 0.
     while number < least:
         others = [clip for clip in left if clip[1] != last]
         if not others:
@@ -78,13 +79,13 @@ def read_stream(clips: List[Tuple[str, int]], recognizer: StreamRecognizer,
             continue
         path, last = random.choice(others)
         left.remove((path, last))
-        video = Video(path, None)
-        for frame in video:
-            moved = frame._replace(
-                number=number, seconds=number / video.fps, is_first=False)
-            if pace.is_due(moved):
-                taken.append((recognizer.views(frame.image), last))
-            number += 1
+        with VideoReader(path) as reader:
+            for image, seconds in reader:
+                frame = Frame(image, number, begin + seconds)
+                if frame_filter.is_due(frame):
+                    taken.append((recognizer.views(image), last))
+                number += 1
+            begin += seconds + 1 / reader.fps
     return taken
 
 

@@ -23,7 +23,7 @@ from mmlcr.apis import (
     open_source,
     recognizer_of,
 )
-from mmlcr.apis.outputs import VideoFile, closing_all
+from mmlcr.apis.outputs import closing_all
 from mmlcr.apis.pictures import (
     Row,
     Scores,
@@ -40,6 +40,7 @@ from mmlcr.apis.pictures import (
 )
 from mmlcr.apis.stream import TorchStep
 from mmlcr.engine import UnreadableFileError
+from mmlcr.video import VideoWriter
 
 ROWS = 'frame', 'edges', 'tube', 'gate', 'hidden', 'cell', 'cam'
 OF_WEIGHTS = ROWS[3:]  # which an ONNX graph does not tell
@@ -218,7 +219,8 @@ def run(args: argparse.Namespace) -> None:
     target = find_class(recognizer, args.cam) if args.cam else None
     video = None
     if args.film:
-        video = VideoFile(args.film, min(recognizer.fps or FILM_FPS, FILM_FPS))
+        fps = min(recognizer.fps or FILM_FPS, FILM_FPS)
+        video = VideoWriter(args.film, fps)
     source = open_source(args.video, args.source_fps)
     stream = recognizer.stream(source)
     results = take(stream, args.frames)

@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import (
     Frame,
-    IsolatedVideo,
+    FrameRateFilter,
     KeptRange,
-    Pace,
     SourceError,
     StreamRecognizer,
     StreamResult,
+    SubprocessVideo,
     add_stream_arguments,
     draw_maps,
     plot_scores,
@@ -128,7 +128,7 @@ class CameraStream(NamedTuple):
     """A camera in somebody's browser."""
     recognizer: StreamRecognizer
     progress: Progress
-    pace: Pace
+    frame_filter: FrameRateFilter
     start: float
 
 
@@ -170,18 +170,17 @@ class Page:
 
     def _of_video(self, path: str) -> Iterator[tuple]:
         check_container(path)
-        with contextlib.closing(IsolatedVideo(path)) as video:
+        with contextlib.closing(SubprocessVideo(path)) as video:
             yield from self._of_frames(video)
 
-    def _of_frames(self, video: IsolatedVideo) -> Iterator[tuple]:
+    def _of_frames(self, video: SubprocessVideo) -> Iterator[tuple]:
         path = video.name
         if video.width * video.height > MAX_PIXELS:
             raise ValueError(f'{path}: frames of {video.width}x{video.height},'
                              ' larger than any that are taken')
-        if video.length and video.length / video.fps > self.max_seconds:
-            raise ValueError(
-                f'{path}: {video.length / video.fps:.0f} seconds, at most '
-                f'{self.max_seconds:g} are taken')
+        if video.duration > self.max_seconds:
+            raise ValueError(f'{path}: {video.duration:.0f} seconds, at most '
+                             f'{self.max_seconds:g} are taken')
         stream = self.recognizer.twin()
         progress, moments = Progress(stream.classes), []
         results = stream.stream(video)
@@ -221,9 +220,9 @@ class Page:
             stream = self.recognizer.twin()
             known = CameraStream(
                 stream, Progress(stream.classes, CAMERA_SECONDS),
-                Pace(stream.fps, 1), time.monotonic())
+                FrameRateFilter(stream.fps), time.monotonic())
         frame = Frame(image, 0, time.monotonic() - known.start)
-        if not known.pace.is_due(frame):
+        if not known.frame_filter.is_due(frame):
             return (*[gr.skip()] * 4, known)
         try:
             result = self.worker.submit(known.recognizer.step, image,

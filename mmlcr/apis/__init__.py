@@ -8,7 +8,6 @@ from .complexity import (
     multiply_adds,
     num_parameters,
 )
-from .isolated import IsolatedVideo
 from .launch import (
     add_common_arguments,
     add_config_arguments,
@@ -42,10 +41,10 @@ from .outputs import (
 from .sources import (
     Camera,
     Frame,
+    FrameRateFilter,
     ImageFolder,
-    Pace,
+    LiveStream,
     SourceError,
-    UnknownRateError,
     Video,
     middle_frame,
     open_source,
@@ -57,12 +56,13 @@ from .stream import (
     add_stream_arguments,
     recognizer_of,
 )
+from .subprocess_video import SubprocessVideo
 
 __all__ = [
-    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'ImageFolder',
-    'IsolatedVideo', 'JSONLines', 'KeptRange', 'Maps', 'OnnxStep', 'Pace',
+    'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'FrameRateFilter',
+    'ImageFolder', 'JSONLines', 'KeptRange', 'LiveStream', 'Maps', 'OnnxStep',
     'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
-    'StreamResult', 'UnknownRateError', 'Video', 'Window', 'WindowClosed',
+    'StreamResult', 'SubprocessVideo', 'Video', 'Window', 'WindowClosed',
     'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
     'add_stream_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
     'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',

@@ -4,19 +4,16 @@
 Whatever ends a stream, what was written before stays readable.
 """
 import contextlib
-import errno
 import io
 import json
 import os
 import os.path as osp
-import shutil
 import sys
 from typing import (
     TYPE_CHECKING,
     Any,
     Iterator,
     List,
-    Optional,
     Sequence,
     TextIO,
     Tuple,
@@ -27,6 +24,7 @@ import numpy as np
 import torch
 
 from mmlcr.engine import write_whole
+from mmlcr.video import VideoWriter
 from .maps import KeptRange, beside
 from .stream import StreamRecognizer, StreamResult
 
@@ -35,11 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-# Bytes that are left free on a disk: the end of a video is written last, and
-# without it the video can't be read.
-RESERVE = 16 * 2**20
 MAX_POINTS = 20_000  # of a plot; of more, every second one is left out
-CODECS = {'.avi': 'MJPG', '.mp4': 'mp4v'}
 
 
 class JSONLines:
@@ -86,54 +80,15 @@ class JSONLines:
                 self.file.close()
 
 
-class VideoFile:
-    """A video, picture by picture.
-
-    Args:
-        path (str): ``.mp4`` or ``.avi``.
-        fps (float): Frames a second.
-
-    Raises:
-        ValueError: If the file is to have another format.
-        OSError: If it can't be written, or the disk is nearly full: while
-            there still is room to end it.
-    """
-
-    def __init__(self, path: str, fps: float) -> None:
-        if osp.splitext(path)[1] not in CODECS:
-            raise ValueError(f'a video is {" or ".join(CODECS)}, got {path}')
-        _make_folder(path)
-        self.path, self.fps = path, fps
-        self.writer: Optional[cv2.VideoWriter] = None
-
-    def add(self, image: np.ndarray) -> None:
-        """One picture, RGB, of the size of the first."""
-        folder = osp.dirname(osp.abspath(self.path))
-        if shutil.disk_usage(folder).free < RESERVE:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
-        if self.writer is None:
-            codec = CODECS[osp.splitext(self.path)[1]]
-            self.writer = cv2.VideoWriter(
-                self.path, cv2.VideoWriter_fourcc(*codec),  # type: ignore
-                self.fps, image.shape[1::-1])
-            if not self.writer.isOpened():
-                raise OSError(errno.EIO, 'OpenCV can not write', self.path)
-        self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        """Without this, it can't be read."""
-        if self.writer is not None:
-            self.writer.release()
-
-
-class AnnotatedVideo(VideoFile):
-    """The frames that were taken, and the scores on them.
+class AnnotatedVideo(VideoWriter):
+    """The frames that were taken, at their times, and the scores on them.
 
     The edge map and the forget gate are beside them if results have maps.
 
     Args:
-        path (str): As of :class:`VideoFile`, which tells the errors, too.
-        fps (float): Likewise.
+        path (str): As of :class:`mmlcr.video.VideoWriter`, which tells the
+            errors, too.
+        fps (float): Frames a second of results without times.
         lines (int): Classes that are shown. Defaults to 3.
     """
 
@@ -147,7 +102,7 @@ class AnnotatedVideo(VideoFile):
         self.add(
             beside(
                 annotate(result.image, result, self.lines), result.maps,
-                self.seen))
+                self.seen), result.seconds)
 
 
 class ScorePlot:

@@ -8,12 +8,10 @@ import os.path as osp
 from statistics import median
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-import cv2
-
 from ..datasets import Clip, mirrored_labels, without_mirrored
 from ..datasets.checked import ClipError, check_file
 from ..datasets.clips import TOLD, shortened
-from .sources import SourceError, UnknownRateError, Video
+from ..video import SourceError, VideoReader
 
 # what configs/lcr_weizmann.py was measured with
 CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
@@ -52,14 +50,8 @@ def look_at(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
         path = osp.join(folder, clip.path)
         try:
             check_file(path, clip.path)
-            video = Video(path, None)
-            width, height = (int(video.capture.get(side)) for side in (
-                cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-            frames = video.length or sum(1 for _ in video)
-            facts[clip.path] = Facts(frames, video.fps, width, height)
-        except UnknownRateError as error:
-            bad.append(f'{error}, here by converting it first, e.g. ffmpeg '
-                       '-i CLIP -r 25 NEW')
+            with VideoReader(path) as video:  # which trainings read by
+                facts[clip.path] = Facts(len(video), video.fps, *video.size)
         except (ClipError, SourceError) as error:
             bad.append(str(error))
     if bad:

@@ -34,7 +34,13 @@ from .launch import add_config_arguments, find_config, load_config
 from .maps import Maps
 from .names import check_number_of_names, class_names
 from .onnx_step import OnnxStep, fingerprint, is_onnx, view_scores
-from .sources import Address, Frame, Latest, Pace, open_source
+from .sources import (
+    Address,
+    Frame,
+    FrameRateFilter,
+    LatestFrameReader,
+    open_source,
+)
 
 STATE_FORMAT = 1  # of state_dict
 
@@ -257,17 +263,19 @@ class StreamRecognizer:
                go_on: bool = False) -> Iterator[StreamResult]:
         """Results for the frames of a source that are due.
 
-        The memory begins anew, also where a live source broke off and was
+        Times are those of the container, where it has any. A source with fewer
+        frames a second than the model was trained on is warned of once. The
+        memory begins anew, also where a live source broke off and was
         opened again. A live source is not waited for: of the frames that come
         during a step the last is taken, and the others are counted.
 
         Args:
             source (str | int | PathLike | Iterable[np.ndarray]): As of
                 :func:`mmlcr.apis.open_source`.
-            fps (float, optional): Of the source, where it does not say. A
-                folder or arrays without are taken frame by frame.
+            fps (float, optional): Of a folder or of arrays, which are taken
+                frame by frame without; of a video in place of its own times.
             live (bool, optional): Whether to drop frames rather than fall
-                behind. Defaults to None: of cameras and network streams.
+                behind. Defaults to None: of cameras and live streams.
             go_on (bool): Whether the memory goes on with the first frame, as
                 of a stream that was moved. Defaults to False.
 
@@ -282,18 +290,18 @@ class StreamRecognizer:
             raise ValueError('stream() reads one source; step_all() takes '
                              f'the frames of num_streams={self.num_streams}')
         opened = open_source(source, fps)
-        pace = Pace(self.fps, self.interval)
-        frames: Iterable[Frame] = opened
+        frame_filter = FrameRateFilter(self.fps, self.interval)
+        frames: Iterable[Frame]
         if live if live is not None else opened.is_live:
-            frames = Latest(opened, pace)
+            frames = LatestFrameReader(opened, frame_filter)
         else:
-            frames = filter(pace.is_due, opened)
+            frames = filter(frame_filter.is_due, opened)
         for frame in frames:
             if frame.is_first and not go_on:
                 self.reset()
             go_on = False
             result = self._take(frame)
-            if isinstance(frames, Latest):
+            if isinstance(frames, LatestFrameReader):
                 result = result._replace(dropped=frames.dropped)
             yield result
 

@@ -14,6 +14,7 @@ from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
+from mmlcr.video import SourceError
 from .children import try_each
 from .faults import AtWork, ClipError
 
@@ -161,6 +162,8 @@ class _Checked(_Base):
                     break
         except ClipError as error:
             raise ClipError(f'{path}: {error}') from error
+        except SourceError as error:  # names the clip
+            raise ClipError(str(error)) from error
         except Exception as error:
             said = ' '.join(str(error).split())  # OpenCV's has several lines
             raise ClipError(

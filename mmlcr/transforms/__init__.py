@@ -2,5 +2,6 @@
 """The registered pipeline transforms."""
 from .edge_map import EdgeMap
 from .tube_mask import TubeMask
+from .video import VideoDecode, VideoInit
 
-__all__ = ['EdgeMap', 'TubeMask']
+__all__ = ['EdgeMap', 'TubeMask', 'VideoDecode', 'VideoInit']

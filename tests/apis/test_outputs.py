@@ -26,6 +26,7 @@ from mmlcr.apis import (
     draw_maps,
     outputs,
 )
+from mmlcr.video import writer
 
 
 def draw_result(number: int, image: Any = None) -> StreamResult:
@@ -68,8 +69,8 @@ def test_a_nearly_full_disk_leaves_a_video(suffix: str, tmp_path: Path,
     video, frames = AnnotatedVideo(str(path), 10.), make_frames(6)
     for number in range(5):
         video.write(draw_result(number, frames[number]))
-    usage = shutil.disk_usage(tmp_path)._replace(free=outputs.RESERVE - 1)
-    monkeypatch.setattr(outputs.shutil, 'disk_usage', lambda path: usage)
+    usage = shutil.disk_usage(tmp_path)._replace(free=writer.RESERVE - 1)
+    monkeypatch.setattr(writer.shutil, 'disk_usage', lambda path: usage)
     with pytest.raises(OSError, match=f'No space left.*video{suffix}'):
         video.write(draw_result(5, frames[5]))
     video.close()

@@ -1,29 +1,26 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A video that is decoded in a process of its own, which may crash.
 
-Run as a script, this file is that process: it writes a line of JSON and the
-bytes of each frame. It is started anew, not forked: whoever asks may have
-threads.
+The process is started anew, not forked: whoever asks may have threads.
 """
 import json
+import os.path as osp
 import signal
 import subprocess
 import sys
 import threading
 from typing import Any, Dict, Iterator
 
-import cv2
 import numpy as np
 
-if __name__ == '__main__':  # from its own folder, without all of the package
-    from sources import Frame, Source, SourceError, Video
-else:
-    from .sources import Frame, Source, SourceError, Video
+from ..video import SourceError, reader
+from .sources import Frame, Source, check_is_file
 
+SERVER = osp.join(osp.dirname(reader.__file__), 'frame_server.py')
 PATIENCE = 30.  # seconds that a frame may take
 
 
-class IsolatedVideo(Source):
+class SubprocessVideo(Source):
     """:class:`mmlcr.apis.Video`, for files that nobody vouches for.
 
     A decoder that crashes, or takes longer for a frame than ``patience``, is
@@ -39,11 +36,13 @@ class IsolatedVideo(Source):
 
     def __init__(self, path: str, patience: float = PATIENCE) -> None:
         self.name, self.patience, self.closed = path, patience, False
+        check_is_file(path)
         self.process = subprocess.Popen(
-            [sys.executable, __file__, path], stdout=subprocess.PIPE)
+            [sys.executable, SERVER, path], stdout=subprocess.PIPE)
         told = self._receive()
         self.height, self.width = told['size']
-        self.fps, self.length = told['fps'], told['length']
+        self.duration = told['duration']
+        self.length = round(self.duration * told['rate']) or None
 
     def __iter__(self) -> Iterator[Frame]:
         try:
@@ -116,30 +115,3 @@ class _Late(threading.Timer):
     def _come(self, process: subprocess.Popen) -> None:
         self.came = True
         process.kill()
-
-
-def send(path: str) -> None:
-    """Write all of a video to standard output."""
-    out = sys.stdout.buffer
-
-    def say(**told: Any) -> None:
-        out.write(json.dumps(told).encode() + b'\n')
-
-    try:
-        video = Video(path, None)
-        size = [int(video.capture.get(which)) for which in (
-            cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)]
-        say(size=size, fps=video.fps, length=video.length)
-        out.flush()
-        for image, number, seconds, *_ in video:
-            say(shape=image.shape, number=number, seconds=seconds)
-            out.write(image.tobytes())
-            out.flush()
-        say(end=True)
-    except SourceError as error:
-        say(error=str(error))
-    out.flush()
-
-
-if __name__ == '__main__':
-    send(sys.argv[1])

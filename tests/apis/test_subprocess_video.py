@@ -8,15 +8,17 @@ from typing import Any, Callable
 import numpy as np
 import pytest
 
-from mmlcr.apis import IsolatedVideo, SourceError, Video, isolated
+from mmlcr.apis import SourceError, SubprocessVideo, Video, subprocess_video
+
+SERVER = subprocess_video.SERVER
 
 
 def test_frames_are_those_of_a_video(make_video: Callable) -> None:
     path = str(make_video(num_frames=7))
-    video = IsolatedVideo(path)
+    video = SubprocessVideo(path)
     assert (video.height, video.width) == (48, 64)
-    assert (video.fps, video.length) == (25, 7)
-    for found, expected in zip(video, Video(path, None)):
+    assert (video.duration, video.length) == (pytest.approx(7 / 25), 7)
+    for found, expected in zip(video, Video(path)):
         assert np.array_equal(found.image, expected.image)
         assert found[1:] == expected[1:]
         assert found.image.flags.writeable
@@ -24,14 +26,14 @@ def test_frames_are_those_of_a_video(make_video: Callable) -> None:
 
 
 @pytest.mark.parametrize('data, message', [
-    (b'', 'an empty file'), (b'not a video', 'not a video that OpenCV'),
+    (b'', 'an empty file'), (b'not a video', 'not a video that can be opened'),
 ], ids=['empty', 'text'])
 def test_errors_are_those_of_a_video(data: bytes, message: str,
                                      tmp_path: Path) -> None:
     path = tmp_path / 'bad.mp4'
     path.write_bytes(data)
     with pytest.raises(SourceError, match=f'bad.mp4: {message}'):
-        IsolatedVideo(str(path))
+        SubprocessVideo(str(path))
 
 
 def replaced(code: str, monkeypatch: pytest.MonkeyPatch,
@@ -40,17 +42,17 @@ def replaced(code: str, monkeypatch: pytest.MonkeyPatch,
     script = tmp_path / 'sender.py'
     script.write_text(
         'import os, runpy, signal, sys, time\n'
-        f'sys.path.insert(0, {os.path.dirname(isolated.__file__)!r})\n'
-        'from sources import Video\n'
-        'read = Video.__iter__\n'
+        f'sys.path.insert(0, {os.path.dirname(SERVER)!r})\n'
+        'from reader import VideoReader\n'
+        'read = VideoReader.__iter__\n'
         'def broken(self):\n'
         '    for number, frame in enumerate(read(self)):\n'
         '        if number:\n'
         f'            {code}\n'
         '        yield frame\n'
-        'Video.__iter__ = broken\n'
-        f'runpy.run_path({isolated.__file__!r}, run_name="__main__")\n')
-    monkeypatch.setattr(isolated, '__file__', str(script))
+        'VideoReader.__iter__ = broken\n'
+        f'runpy.run_path({SERVER!r}, run_name="__main__")\n')
+    monkeypatch.setattr(subprocess_video, 'SERVER', str(script))
 
 
 @pytest.mark.parametrize('code, said', [
@@ -66,7 +68,7 @@ def test_a_decoder_that_crashes(code: str, said: str, make_video: Callable,
                                 tmp_path: Path) -> None:
     replaced(code, monkeypatch, tmp_path)
     start = time.monotonic()
-    frames: Any = iter(IsolatedVideo(str(make_video('a.mp4')), patience=5))
+    frames: Any = iter(SubprocessVideo(str(make_video('a.mp4')), patience=5))
     next(frames)
     with pytest.raises(SourceError, match=f'a.mp4: {said}'):
         next(frames)

@@ -1,0 +1,9 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Reading and writing of video files, with the times of their frames."""
+from .reader import SourceError, TimedImage, TruncatedVideoError, VideoReader
+from .writer import VideoWriter
+
+__all__ = [
+    'SourceError', 'TimedImage', 'TruncatedVideoError', 'VideoReader',
+    'VideoWriter'
+]
