@@ -28,12 +28,12 @@ from typing import (
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Disposition
 
 DEFAULT_RATE = Fraction(25)  # of raw streams, which tell neither time nor rate
 # A video that ends so much before its header's duration was cut off;
 # durations are rounded, and in some containers estimates.
 DURATION_SLACK = 0.05
-ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 LONGEST_SAID = 300  # characters of what FFmpeg says
 
 av.logging.set_level(av.logging.FATAL)  # what matters is raised, by name
@@ -439,7 +439,7 @@ class VideoReader:
 
 def _no_video(container: Any, stream: Any) -> Optional[str]:
     """Why a stream can't be decoded, if that is so."""
-    if stream is None or int(stream.disposition) & ATTACHED_PICTURE:
+    if stream is None or stream.disposition & Disposition.attached_pic:
         audio = {s.codec_context.name for s in container.streams.audio}
         return 'no video in it' + (
             f', only audio ({", ".join(sorted(audio))})' if audio else '')

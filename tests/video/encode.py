@@ -53,7 +53,7 @@ def encode(path: Path,
         if cover:
             picture = file.add_stream('mjpeg', rate=1)
             picture.height, picture.width, picture.pix_fmt = 32, 32, 'yuvj420p'
-            picture.disposition = Disposition.attached_pic
+            picture.disposition = Disposition.attached_pic.value
             _write(file, picture, [_frame(np.zeros((32, 32, 3), np.uint8))])
         pictures = [*map(_frame, frames)]
         if times is not None:
