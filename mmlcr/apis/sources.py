@@ -305,7 +305,8 @@ class LiveSource(Source):
                         return
             except SourceError as error:
                 reason = str(error).replace(f'{self.name}: ', '')
-            if time.monotonic() - opened > STEADY and not is_replay:
+            lasted = time.monotonic() - opened
+            if lasted > STEADY and not is_first and not is_replay:
                 failures = 0
             if failures == self.retries:
                 raise SourceError(
@@ -353,8 +354,8 @@ class LiveStream(LiveSource):
         self.comes_in_bursts = reader.container.format.name in PLAYLISTS
 
     def _connect(self) -> Iterator[Tuple[np.ndarray, Optional[float]]]:
-        with self._reader or _open_reader(self.name) as reader:
-            self._reader = None
+        opened, self._reader = self._reader, None
+        with _open_reader(self.name) if opened is None else opened as reader:
             is_timeless = reader.container.format.name in TIMELESS
             for image, seconds in reader:
                 yield image, None if is_timeless else seconds

@@ -264,6 +264,9 @@ class VideoReader:
         try:
             yield from self.container.demux(self.stream)
         except FFmpegError as error:
+            last = av.Packet()  # an empty one flushes the decoder
+            last.stream = self.stream
+            yield last
             if self.timeout is not None:  # an address
                 raise SourceError(f'{self.name}: {_said(error)}') from error
 

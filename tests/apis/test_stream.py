@@ -382,46 +382,6 @@ def test_an_error_of_a_live_source_is_raised(recognizer: Callable,
         list(recognizer().stream(broken(), live=True))
 
 
-class FakeCamera:
-    """OpenCV's capture; what each that is opened gives is said before."""
-    frames: List[List[Any]] = []
-
-    def __init__(self, address: Any) -> None:
-        self.left = self.frames.pop(0) if self.frames else None
-
-    def isOpened(self) -> bool:
-        return self.left is not None
-
-    def read(self) -> tuple:
-        if not self.left:
-            return False, None
-        return True, self.left.pop(0)
-
-    def release(self) -> None:
-        self.left = None
-
-
-def test_a_camera_that_breaks_off_is_opened_again(
-        recognizer: Callable, make_frames: Callable,
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    """With growing pauses, and with a fresh memory."""
-    from mmlcr.apis import sources
-    frames = make_frames(4)[..., ::-1]
-    pauses: List[float] = []
-    monkeypatch.setattr(sources.cv2, 'VideoCapture', FakeCamera)
-    monkeypatch.setattr(FakeCamera, 'frames',
-                        [list(frames[:2]), [], list(frames[2:]), []])
-    camera = sources.Camera('rtsp://somewhere', retries=2)
-    monkeypatch.setattr(camera.closed, 'wait', pauses.append)
-    found = []
-    with pytest.warns(UserWarning, match='broke off after 2 frames'):
-        with pytest.raises(SourceError, match='after 4 frames, and 2 attem'):
-            for frame in camera:
-                found.append((frame.number, frame.is_first))
-    assert found == [(0, True), (1, False), (2, True), (3, False)]
-    assert pauses == [1, 2, 1, 2]
-
-
 # ---- states
 
 

@@ -1,0 +1,41 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Leave a live stream in some way: ``python leave.py WAY ADDRESS``.
+
+With the reader of live streams alone, so that it starts fast: of the package,
+no more is imported than that.
+"""
+import sys
+import types
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2] / 'mmlcr'
+for name, folder in (('mmlcr', ROOT), ('mmlcr.apis', ROOT / 'apis')):
+    module = types.ModuleType(name)
+    module.__path__ = [str(folder)]
+    sys.modules[name] = module
+
+from mmlcr.apis.sources import (  # noqa: E402
+    FrameRateFilter,
+    LatestFrameReader,
+    open_source,
+)
+
+warnings.simplefilter('ignore')
+way, address = sys.argv[1:]
+source = open_source(address, retries=0)
+frames = iter(LatestFrameReader(source, FrameRateFilter(10.)))
+for number, _ in enumerate(frames):
+    if number < 1:
+        continue
+    if way == 'break':
+        del frames
+        break
+    if way == 'forgotten':  # until the interpreter ends
+        break
+    if way == 'error':
+        raise ValueError('of whoever looks')
+    if way == 'exit':
+        sys.exit(3)
+    if way == 'interrupt':
+        raise KeyboardInterrupt
