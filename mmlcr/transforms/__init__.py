@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The registered pipeline transforms."""
 from .edge_map import EdgeMap
+from .sample_frames_by_time import SampleFramesByTime
 from .tube_mask import TubeMask
 
-__all__ = ['EdgeMap', 'TubeMask']
+__all__ = ['EdgeMap', 'SampleFramesByTime', 'TubeMask']
