@@ -257,17 +257,18 @@ class _Checked(_Base):
             ClipError: If it has too few fields, or one that is no number.
         """
         delimiter, count = self.list_delimiter, len(names)
-        most = len(line) if self.multi_class else count
+        # several labels may be none, a clip in which no class happens
+        fewest, most = (count - 1, len(line)) if self.multi_class else (
+            count, count)
         for each in (delimiter, ) if delimiter else ('\t', ',', None):
-            found = _cut(line, each, count, most)
+            guessed = each is not None and not delimiter
+            found = _cut(line, each, max(fewest, guessed), most)
             if found:
                 return found
-        if self.multi_class:  # a clip in which no class happens
-            found = _cut(line, delimiter, count - 1, most)
-        elif self.test_mode and len(line.split(delimiter)) == count:
+        if self.test_mode and len(line.split(delimiter)) == count:
             found = _cut(line, delimiter, count - 1, count - 1)
-        if found:
-            return found
+            if found:
+                return found
         fields = line.rsplit(delimiter, count)
         for name, value in zip(names, fields[1:] * (len(fields) > count)):
             if not NUMBER.fullmatch(value.strip()):

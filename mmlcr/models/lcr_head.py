@@ -111,8 +111,10 @@ class LCRHead(BaseHead):
             0, (-1, num_segs)).mean(1)
 
     def probabilities(self, cls_scores: Tensor) -> Tensor:
-        """Of the classes, ``(..., num_classes)``; they add up to one, but for
-        several labels."""
+        """Probabilities of scores ``(..., num_classes)``.
+
+        They add up to one, unless a clip has several labels.
+        """
         if self.multi_class and not isinstance(self.loss_cls,
                                                CrossEntropyLoss):
             return cls_scores.sigmoid()
@@ -126,8 +128,9 @@ class LCRHead(BaseHead):
             kwargs (dict): What recognizers pass along (``loss_aux``); unused.
 
         Returns:
-            Tensor: Scores before softmax or sigmoid, shape ``(N, num_classes)``, in
-            float32 or wider: the metrics of MMAction2 read no bfloat16.
+            Tensor: Scores before softmax or sigmoid, shape
+            ``(N, num_classes)``, in float32 or wider: the metrics of MMAction2
+            read no bfloat16.
         """
         scores = self.fc_cls(self.dropout(self.norm(x)))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))

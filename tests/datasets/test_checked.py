@@ -255,6 +255,61 @@ def test_the_error_of_a_line_tells_of_the_delimiter(
         video_set('a.mp4 1 2')
 
 
+@pytest.mark.parametrize('kind', ['videos', 'folders'])
+def test_several_labels_of_a_clip(kind: str, video_set: Callable,
+                                  frame_set: Callable, make_video: Callable,
+                                  tmp_path: Path) -> None:
+    """Many-hot vectors; spaces in the path, and clips without a label."""
+    make_video('a clip 7.mp4')
+    (tmp_path / 'frames').rename(tmp_path / 'my 12')
+    build, start = (video_set, 'a clip 7.mp4') if kind == 'videos' else (
+        frame_set, 'my 12 9')
+    lines = [f'{start} 0 2', f'{start} 1', start, f'{start} 2 +0 00']
+    if kind == 'folders':  # else a number of the name would be one
+        lines = [line.replace('my 12 ', 'my 12\t') for line in lines]
+    data = build(*lines, multi_class=True)
+    assert [item['data_samples'].gt_label.tolist() for item in data] == [
+        [1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 0, 1]]
+    tab, comma = f'{start}\t1 2', f'{start},1,2'
+    if kind == 'folders':
+        tab, comma = 'my 12\t9\t1 2', 'my 12,9,1,2'
+    for line in tab, comma:
+        data = build(line, multi_class=True)
+        assert data[0]['data_samples'].gt_label.tolist() == [0, 1, 1]
+    with pytest.raises(ClipError, match=r'label must be in \[0, 3\), got 3'):
+        build(f'{lines[0]} 3', multi_class=True)
+
+
+def test_folders_whose_names_are_numbers(frame_set: Callable,
+                                         tmp_path: Path) -> None:
+    """As in Jester."""
+    (tmp_path / 'frames').rename(tmp_path / '148092')
+    data = frame_set('148092 9 1 2', multi_class=True)
+    assert data.get_data_info(0)['total_frames'] == 9
+    assert data[0]['data_samples'].gt_label.tolist() == [0, 1, 1]
+    data = frame_set('148092 9 1')
+    assert data[0]['data_samples'].gt_label.item() == 1
+
+
+@pytest.mark.parametrize('nested', [False, True], ids=['plain', 'nested'])
+@pytest.mark.parametrize('labels, mirrored', [
+    ('0', [0, 1, 0]), ('0 1', [1, 1, 0]), ('1 2', [1, 0, 1]), ('', [0] * 3)])
+def test_mirrored_clips_swap_several_labels(
+        labels: str, mirrored: List[int], nested: bool, video_set: Callable,
+        make_video: Callable) -> None:
+    make_video('a.mp4')
+    flip = dict(type='Flip', flip_ratio=1., flip_label_map={0: 1, 1: 0})
+    steps = pipeline()
+    steps[3:3] = [dict(type='RandomApply', transforms=[flip], prob=1.)
+                  if nested else flip]
+    data = video_set(f'a.mp4 {labels}', multi_class=True, pipeline=steps)
+    for _ in range(2):
+        assert data[0]['data_samples'].gt_label.tolist() == mirrored
+    if labels == '0':
+        data = video_set('a.mp4 0', pipeline=steps)
+        assert data[0]['data_samples'].gt_label.item() == 1
+
+
 def test_a_test_set_may_lack_labels(
         video_set: Callable, make_video: Callable,
         told: List[str]) -> None:
