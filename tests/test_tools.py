@@ -399,6 +399,8 @@ def test_several_labels_from_training_to_analysis(place: Path) -> None:
     said = run('analyze.py', 'confusion', name, 'several/out.pkl', cwd=place,
                ok=False)
     assert 'one label each, and these have several; "classes"' in said
+    said = run('stream_accuracy.py', name, best, cwd=place, ok=False)
+    assert 'streams are judged by the one label of each clip' in said
 
 
 @pytest.mark.parametrize('number', [0, -5])

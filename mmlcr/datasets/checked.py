@@ -25,6 +25,7 @@ UNLABELLED = -1  # as in MMAction2
 NUMBER = re.compile('[+-]?[0-9]+')
 LONGEST_SHOWN = 200  # characters of a bad line in an error
 LONGEST_SAID = 1000  # of what a decoder says
+NO_SIZE = 0, 2**32 - 1  # of an AVI whose writer could not go back
 OPENING_SECONDS = 120.  # that it may take to open a clip
 
 _Base: Any = object  # for the type checker: a data set follows the mixin
@@ -50,7 +51,8 @@ class _Checked(_Base):
     Args:
         num_classes (int): Number of classes.
         classes (list[str] | str): Names of the classes, or a file with a
-            name a line. Defaults to none: labels stay numbers.
+            name a line; without the file there is a warning. Defaults to none:
+            labels stay numbers.
         check_files (bool): Whether to look for every clip of the list before
             training starts. Defaults to True.
         open_files (bool): Whether to open each as well and compare its
@@ -110,10 +112,11 @@ class _Checked(_Base):
         metainfo = dict(classes=tuple(names)) if names else None
         super().__init__(
             *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
-        if isinstance(classes, str) and not osp.exists(classes):
-            raise FileNotFoundError(
-                f'no class names: there is no {classes}, a name a line, which '
-                'tools/prepare_dataset.py and tools/prepare_public.py write')
+        if isinstance(classes, str) and not names:
+            self._warn(f'there is no {classes}, a name a line, which tools/'
+                       'prepare_dataset.py and tools/prepare_public.py write: '
+                       'classes have numbers in place of names, also in the '
+                       'checkpoint')
         if self.multi_class:
             for flip in _find_transforms(self.pipeline, 'flip_label_map'):
                 if flip.flip_label_map is not None:
@@ -526,7 +529,8 @@ def check_file(path: str, where: str) -> None:
 
     Raises:
         ClipError: If it is missing, empty, can't be read or is an AVI that
-            was cut off. Paths of a remote storage are not looked for.
+            was cut off, or without its size. Paths of a remote storage are not
+            looked for.
     """
     if _is_remote(path):
         return
@@ -545,5 +549,10 @@ def check_file(path: str, where: str) -> None:
     except OSError as error:
         raise ClipError(f'{where}: {path}: {error.strerror}') from error
     # decord crashes on an AVI that was cut off, but its header tells
-    if head[:4] == b'RIFF' and size < 8 + int.from_bytes(head[4:], 'little'):
+    claimed = int.from_bytes(head[4:], 'little')
+    if head[:4] == b'RIFF' and claimed in NO_SIZE:
+        raise ClipError(f'{where}: {path} is an AVI that does not tell its '
+                        'size, as one written to a pipe, and decord crashes '
+                        'on it; "ffmpeg -i OLD -c copy NEW" mends it')
+    if head[:4] == b'RIFF' and size < 8 + claimed:
         raise ClipError(f'{where}: {path} is cut off at {size} bytes')

@@ -378,6 +378,19 @@ def test_truncated_avi_is_named(kind: str, video_set: Callable,
     assert re.search(r'ClipError: .*cut\.avi', run.stderr)
 
 
+@pytest.mark.parametrize('size', [0, 2**32 - 1], ids=['zero', 'ones'])
+def test_avi_without_its_size_is_named(size: int, video_set: Callable,
+                                       make_video: Callable) -> None:
+    """As ffmpeg writes it to a pipe; decord crashes on it."""
+    path = make_video('a.avi', codec='MJPG')
+    data = bytearray(path.read_bytes())
+    data[4:8] = size.to_bytes(4, 'little')
+    path.write_bytes(data)
+    with pytest.raises(ClipError, match='a.avi is an AVI that does not tell '
+                       'its size.*-c copy'):
+        video_set('a.avi 1')
+
+
 def test_text_in_place_of_a_video_is_named(video_set: Callable,
                                            tmp_path: Path) -> None:
     (tmp_path / 'notes.mp4').write_text('not a video')
@@ -511,6 +524,15 @@ def test_class_names_are_metainfo(video_set: Callable, make_video: Callable,
     assert 'classes' not in video_set('a.mp4 0').metainfo
 
 
+def test_a_missing_file_of_class_names_is_told(
+        video_set: Callable, make_video: Callable, told: List[str]) -> None:
+    """MMAction2's own layouts have none."""
+    make_video('a.mp4')
+    data = video_set('a.mp4 0', classes='gone.txt')
+    assert 'classes' not in data.metainfo
+    assert len(told) == 1 and 'there is no gone.txt' in told[0]
+
+
 def test_other_number_of_class_names(video_set: Callable,
                                      make_video: Callable,
                                      tmp_path: Path) -> None:
@@ -595,6 +617,25 @@ def test_hidden_files_of_a_folder_are_no_frames(frame_set: Callable,
     for name in '._img_00001.jpg', '.DS_Store':
         (tmp_path / 'frames' / name).write_text('no picture')
     assert frame_set('frames 9 1')[0]['inputs'].float().std() > 0
+
+
+def test_pictures_of_any_channels_and_sizes(frame_set: Callable,
+                                            tmp_path: Path) -> None:
+    """Grey, with alpha, of 16 bits, and of another size than the first."""
+    folder = tmp_path / 'frames'
+    picture = cv2.imread(str(folder / 'img_00001.jpg'))
+    kinds = [picture, picture[..., 0],
+             cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA),
+             picture.astype(np.uint16) * 256, picture[:40, :50]]
+    for number, kind in enumerate(kinds, 1):
+        cv2.imwrite(str(folder / f'{number}.png'), kind)
+    steps = pipeline('Raw', clip_len=5, frame_interval=1)
+    steps[2:2] = [dict(type='Resize', scale=(-1, 32)), dict(type='EdgeMap')]
+    data = frame_set('frames 5 1', pipeline=steps, filename_tmpl='{}.png')
+    clip = data[0]['inputs'][0]  # (4, T, height, width)
+    assert clip.shape == (4, 5, 32, 43)
+    for same in 2, 3:  # the picture again
+        assert clip[:, same].equal(clip[:, 0])
 
 
 def test_offsets_of_a_folder(frame_set: Callable) -> None:

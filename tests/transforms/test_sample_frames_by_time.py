@@ -93,6 +93,16 @@ def test_a_real_variable_rate() -> None:
     assert found['frame_inds'].tolist() == [*range(0, 31, 2), *range(31, 41)]
 
 
+def test_a_variable_rate_from_the_file_on() -> None:
+    path = SHARED_CASES / 'vfr.mp4'
+    if TRANSFORMS.get('VideoInit') is None or not path.exists():
+        pytest.skip(f'no decoder that gives times, or no {path}')
+    clip = TRANSFORMS.build(dict(type='VideoInit'))(
+        dict(filename=str(path), start_index=0))
+    found = SampleFramesByTime(26, 0.08, test_mode=True)(clip)
+    assert found['frame_inds'].tolist() == [*range(0, 31, 2), *range(31, 41)]
+
+
 def test_times_of_the_decoder_come_first() -> None:
     found = sample(fps=1000, times=np.arange(50) / 25, test_mode=True)
     assert np.diff(found['frame_inds']).tolist() == [3, 3, 3]
