@@ -316,7 +316,7 @@ def set_csv(text: str) -> Callable:
      'labels.csv: not a CSV file in UTF-8: field larger'),
     (lambda s: (s / 'labels.csv').write_bytes(b'path,label\n\xe4.mp4,b\n'),
      (), "labels.csv: not a CSV file in UTF-8: 'utf-8' codec"),
-    (set_csv('path,label\n a.mp4,b\n'), (), "' a.mp4' must not begin"),
+    (set_csv('path,label\na.mp4 ,b\n'), (), "'a.mp4 ' must not begin"),
     (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (),
      'there twice, with other labels or groups: a.mp4; several labels of a'),
     (set_csv('path,label\na.mp4,b\nc.mp4,b|\n'), (),
@@ -471,8 +471,12 @@ def test_an_impossible_rate(people: Path, make_video: Callable,
     assert 'converting it first, e.g. ffmpeg -i CLIP -r 25 NEW' in said
 
 
-def test_excel_writes_semicolons(table: Path, prepare: Callable) -> None:
-    text = (table / 'labels.csv').read_text().replace(',', ';')
+@pytest.mark.parametrize('delimiter', [';', '\t', ', '],
+                         ids=['semicolon', 'tab', 'space'])
+def test_other_delimiters(delimiter: str, table: Path,
+                          prepare: Callable) -> None:
+    """Excel writes semicolons, a person a space after a comma."""
+    text = (table / 'labels.csv').read_text().replace(',', delimiter)
     (table / 'labels.csv').write_text(text, encoding='utf-8-sig')
     prepare('--group', 'subject', '--folds', 2,
             source=table / 'labels.csv')

@@ -96,6 +96,10 @@ class _Checked(_Base):
         if bad_clips == 'skip' and kwargs.get('test_mode'):
             raise ValueError('clips of a test set are not skipped: another '
                              'one would count twice')
+        for step in _find_steps(kwargs.get('pipeline', ())):
+            if step.get('type') == 'SampleFrames' and 'frame_seconds' in step:
+                raise ValueError('SampleFrames does not know frame_seconds: '
+                                 "that is type='SampleFramesByTime'")
         self.check_files, self.bad_clips = check_files, bad_clips
         self.short_clips = short_clips
         self.tell_short = True  # clip by clip, to BadClipsHook
@@ -289,10 +293,10 @@ class _Checked(_Base):
 
         MMAction2's decoders take ``clip`` for ``clip.mp4``.
         """
-        with_ending = f'{path}.mp4'
-        if not (osp.splitext(path)[1] or osp.exists(path)) and osp.isfile(
-                with_ending):
-            path = with_ending
+        is_there = osp.splitext(path)[1] or osp.exists(path)
+        if self.clip_key == 'filename' and not is_there and osp.isfile(
+                f'{path}.mp4'):
+            path += '.mp4'
         try:
             check_file(path, where)
         except ClipError as error:
@@ -482,6 +486,16 @@ def _find_transforms(pipeline: Any, attribute: str) -> Iterator[Any]:
         if hasattr(transform, attribute):
             yield transform
         yield from _find_transforms(transform, attribute)
+
+
+def _find_steps(config: Any) -> Iterator[dict]:
+    """The steps of a pipeline's config, also those inside of others."""
+    if isinstance(config, dict):
+        yield config
+        config = [*config.values()]
+    if isinstance(config, (list, tuple)):
+        for each in config:
+            yield from _find_steps(each)
 
 
 def _cut(line: str, delimiter: Optional[str], fewest: int,

@@ -21,8 +21,8 @@ def csv_rows(path: str, delimiter: Optional[str] = None
 
     Args:
         path (str): Of the file.
-        delimiter (str, optional): Defaults to None: a comma, or a semicolon
-            where the first line has no comma.
+        delimiter (str, optional): Defaults to None: a comma, or a semicolon or
+            tab where the first line has no comma. Spaces after it don't count.
 
     Raises:
         ValueError: If it is no text in UTF-8, or no CSV file.
@@ -32,8 +32,9 @@ def csv_rows(path: str, delimiter: Optional[str] = None
             if delimiter is None:
                 header = file.readline()
                 file.seek(0)
-                delimiter = ';' if ';' in header and ',' not in header else ','
-            reader = csv.reader(file, delimiter=delimiter)
+                delimiter = next((d for d in ',;\t' if d in header), ',')
+            reader = csv.reader(
+                file, delimiter=delimiter, skipinitialspace=True)
             for row in reader:
                 if row:
                     yield reader.line_num, row

@@ -611,6 +611,18 @@ def test_folders_by_time(frame_set: Callable,
     assert data[0]['inputs'].shape[2] == CLIP_LEN
 
 
+@pytest.mark.parametrize('nested', [False, True], ids=['plain', 'nested'])
+def test_a_sampler_that_would_ignore_the_time_is_refused(
+        nested: bool, video_set: Callable, make_video: Callable) -> None:
+    """MMAction2's swallows any argument."""
+    make_video('a.mp4')
+    steps = pipeline(frame_seconds=0.12)
+    if nested:
+        steps[1] = dict(type='RandomChoice', transforms=[[steps[1]]])
+    with pytest.raises(ValueError, match="type='SampleFramesByTime'"):
+        video_set('a.mp4 1', pipeline=steps)
+
+
 def test_hidden_files_of_a_folder_are_no_frames(frame_set: Callable,
                                                 tmp_path: Path) -> None:
     """As macOS adds them, with text inside."""
