@@ -1,10 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The head: equation (11), its losses and its views."""
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
@@ -12,6 +14,7 @@ from mmaction.structures import ActionDataSample
 from mmlcr.apis.onnx_step import view_scores
 from mmlcr.models import LCRHead
 
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # float32 sums over 32 channels
 TOLERANCE = 1e-5
 
@@ -124,6 +127,28 @@ def test_probabilities_of_several_labels(loss: Any, redraw: Callable) -> None:
         assert (sample.pred_score - row).abs().max() < TOLERANCE
     assert (view_scores(head, x) - expected.flatten(0, 1)).abs().max(
     ) < TOLERANCE
+
+
+def test_several_labels_with_a_loss_on_several_frames() -> None:
+    """The attention readout of the Weizmann config, five frames a clip."""
+    config = Config.fromfile(CONFIGS / 'lcr_weizmann.py')
+    config.merge_from_dict({'model.cls_head.multi_class': True,
+                            'model.cls_head.num_classes': 5,
+                            'model.cls_head.label_smooth_eps': 0.})
+    model = MODELS.build(config.model)
+    truth = many_hot((0, 3), ())
+    clips = torch.randint(0, 256, (2, 1, 4, 8, 64, 80), dtype=torch.uint8)
+    batch = model.data_preprocessor(
+        dict(inputs=[*clips], data_samples=truth), training=True)
+    features = model.backbone(batch['inputs'].flatten(0, 1))
+    assert features.shape[:2] == (2, 5)
+    target = torch.stack([sample.gt_label for sample in truth])
+    expected = F.binary_cross_entropy(
+        model.cls_head(features).sigmoid(), target[:, None].expand(2, 5, 5))
+    loss = model(**batch, mode='loss')['loss_cls']
+    assert abs(loss - expected) < TOLERANCE
+    loss.backward()
+    assert all(p.grad is not None for p in model.cls_head.parameters())
 
 
 def test_labels_of_another_kind_are_refused() -> None:
