@@ -12,8 +12,10 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import OPTIM_WRAPPERS, RUNNERS, STRATEGIES
+from mmengine.runner import Runner
 
 from mmaction.registry import DATASETS, MODELS
+from mmlcr.apis import StreamRecognizer
 from mmlcr.datasets import mirrored_labels, without_mirrored
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -166,6 +168,57 @@ def test_large_config_trains_and_tests_a_step_on_real_clips(
     assert result.pred_score.shape == (config.num_classes, )
     assert result.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
     assert result.gt_label.item() == 1
+
+
+@pytest.mark.parametrize('name, frames', [('lcr_jester', 12),
+                                          ('lcr_k400', 20), ('lcr_ssv2', 9)])
+def test_large_config_takes_short_clips(
+        name: str, frames: int, make_video: Callable, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, test and stream by its own loaders; the model is narrow."""
+    _, lists, folder = LARGE[name]
+    sources = []
+    for split in ('train', 'val'):
+        videos = tmp_path / folder.format(split)
+        source = make_video(f'{videos.relative_to(tmp_path)}/1.mp4',
+                            num_frames=frames, height=120, width=160)
+        line = '1.mp4 3\n'
+        if name == 'lcr_jester':
+            line = f'1 {write_frames(source, videos / "1")} 3\n'
+            source = videos / '1'
+        sources.append(source)
+        (tmp_path / lists.format(split)).write_text(line)
+    monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
+    config = read(name)
+    (tmp_path / 'classes.txt').write_text('\n'.join(
+        map(str, range(config.num_classes))))
+    config.merge_from_dict({
+        'model.backbone.num_layers': 1,
+        'model.backbone.embed_dims': 48,
+        'model.backbone.init_cfg': None,
+        'model.cls_head.in_channels': 96
+    })
+    for split in 'train', 'test':
+        config[f'{split}_dataloader'].update(
+            num_workers=0, persistent_workers=False)
+
+    model = MODELS.build(config.model)
+    batch, = Runner.build_dataloader(config.train_dataloader, seed=0)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    losses = model.train_step(batch, wrapper)
+    assert np.isfinite(losses['loss'].item())
+
+    model.eval()
+    batch, = Runner.build_dataloader(config.test_dataloader)
+    assert batch['inputs'][0].shape[2] == config.clip_len
+    with torch.no_grad():
+        result, = model.test_step(batch)
+    assert result.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
+
+    stream = StreamRecognizer(config, pipeline='val_pipeline')
+    results = [*stream.stream(sources[0], fps=12 if 'jester' in name else 25)]
+    assert 1 < len(results) < frames and not results[-1].is_full
+    assert np.isfinite(results[-1].all_scores).all()
 
 
 def test_single_frame_baseline_repeats_one_frame(

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmaction.registry import DATASETS
+from mmaction.registry import DATASETS, TRANSFORMS
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'tools'))
@@ -315,9 +316,11 @@ def set_csv(text: str) -> Callable:
      'labels.csv: not a CSV file in UTF-8: field larger'),
     (lambda s: (s / 'labels.csv').write_bytes(b'path,label\n\xe4.mp4,b\n'),
      (), "labels.csv: not a CSV file in UTF-8: 'utf-8' codec"),
-    (set_csv('path,label\n a.mp4,b\n'), (), "' a.mp4' must not begin"),
-    (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (), 'there twice: a.mp4'),
-    (set_csv('path,label\na.mp4,b\nc.mp4,b\n'), (), 'of one class alone'),
+    (set_csv('path,label\na.mp4 ,b\n'), (), "'a.mp4 ' must not begin"),
+    (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (),
+     'there twice, with other labels or groups: a.mp4; several labels of a'),
+    (set_csv('path,label\na.mp4,b\nc.mp4,b|\n'), (),
+     "one of the labels of c.mp4 is empty: 'b|'"),
     (set_csv('path,label,subject\na,b,Ann\nc,d, ann\n'), (
         '--group', 'subject'), "'Ann' and 'ann' would be two groups"),
     (lambda s: (s / 'act1/cem_act1.mp4').unlink(), (),
@@ -335,7 +338,7 @@ def set_csv(text: str) -> Callable:
      '--folds go without'),
     (lambda s: None, ('--test-share', 1), 'shares must be positive'),
 ], ids=['rows', 'column', 'label', 'line', 'csv', 'utf-8', 'blank', 'twice',
-        'one-class', 'ann', 'missing', 'empty', 'text', 'folds', 'one-fold',
+        'no-name', 'ann', 'missing', 'empty', 'text', 'folds', 'one-fold',
         'no-fold', 'pattern', 'no-match', 'both', 'share'])
 def test_what_is_bad_is_named(spoil: Callable, options: tuple, message: str,
                               table: Path, refused: Callable,
@@ -363,13 +366,101 @@ def test_out_is_not_a_class(people: Path, refused: Callable) -> None:
     assert 'there is no source/labels.csv' in refused('--group', 'subject')
 
 
-def test_too_short_clips(people: Path, make_video: Callable,
-                         refused: Callable) -> None:
+def test_short_clips_are_told(people: Path, make_video: Callable,
+                              prepare: Callable,
+                              capsys: pytest.CaptureFixture) -> None:
+    """One of twelve does not change the distance of frames."""
     make_video(str(people / 'act0/ann_act0.mp4'), num_frames=7)
-    make_video(str(people / 'act1/bea_act1.mp4'), num_frames=6)
-    said = refused()
-    assert '8 frames of a clip are needed' in said
-    assert 'act0/ann_act0.mp4 has 7, act1/bea_act1.mp4 has 6' in said
+    prepare(*PATTERN)
+    said = capsys.readouterr().out
+    assert 'frames: 7 of the shortest, act0/ann_act0.mp4; 8 are taken, 3' in (
+        said)
+    assert ('warning: 1 of 12 clips have fewer frames than that takes, so '
+            'that frames are repeated: act0/ann_act0.mp4 has 7') in said
+    config = Config.fromfile('data/my/lcr_my.py')
+    assert config.frame_interval == 3
+    data = [DATASETS.build(config[f'{part}_dataloader'].dataset)
+            for part in ('train', 'test')]
+    for each in data:
+        for item in each:
+            assert item['inputs'].shape[2] == 8
+
+
+def test_lines_that_are_there_twice(table: Path, prepare: Callable,
+                                    capsys: pytest.CaptureFixture) -> None:
+    path = table / 'labels.csv'
+    path.write_text(path.read_text() + 'act0/dan_act0.mp4,act0,dan\n')
+    prepare('--group', 'subject')
+    assert '1 lines of source/labels.csv are there more' in (
+        capsys.readouterr().out)
+    assert len(lines('data/my/all.txt')) == 12
+
+
+def test_one_class_alone_is_told(table: Path, prepare: Callable,
+                                 capsys: pytest.CaptureFixture) -> None:
+    path = table / 'labels.csv'
+    path.write_text(re.sub(',act[0-2],', ',act,', path.read_text()))
+    prepare('--group', 'subject')
+    assert 'warning: clips of one class alone, act:' in capsys.readouterr().out
+    config = Config.fromfile('data/my/lcr_my.py')
+    assert len(DATASETS.build(config.train_dataloader.dataset)) == 9
+
+
+def test_clips_of_several_labels(table: Path, prepare: Callable,
+                                 capsys: pytest.CaptureFixture) -> None:
+    path = table / 'labels.csv'
+    path.write_text(path.read_text().replace(',act2,', ',act1|act0,'))
+    prepare('--group', 'subject', '--val-share', 0.25)
+    assert '12 clips of 2 classes' in capsys.readouterr().out
+    assert 'act2/dan_act2.mp4 1 0' in lines('data/my/all.txt')
+    assert 'act1/dan_act1.mp4 1' in lines('data/my/all.txt')
+    assert lines('data/my/classes.txt') == ['act0', 'act1']
+    config = Config.fromfile('data/my/lcr_my.py')
+    assert config.model.cls_head.multi_class
+    assert config.default_hooks.checkpoint.save_best == (
+        'acc/mean_average_precision')
+    for evaluator in config.val_evaluator, config.test_evaluator:
+        assert evaluator == dict(
+            type='AccMetric', metric_list='mean_average_precision')
+    data = DATASETS.build(config.train_dataloader.dataset)
+    found = {Path(item['data_samples'].path).name[-8:-4]:
+             item['data_samples'].gt_label.tolist() for item in data}
+    assert found == dict(act0=[1, 0], act1=[0, 1], act2=[1, 1])
+
+
+def test_mixed_rates_are_sampled_by_time(people: Path, make_video: Callable,
+                                         prepare: Callable,
+                                         capsys: pytest.CaptureFixture
+                                         ) -> None:
+    """A class in 30 frames a second, and the others in 15, of one speed."""
+    for number, path in enumerate(sorted(people.rglob('*.mp4'))):
+        fps = 30 if number < 4 else 15
+        make_video(str(path), num_frames=4 * fps, fps=fps, step=60 // fps)
+    prepare(*PATTERN)
+    said = capsys.readouterr().out
+    assert 'from 15 to 30 a second, so they are taken by time: 8, 0.12' in said
+    assert 'warning' not in said
+    config = Config.fromfile('data/my/lcr_my.py')
+    assert config.stream_fps == pytest.approx(25 / 3)
+    seconds = [choice[0].frame_seconds
+               for choice in config.train_pipeline[1].transforms]
+    assert seconds == [0.08, 0.12, 0.16]
+    assert config.test_pipeline[1] == config.val_pipeline[1] == dict(
+        type='SampleFramesByTime', clip_len=8, frame_seconds=0.12,
+        num_clips=10, test_mode=True)
+    data = DATASETS.build(config.train_dataloader.dataset)
+    assert data[0]['inputs'].shape[2] == 8
+    sampled = []
+    for person, action in (('ann', 0), ('ann', 1)):
+        clip = dict(start_index=0, filename=str(
+            people / f'act{action}/{person}_act{action}.mp4'))
+        for step in config.test_pipeline[:2]:
+            clip = TRANSFORMS.build(step)(clip)
+        inds = clip['frame_inds'].reshape(10, 8)
+        sampled.append((inds - inds[:, :1]) / clip['avg_fps'])
+    expected = 0.12 * np.arange(8)  # to half a frame
+    assert np.abs(sampled[0] - expected).max() <= 0.5 / 30 + 1e-9
+    assert np.abs(sampled[1] - expected).max() <= 0.5 / 15 + 1e-9
 
 
 def test_an_impossible_rate(people: Path, make_video: Callable,
@@ -380,8 +471,12 @@ def test_an_impossible_rate(people: Path, make_video: Callable,
     assert 'converting it first, e.g. ffmpeg -i CLIP -r 25 NEW' in said
 
 
-def test_excel_writes_semicolons(table: Path, prepare: Callable) -> None:
-    text = (table / 'labels.csv').read_text().replace(',', ';')
+@pytest.mark.parametrize('delimiter', [';', '\t', ', '],
+                         ids=['semicolon', 'tab', 'space'])
+def test_other_delimiters(delimiter: str, table: Path,
+                          prepare: Callable) -> None:
+    """Excel writes semicolons, a person a space after a comma."""
+    text = (table / 'labels.csv').read_text().replace(',', delimiter)
     (table / 'labels.csv').write_text(text, encoding='utf-8-sig')
     prepare('--group', 'subject', '--folds', 2,
             source=table / 'labels.csv')

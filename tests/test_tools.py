@@ -375,6 +375,34 @@ def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
     assert 'Traceback' not in refused
 
 
+def test_several_labels_from_training_to_analysis(place: Path) -> None:
+    name = 'configs/lcr_motion_multilabel.py'
+    said = run('train.py', name, '--work-dir', 'several', '--cfg-options',
+               'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', cwd=place)
+    assert 'acc/mean_average_precision' in said
+    best, = (place / 'several').glob('best_acc_mean_average_precision_*.pth')
+    run('test.py', name, best, '--work-dir', 'several', '--dump',
+        'several/out.pkl', cwd=place)
+    report = max((place / 'several').rglob('[0-9]*.json'))
+    precision = json.loads(report.read_text())['acc/mean_average_precision']
+    said = run('analyze.py', 'classes', name, 'several/out.pkl', '--csv',
+               'several/a.csv', '--out', 'several/a.png', cwd=place)
+    assert f'mean average precision: {100 * precision:.1f} %' in said
+    assert '3 clips  left' in said and '1 clips  sway' in said
+    with open(place / 'several/a.csv', newline='') as file:
+        rows = [*csv.DictReader(file)]
+    assert np.mean([float(row['average_precision']) for row in rows]
+                   ) == pytest.approx(precision)
+    said = run('analyze.py', 'worst', name, 'several/out.pkl', cwd=place)
+    assert '  up, left' in said.replace('left, up', 'up, left')
+    assert '  none, ' in said  # a clip without labels
+    said = run('analyze.py', 'confusion', name, 'several/out.pkl', cwd=place,
+               ok=False)
+    assert 'one label each, and these have several; "classes"' in said
+    said = run('stream_accuracy.py', name, best, cwd=place, ok=False)
+    assert 'streams are judged by the one label of each clip' in said
+
+
 @pytest.mark.parametrize('number', [0, -5])
 @pytest.mark.parametrize('command', ['worst', 'confusion'])
 def test_a_number_of_no_clips_is_refused(command: str, number: int,

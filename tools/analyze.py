@@ -5,7 +5,9 @@ import csv
 import os
 import os.path as osp
 import sys
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, List, Sequence, Tuple, Union
+
+import numpy as np
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import (
@@ -16,8 +18,12 @@ from mmlcr.apis import (
     middle_frame,
 )
 from mmlcr.apis.analysis import (
+    ClassAccuracy,
+    ClassPrecision,
+    MultiLabelPredictions,
     Predictions,
     class_accuracies,
+    class_precisions,
     most_confused,
     read_curves,
     read_predictions,
@@ -59,6 +65,10 @@ def short_names(paths: List[str]) -> List[str]:
 
 def confusion(args: argparse.Namespace) -> None:
     predictions, names = read(args)
+    if isinstance(predictions, MultiLabelPredictions):
+        raise ValueError(f'{args.dump}: a confusion matrix is of clips with '
+                         'one label each, and these have several; "classes" '
+                         'and "worst" take them')
     counts = predictions.confusion()
     right, clips = int(counts.trace()), int(counts.sum())
     print(f'{right} of {clips} clips right, {100 * right / clips:.1f} %')
@@ -72,17 +82,24 @@ def confusion(args: argparse.Namespace) -> None:
 
 def classes(args: argparse.Namespace) -> None:
     predictions, names = read(args)
-    found = class_accuracies(predictions, names)
+    found: Sequence[Union[ClassAccuracy, ClassPrecision]]
+    if isinstance(predictions, MultiLabelPredictions):
+        found = class_precisions(predictions, names)
+        header = ['class', 'clips', 'average_precision']
+        mean = np.nanmean([c.value for c in found])
+        print(f'mean average precision: {100 * mean:.1f} %')
+    else:
+        found = class_accuracies(predictions, names)
+        header = ['class', 'clips', 'right', 'accuracy']
     for c in found:
-        shown = f'{100 * c.accuracy:5.1f} %' if c.clips else '   no clip'
-        print(f'{shown}  {c.right} of {c.clips}  {c.name}')
+        shown = f'{100 * c.value:5.1f} %' if c.clips else '   no clip'
+        print(f'{shown}  {c}  {c.name}')
     if args.csv:
         os.makedirs(osp.dirname(osp.abspath(args.csv)), exist_ok=True)
         with open(args.csv, 'w', newline='', encoding='utf-8') as file:
             writer = csv.writer(file)
-            writer.writerow(['class', 'clips', 'right', 'accuracy'])
-            writer.writerows([c.name, c.clips, c.right, c.accuracy]
-                             for c in found)
+            writer.writerow(header)
+            writer.writerows([*c[:len(header) - 1], c.value] for c in found)
     if args.out:
         save(plot_classes(found, osp.basename(args.config)), args.out)
 
@@ -92,8 +109,8 @@ def worst(args: argparse.Namespace) -> None:
     numbers = worst_clips(predictions, args.num)
     captions = []
     for number in numbers:
-        true = names[predictions.labels[number]]
-        guess = names[predictions.predicted[number]]
+        true = named(predictions.labels[number], names)
+        guess = named(predictions.predicted[number], names)
         told = f'taken for {guess}' if guess != true else 'recognized'
         told = f'{told} ({predictions.scores[number].max():.2f})'
         path = predictions.paths[number] or f'sample {number}'
@@ -110,7 +127,16 @@ def worst(args: argparse.Namespace) -> None:
              args.out)
 
 
-def read(args: argparse.Namespace) -> Tuple[Predictions, Tuple[str, ...]]:
+def named(label: np.ndarray, names: Sequence[str]) -> str:
+    """The class of a number, or those of a many-hot vector."""
+    if not label.ndim:
+        return names[label]
+    return ', '.join(names[c] for c in np.flatnonzero(label)) or 'none'
+
+
+def read(args: argparse.Namespace
+         ) -> Tuple[Union[Predictions, MultiLabelPredictions],
+                    Tuple[str, ...]]:
     """Predictions, and the names of the classes."""
     names = class_names(load_config(args))
     return read_predictions(args.dump, len(names)), names
@@ -137,7 +163,8 @@ def parse_args() -> argparse.Namespace:
     command.add_argument('--out', default='curves.png')
     command.set_defaults(run=curves)
     for run, told in ((confusion, 'which classes are taken for which'),
-                      (classes, 'accuracy of each class, the worst first'),
+                      (classes, 'accuracy of each class, the worst first; '
+                       'average precision of clips with several labels'),
                       (worst, 'clips with the highest losses')):
         command = commands.add_parser(run.__name__, help=told)
         command.add_argument('config', help='config file')

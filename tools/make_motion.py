@@ -53,6 +53,9 @@ MOTIONS: Dict[str, Pose] = {
     'sway': _sway,
     'still': lambda t, speed: (0., 0., 0.),
 }
+# of which the motions are made, for clips with several labels
+PARTS = ('left', 'right', 'up', 'down', 'clockwise', 'counterclockwise',
+         'sway')
 SPEED = (1.5, 3.)  # pixels a frame in a picture of 64
 BACKGROUND, SURFACE = (50, 130), (130, 210)  # grey levels, of 255
 
@@ -154,10 +157,25 @@ def make_split(out: str, split: str, clips: int, size: int, num_frames: int,
         file.writelines(lines)
 
 
+def write_multilabel(out: str, split: str, clips: int) -> None:
+    """List the clips of a split by the parts of their motions.
+
+    ``up_left`` is ``up`` and ``left``, ``still`` none of the parts.
+    """
+    with open(osp.join(out, f'multilabel_{split}.txt'), 'w') as file:
+        for index in range(clips):
+            for motion in MOTIONS:
+                labels = [str(PARTS.index(part))
+                          for part in motion.split('_') if part in PARTS]
+                name = f'{split}/{motion}_{index:04d}.mp4'
+                file.write(' '.join([name, *labels]) + '\n')
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Render the motion set as MPEG-4 files with MMAction2 '
-        'lists: OUT/videos, OUT/{train,val,test}.txt and OUT/classes.txt')
+        'lists: OUT/videos, OUT/{train,val,test}.txt and OUT/classes.txt, and '
+        'lists of several labels a clip, OUT/multilabel_*.txt')
     parser.add_argument('--out', default='data/motion', help='folder to make')
     parser.add_argument(
         '--clips',
@@ -186,6 +204,9 @@ def main() -> None:
         size=args.size,
         frames=args.frames,
         seed=args.seed)
+    os.makedirs(args.out, exist_ok=True)
+    for split, clips in zip(SPLITS, args.clips):
+        write_multilabel(args.out, split, clips)
     if osp.exists(done):
         with open(done) as file:
             if json.load(file) == wanted:

@@ -20,6 +20,7 @@ from mmlcr.apis.recipes import (
     config_text,
     flip,
     look_at,
+    measure_of,
     told_of_frames,
 )
 from mmlcr.datasets import (
@@ -27,6 +28,7 @@ from mmlcr.datasets import (
     Parts,
     absent_classes,
     check_apart,
+    class_names_of,
     clips_of,
     deal,
     share_out,
@@ -57,7 +59,7 @@ def parse_args() -> argparse.Namespace:
         'source',
         help='folder with a sub-folder of videos for each class, or with a '
         'labels.csv; or a CSV file of the columns path (relative to its '
-        'folder) and label')
+        'folder) and label, or several labels as a|b')
     parser.add_argument('--out', required=True, help='folder to make')
     parser.add_argument('--name', help='of the config; default: that of OUT')
     group = parser.add_mutually_exclusive_group()
@@ -142,10 +144,17 @@ def read_clips(args: argparse.Namespace) -> Tuple[str, List[Clip]]:
                              f'folder outside of {path}')
     if args.group_pattern:
         clips = with_groups(clips, args.group_pattern)
-    check_names(path, clips)
-    print(f'{path}: {len(clips)} clips of '
-          f'{len({clip.label for clip in clips})} classes')
-    return folder, clips
+    distinct = [*dict.fromkeys(clips)]
+    if len(distinct) < len(clips):
+        print(f'warning: {len(clips) - len(distinct)} lines of {path} are '
+              'there more than once, and count once')
+    check_names(path, distinct)
+    classes = class_names_of(distinct)
+    print(f'{path}: {len(distinct)} clips of {len(classes)} classes')
+    if len(classes) == 1:
+        print(f'warning: clips of one class alone, {classes[0]}: there is '
+              'nothing that a model could learn to tell apart')
+    return folder, distinct
 
 
 def is_inside(path: str, folder: str) -> bool:
@@ -223,11 +232,16 @@ def report(args: argparse.Namespace, folder: str, folds: Dict[str, Parts],
 
 def list_text(clips: Sequence[Clip], classes: Sequence[str],
               spaces: bool) -> str:
-    """Lines of ``path label``; with a tab between, if paths have spaces."""
+    """Lines of ``path label``, or of a path and several labels.
+
+    They have tabs between if paths have spaces.
+    """
     numbers = {name: number for number, name in enumerate(classes)}
     between = '\t' if spaces else ' '
     return ''.join(
-        f'{clip.path}{between}{numbers[clip.label]}\n' for clip in clips)
+        between.join([clip.path, *(str(numbers[name])
+                                   for name in clip.labels)]) + '\n'
+        for clip in clips)
 
 
 def would_be_lost(out: str, texts: Dict[str, str]) -> List[str]:
@@ -283,8 +297,8 @@ def put_videos(folder: str, out: str, clips: Sequence[Clip],
         shutil.copy2(source, target)
 
 
-def next_commands(args: argparse.Namespace, config: str,
-                  first: Clip) -> List[str]:
+def next_commands(args: argparse.Namespace, config: str, first: Clip,
+                  measure: str) -> List[str]:
     """To train, to test and to stream, as a shell reads them."""
     work = f'work_dirs/{osp.splitext(osp.basename(config))[0]}'
     fold = ''
@@ -292,7 +306,8 @@ def next_commands(args: argparse.Namespace, config: str,
         work, fold = f'{work}_fold0', ' --fold 0'
     trained = f'"$(cat {work}/last_checkpoint)"'
     if args.val_share:
-        trained = f'"$(ls -t {work}/best_acc_top1_epoch_*.pth | head -n 1)"'
+        best = f'{work}/best_{measure.replace("/", "_")}_epoch_*.pth'
+        trained = f'"$(ls -t {best} | head -n 1)"'
 
     def tool(name: str) -> str:
         path = osp.join(TOOLS, name)
@@ -316,7 +331,8 @@ def prepare(args: argparse.Namespace) -> str:
         ValueError: If something does not go; no list was written then.
     """
     folder, clips = read_clips(args)
-    classes = sorted({clip.label for clip in clips})
+    classes = class_names_of(clips)
+    several = any(len(clip.labels) > 1 for clip in clips)
     facts = look_at(folder, clips)
     folds = split(args, clips)
     report(args, folder, folds, classes)
@@ -341,7 +357,8 @@ def prepare(args: argparse.Namespace) -> str:
     name = args.name or osp.basename(osp.abspath(args.out))
     config = f'lcr_{re.sub(r"[^0-9A-Za-z]+", "_", name)}.py'
     texts[config] = config_text(recipe, classes, args.folds is not None,
-                                args.val_share > 0, len(clips), spaces)
+                                args.val_share > 0, len(clips), spaces,
+                                several)
     lost = would_be_lost(args.out, texts)
     if lost and not args.force:
         raise ValueError(f'{args.out} holds others already, which --force '
@@ -355,7 +372,7 @@ def prepare(args: argparse.Namespace) -> str:
     print(f'written: {config}, {len(texts) - 1} lists and names in {args.out}'
           '\n\nnext:')
     first = [*folds.values()][0]['test'][0]
-    for command in next_commands(args, config, first):
+    for command in next_commands(args, config, first, measure_of(several)):
         print(f'  {command}')
     return config
 

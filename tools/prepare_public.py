@@ -26,7 +26,7 @@ from mmengine.config import Config
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import find_config
 from mmlcr.datasets import mirrored_labels
-from mmlcr.datasets.clips import VIDEOS, csv_rows, shortened
+from mmlcr.datasets.clips import VIDEOS, csv_rows, shortened, visible
 from mmlcr.engine import write_whole
 
 Split = List[Tuple[str, str]]  # name of each clip, and that of its class
@@ -212,8 +212,7 @@ def videos_below(folder: str) -> Dict[str, str]:
     """Paths of videos, relative to the folder, by their names.
 
     Raises:
-        ValueError: If there is no such folder, or paths have spaces, which
-            MMAction2's lists cannot hold.
+        ValueError: If there is no such folder.
     """
     if not osp.isdir(folder):
         raise ValueError(f'there is no folder {folder}')
@@ -221,12 +220,14 @@ def videos_below(folder: str) -> Dict[str, str]:
     for place, _, files in os.walk(folder, followlinks=True):
         for file in files:
             name, ending = osp.splitext(file)
-            if ending.lower() in VIDEOS:
+            if ending.lower() in VIDEOS and name[0] != '.':
                 path = osp.relpath(osp.join(place, file), folder)
-                if ' ' in path:
-                    raise ValueError(f'{folder}: a space in {path!r}; rename '
-                                     'the folders, spaces to _')
                 found[name] = path.replace(os.sep, '/')
+    spaces = [path for path in found.values() if ' ' in path]
+    if spaces:
+        print(f'note: {len(spaces)} paths in {folder} have spaces, as '
+              f'{spaces[0]}: data sets of mmlcr read such lists, those of '
+              'MMAction2 do not')
     return found
 
 
@@ -236,7 +237,7 @@ def count_frames(folder: str) -> int:
     Raises:
         ValueError: If they are not 00001.jpg, 00002.jpg, ...
     """
-    names = {name for name in os.listdir(folder) if name.endswith('.jpg')}
+    names = {name for name in visible(folder) if name.endswith('.jpg')}
     for number in range(1, len(names) + 1):
         if f'{number:05d}.jpg' not in names:
             raise ValueError(f'{len(names)} pictures, and no {number:05d}.jpg')

@@ -2,7 +2,6 @@
 """How right a model is on streams: test clips one after the other."""
 import argparse
 import json
-import os.path as osp
 import random
 import sys
 from collections import deque
@@ -15,6 +14,7 @@ from mmengine.utils import track_iter_progress
 from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
+from mmaction.registry import DATASETS
 from mmlcr.apis import (
     Frame,
     FrameRateFilter,
@@ -56,11 +56,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_clips(dataset: dict) -> List[Tuple[str, int]]:
-    """Paths and labels of a list of videos."""
-    folder = dataset['data_prefix']['video']
-    with open(dataset['ann_file']) as file:
-        lines = [line.split() for line in file if line.strip()]
-    return [(osp.join(folder, path), int(label)) for path, label in lines]
+    """Paths and labels of a list of videos.
+
+    Raises:
+        ValueError: If clips have several labels.
+    """
+    clips = DATASETS.build({**dataset, 'open_files': False})
+    if clips.multi_class:
+        raise ValueError('streams are judged by the one label of each clip, '
+                         'and these have several (multi_class=True)')
+    infos = (clips.get_data_info(number) for number in range(len(clips)))
+    return [(info[clips.clip_key], info['label']) for info in infos]
 
 
 def read_stream(clips: List[Tuple[str, int]], recognizer: StreamRecognizer,
@@ -126,7 +132,10 @@ def main() -> int:
     random.seed(args.seed)
     config = load_config(args)
     recognizer = StreamRecognizer(config, args.checkpoint)
-    clips = read_clips(config.test_dataloader.dataset)
+    try:
+        clips = read_clips(config.test_dataloader.dataset)
+    except ValueError as error:
+        sys.exit(f'stream_accuracy: {error}')
     outcomes: Dict[str, List[Outcome]] = {}
     lengths = []
     for _ in track_iter_progress(list(range(args.streams))):

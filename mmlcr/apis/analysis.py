@@ -3,12 +3,12 @@
 import json
 import os.path as osp
 from glob import glob
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 from torch import Tensor
 
-from mmaction.evaluation import confusion_matrix
+from mmaction.evaluation import confusion_matrix, mean_average_precision
 from mmlcr.engine import read_dump
 
 PROBABILITY_TOLERANCE = 1e-3  # of their sum; they may be bfloat16's
@@ -46,6 +46,24 @@ class Predictions(NamedTuple):
         return counts
 
 
+class MultiLabelPredictions(NamedTuple):
+    """The same of clips that have any number of labels each."""
+    scores: np.ndarray  # (N, classes), a probability each
+    labels: np.ndarray  # (N, classes), bool
+    paths: Tuple[str, ...]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Whether each class is more probable than not, ``(N, classes)``."""
+        return self.scores > 0.5
+
+    @property
+    def losses(self) -> np.ndarray:
+        """Binary cross entropy of each, shape ``(N, )``."""
+        right = np.where(self.labels, self.scores, 1 - self.scores)
+        return -np.log(np.maximum(right, SMALLEST)).mean(1)
+
+
 class ClassAccuracy(NamedTuple):
     """Of the clips of a class."""
     name: str
@@ -57,6 +75,29 @@ class ClassAccuracy(NamedTuple):
         """Share that is right; NaN without clips."""
         return self.right / self.clips if self.clips else float('nan')
 
+    @property
+    def value(self) -> float:
+        """What is drawn."""
+        return self.accuracy
+
+    def __str__(self) -> str:
+        return f'{self.right} of {self.clips}'
+
+
+class ClassPrecision(NamedTuple):
+    """Of a class that clips have among others."""
+    name: str
+    clips: int  # that have it
+    average_precision: float  # NaN without clips
+
+    @property
+    def value(self) -> float:
+        """What is drawn."""
+        return self.average_precision
+
+    def __str__(self) -> str:
+        return f'{self.clips} clips'
+
 
 class Confused(NamedTuple):
     """Clips of one class that were taken for another."""
@@ -66,11 +107,14 @@ class Confused(NamedTuple):
     of: int  # clips of the true class
 
 
-def read_predictions(path: str, num_classes: int) -> Predictions:
+def read_predictions(
+        path: str,
+        num_classes: int) -> Union[Predictions, MultiLabelPredictions]:
     """Read what ``tools/test.py --dump`` wrote.
 
     Scores that are no probabilities, as of a head that averages scores, are
-    turned into such.
+    turned into such. Clips of several labels are those whose ``gt_label`` has
+    a number for each class.
 
     Args:
         path (str): Of the pickle file.
@@ -84,7 +128,9 @@ def read_predictions(path: str, num_classes: int) -> Predictions:
     samples = read_dump(path)
     if not isinstance(samples, list) or not samples:
         raise ValueError(f'{path}: not a list of predictions')
-    rows, labels, paths = [], [], []
+    rows: List[np.ndarray] = []
+    labels: List[np.ndarray] = []
+    paths, several = [], False
     for number, sample in enumerate(samples):
         where = f'{path}, sample {number}'
         row = _field(sample, 'pred_score', where)
@@ -94,18 +140,31 @@ def read_predictions(path: str, num_classes: int) -> Predictions:
                              'classes of the config')
         if not np.isfinite(row).all():
             raise ValueError(f'{where}: scores that are not finite')
-        if label.size != 1 or not 0 <= label.item() < num_classes:
-            raise ValueError(f'{where}: gt_label must be one class in '
-                             f'[0, {num_classes}), got {label.tolist()}')
+        is_several = label.shape == row.shape and num_classes > 1
+        if not labels:
+            several = is_several
+        if several != is_several or not (
+                np.isin(label, (0, 1)).all() if several else label.size == 1
+                and 0 <= label.item() < num_classes):
+            kind = ('zero or one for each class' if several else
+                    f'one class in [0, {num_classes})')
+            raise ValueError(f'{where}: gt_label must be {kind}, got '
+                             f'{label.tolist()}')
         rows.append(row)
-        labels.append(int(label.item()))
+        labels.append(label)
         paths.append(str(sample.get('path', '')))
     scores = np.stack(rows).astype(np.float64)
+    if several:
+        if (scores < 0).any() or (scores > 1).any():
+            scores = np.exp(-np.logaddexp(0, -scores))  # sigmoid
+        return MultiLabelPredictions(scores, np.stack(labels) == 1,
+                                     tuple(paths))
     if (scores < 0).any() or (np.abs(scores.sum(1) - 1) >
                               PROBABILITY_TOLERANCE).any():
         scores = np.exp(scores - scores.max(1, keepdims=True))
         scores /= scores.sum(1, keepdims=True)
-    return Predictions(scores, np.array(labels, np.int64), tuple(paths))
+    return Predictions(scores, np.stack(labels).reshape(-1).astype(np.int64),
+                       tuple(paths))
 
 
 def class_accuracies(predictions: Predictions,
@@ -118,6 +177,22 @@ def class_accuracies(predictions: Predictions,
     ]
     return sorted(
         found, key=lambda c: (c.clips == 0, c.clips and c.accuracy))
+
+
+def class_precisions(predictions: MultiLabelPredictions,
+                     names: Sequence[str]) -> List[ClassPrecision]:
+    """Of each class, the worst first; those without clips come last."""
+    found = []
+    for name, scores, labels in zip(names, predictions.scores.T,
+                                    predictions.labels.T):
+        clips = int(labels.sum())
+        precision = float('nan')
+        if clips:  # that of MMAction2 divides by their number
+            precision = float(
+                mean_average_precision(scores[:, None], labels[:, None]))
+        found.append(ClassPrecision(name, clips, precision))
+    return sorted(
+        found, key=lambda c: (c.clips == 0, c.clips and c.average_precision))
 
 
 def most_confused(counts: np.ndarray, num: int) -> List[Confused]:
@@ -133,7 +208,8 @@ def most_confused(counts: np.ndarray, num: int) -> List[Confused]:
     ]
 
 
-def worst_clips(predictions: Predictions, num: int) -> List[int]:
+def worst_clips(predictions: Union[Predictions, MultiLabelPredictions],
+                num: int) -> List[int]:
     """Numbers of the clips with the highest losses, the worst first."""
     return np.argsort(-predictions.losses, kind='stable')[:num].tolist()
 

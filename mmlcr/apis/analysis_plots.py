@@ -1,11 +1,11 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Pictures of what :mod:`mmlcr.apis.analysis` finds."""
 import math
-from typing import TYPE_CHECKING, Dict, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Sequence, Tuple, Union
 
 import numpy as np
 
-from .analysis import ClassAccuracy, Curves
+from .analysis import ClassAccuracy, ClassPrecision, Curves
 from .outputs import new_figure
 
 if TYPE_CHECKING:
@@ -103,24 +103,29 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str],
     return figure
 
 
-def plot_classes(found: Sequence[ClassAccuracy], title: str) -> 'Figure':
-    """Bars of the accuracy of each class, in the order that they come in."""
+def plot_classes(found: Sequence[Union[ClassAccuracy, ClassPrecision]],
+                 title: str) -> 'Figure':
+    """Bars of the accuracy, or average precision, of each class.
+
+    They are in the order that they come in.
+    """
     found = [c for c in found if c.clips]
     is_small = len(found) <= MOST_NUMBERS
     figure = new_figure(6.5, 1.2 + len(found) * (0.26 if is_small else 0.13))
     axes = figure.add_subplot()
     places = range(len(found))
-    accuracies = [c.accuracy for c in found]
-    axes.barh(places, accuracies, color='tab:blue', height=0.7)
+    values = [c.value for c in found]
+    axes.barh(places, values, color='tab:blue', height=0.7)
     font = 9. if is_small else 6.5
     axes.set_yticks(places, [c.name for c in found], fontsize=font)
     for place, c in zip(places, found):
-        axes.text(
-            1.01, place, f'{c.right} of {c.clips}', va='center', fontsize=font)
-    mean = float(np.mean(accuracies))
+        axes.text(1.01, place, str(c), va='center', fontsize=font)
+    mean = float(np.mean(values))
     axes.axvline(mean, color='black', linewidth=1, linestyle=':')
     axes.set(xlim=(0, 1), ylim=(-0.6, len(found) - 0.4))
-    axes.set_xlabel(f'accuracy; dotted: mean of the classes, {mean:.3f}')
+    measure = 'average precision' if isinstance(
+        found[0], ClassPrecision) else 'accuracy'
+    axes.set_xlabel(f'{measure}; dotted: mean of the classes, {mean:.3f}')
     axes.set_title(title, fontsize=10)
     axes.spines[['top', 'right']].set_visible(False)
     return figure

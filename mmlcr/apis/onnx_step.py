@@ -20,6 +20,7 @@ from mmlcr.layers import (
     Wavefront,
 )
 from mmlcr.models.lcr import LCRState
+from mmlcr.models.lcr_head import LCRHead
 
 OPSET = 18
 METADATA = 'mmlcr'  # the key of what else a file tells, as JSON
@@ -212,7 +213,11 @@ class _PlainShift:
 def view_scores(head: nn.Module, feature: Tensor) -> Tensor:
     """What of each view is averaged for the scores of the model in testing."""
     scores = head(feature)
-    return scores.softmax(-1) if head.average_clips == 'prob' else scores
+    if head.average_clips != 'prob':
+        return scores
+    if isinstance(head, LCRHead):
+        return head.probabilities(scores)
+    return scores.softmax(-1)
 
 
 def flatten_state(state: LCRState) -> List[Tensor]:

@@ -25,7 +25,7 @@ from urllib.request import url2pathname
 import cv2
 import numpy as np
 
-from ..video import SourceError, VideoReader
+from ..video import FrameClock, SourceError, VideoReader
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a camera is tried again
@@ -34,6 +34,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a camera is tried again
 STEADY, TIMEOUT = 60., 10.
 LOOK = 0.2  # seconds between two looks at whether anybody wants frames
 RATE_FRAMES = 8  # frames that tell how many a second a source has
+SLOWER = 1.25  # times the wanted distance of frames, and a source is slow
 # formats of FFmpeg that give frames no times of the camera
 TIMELESS = 'h264', 'hevc', 'm4v', 'mjpeg', 'mpjpeg'
 # lists of addresses: their own size says nothing about an end
@@ -63,40 +64,30 @@ class FrameRateFilter:
     """
 
     def __init__(self, fps: Optional[float] = None, interval: int = 1) -> None:
-        self.period = None if fps is None else 1 / fps
+        self.clock = None if fps is None else FrameClock(fps)
         self.interval = interval
-        self.next_due = self.previous = 0.
         self._gaps: Optional[List[float]] = []  # None: the rate is known
 
     def is_due(self, frame: Frame) -> bool:
         """Whether to take a frame; to be asked once of each, in order."""
         if frame.seconds is None:
             return True
-        if self.period is None:
+        if self.clock is None:
             return frame.number % self.interval == 0
-        gap = frame.seconds - self.previous
-        self.previous = frame.seconds
-        self._check_rate(gap, frame.is_first)
-        late = frame.seconds - self.next_due
-        if late < -gap / 2:  # the next one is nearer
-            return False
-        if late > self.period or frame.is_first:  # after a pause
-            self.next_due = frame.seconds
-        self.next_due += self.period
-        return True
+        if self._gaps is not None and not frame.is_first:
+            self._gaps.append(frame.seconds - self.clock.previous)
+            if len(self._gaps) == RATE_FRAMES:
+                self._check_rate(median(self._gaps), self.clock.period)
+                self._gaps = None
+        return self.clock.is_due(frame.seconds, frame.is_first)
 
-    def _check_rate(self, gap: float, is_first: bool) -> None:
-        if self._gaps is None or is_first or self.period is None:
-            return
-        self._gaps.append(gap)
-        if len(self._gaps) < RATE_FRAMES:
-            return
-        usual, self._gaps = median(self._gaps), None
-        if usual > 1.25 * self.period:
+    @staticmethod
+    def _check_rate(gap: float, period: float) -> None:
+        if gap > SLOWER * period:
             warnings.warn(
-                f'the source has {1 / usual:.3g} frames a second, and the '
-                f'model was trained on {1 / self.period:.3g}: it sees motion '
-                'that much faster',
+                f'the source has {1 / gap:.3g} frames a second, and the model '
+                f'was trained on {1 / period:.3g}: it sees motion that much '
+                'faster',
                 stacklevel=3)
 
 

@@ -127,8 +127,9 @@ class StreamRecognizer:
         context (str): Defaults to ``'windowed'``, which is more often right,
             and sooner after a change of action: ``tools/stream_accuracy.py``.
         fps (float, optional): Frames a second that the model is to see.
-            Defaults to None: ``stream_fps`` of the config, else every
-            ``frame_interval``-th frame of a source.
+            Defaults to None: ``stream_fps`` of the config, else one every
+            ``frame_seconds`` or every ``frame_interval``-th frame of a source,
+            whichever the pipeline's sampler has.
         topk (int): Classes in a result. Defaults to 5.
         num_streams (int): Streams whose frames come together. Defaults to 1.
         pipeline (str): The pipeline of the config. Defaults to
@@ -188,6 +189,8 @@ class StreamRecognizer:
         sampler, spatial = split_pipeline(steps)
         self.clip_len: int = sampler['clip_len']
         self.fps = fps or config.get('stream_fps')
+        if self.fps is None and 'frame_seconds' in sampler:
+            self.fps = 1 / sampler['frame_seconds']
         self.interval: int = max(1, sampler.get('frame_interval', 1))
         if self.fps is None and 'frame_interval' not in sampler:
             raise ValueError(

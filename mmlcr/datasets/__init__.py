@@ -14,6 +14,7 @@ from .splits import (
     Parts,
     absent_classes,
     check_apart,
+    class_names_of,
     clips_of,
     deal,
     share_out,
@@ -22,6 +23,6 @@ from .splits import (
 __all__ = [
     'AtWork', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'Clip',
     'ClipError', 'Outcome', 'Parts', 'absent_classes', 'check_apart',
-    'check_file', 'clips_of', 'deal', 'mirrored_labels', 'naming_clips',
-    'read_lines', 'share_out', 'try_each', 'without_mirrored'
+    'check_file', 'class_names_of', 'clips_of', 'deal', 'mirrored_labels',
+    'naming_clips', 'read_lines', 'share_out', 'try_each', 'without_mirrored'
 ]

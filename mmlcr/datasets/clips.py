@@ -21,8 +21,8 @@ def csv_rows(path: str, delimiter: Optional[str] = None
 
     Args:
         path (str): Of the file.
-        delimiter (str, optional): Defaults to None: a comma, or a semicolon
-            where the first line has no comma.
+        delimiter (str, optional): Defaults to None: a comma, or a semicolon or
+            tab where the first line has no comma. Spaces after it don't count.
 
     Raises:
         ValueError: If it is no text in UTF-8, or no CSV file.
@@ -32,8 +32,9 @@ def csv_rows(path: str, delimiter: Optional[str] = None
             if delimiter is None:
                 header = file.readline()
                 file.seek(0)
-                delimiter = ';' if ';' in header and ',' not in header else ','
-            reader = csv.reader(file, delimiter=delimiter)
+                delimiter = next((d for d in ',;\t' if d in header), ',')
+            reader = csv.reader(
+                file, delimiter=delimiter, skipinitialspace=True)
             for row in reader:
                 if row:
                     yield reader.line_num, row
@@ -136,7 +137,7 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
     Raises:
         ValueError: If a path or a label begins or ends with a space, or has
             characters that are not printed; if a path is there twice, or a
-            group in two ways of writing.
+            group in two ways of writing; if a clip has no label.
     """
     for clip in clips:
         for kind, text in (('path', clip.path), ('label', clip.label)):
@@ -144,19 +145,21 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
                 raise ValueError(f'{source}: the {kind} {text!r} must not '
                                  'begin or end with a space, nor have tabs '
                                  'or line breaks')
+        if not all(clip.labels):
+            raise ValueError(f'{source}: one of the labels of {clip.path} is '
+                             f'empty: {clip.label!r}')
     twice = [path for path, count in Counter(
         clip.path for clip in clips).items() if count > 1]
     if twice:
-        raise ValueError(f'{source}: there twice: {shortened(twice)}')
+        raise ValueError(f'{source}: there twice, with other labels or '
+                         f'groups: {shortened(twice)}; several labels of a '
+                         'clip are written as a|b')
     written: Dict[str, str] = {}
     for clip in clips:
         other = written.setdefault(clip.group.casefold(), clip.group)
         if clip.group not in (other, clip.path):
             raise ValueError(f'{source}: {other!r} and {clip.group!r} would '
                              'be two groups: write one of them otherwise')
-    classes = {clip.label for clip in clips}
-    if len(classes) < 2:
-        raise ValueError(f'{source}: clips of one class alone, {classes}')
 
 
 def same_content(folder: str, paths: Sequence[str]) -> List[List[str]]:

@@ -1,7 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """What mirroring a picture makes of a class, by its name."""
 import re
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
+
+from torch import Tensor
 
 _PAIRS = ('left', 'right'), ('clockwise', 'counterclockwise')
 # of whole words, in both directions
@@ -10,6 +12,24 @@ _MIRRORED = {
     for pair in _PAIRS
     for a, b in (pair, pair[::-1]) for end in ('', 'ward', 'wards')
 }
+
+
+class ManyHotLabelMap(Dict[int, int]):
+    """``flip_label_map`` of MMAction2's ``Flip`` for clips of many labels.
+
+    ``Flip`` looks a label up by ``get``. A plain dictionary does not know a
+    many-hot vector, and the labels would stay.
+    """
+
+    def get(self, label: Any, default: Any = None) -> Any:
+        """The label of the mirrored clip; many-hot, ``(classes, )``, too."""
+        if not isinstance(label, Tensor):
+            return super().get(label, default)
+        mirrored = label.clone()
+        mirrored[[*self]] = 0
+        for before, after in self.items():
+            mirrored[after] = max(mirrored[after], label[before])
+        return mirrored
 
 
 def mirrored_labels(classes: Sequence[str]) -> Dict[int, int]:

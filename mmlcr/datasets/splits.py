@@ -4,8 +4,7 @@
 A group is whatever must not be on both sides: a person, a place, a recording.
 """
 import random
-from collections import Counter
-from typing import Dict, List, NamedTuple, Sequence
+from typing import Dict, Iterable, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -13,8 +12,18 @@ import numpy as np
 class Clip(NamedTuple):
     """A line of a list to be."""
     path: str  # relative to the folder of all clips, with /
-    label: str  # the name of its class
+    label: str  # the name of its class, or of several, as a|b
     group: str  # its person, say; the path where nobody knows
+
+    @property
+    def labels(self) -> List[str]:
+        """The names of its classes."""
+        return [name.strip() for name in self.label.split('|')]
+
+
+def class_names_of(clips: Iterable[Clip]) -> List[str]:
+    """Those of all clips, in alphabetical order."""
+    return sorted({name for clip in clips for name in clip.labels})
 
 
 Parts = Dict[str, List[Clip]]  # by their names: train, test, ...
@@ -50,7 +59,7 @@ def share_out(clips: Sequence[Clip], shares: Sequence[float],
     Raises:
         ValueError: If there are more parts than groups.
     """
-    labels = sorted({clip.label for clip in clips})
+    labels = class_names_of(clips)
     groups = sorted({clip.group for clip in clips})
     if len(groups) < len(shares):
         raise ValueError(f'{len(groups)} group(s) of clips can not be dealt '
@@ -58,7 +67,7 @@ def share_out(clips: Sequence[Clip], shares: Sequence[float],
     places = {label: place for place, label in enumerate(labels)}
     counts = {group: np.zeros(len(labels)) for group in groups}
     for clip in clips:
-        counts[clip.group][places[clip.label]] += 1
+        counts[clip.group][[places[name] for name in clip.labels]] += 1
     totals = sum(counts.values())
     random.Random(seed).shuffle(groups)
     groups.sort(key=lambda group: -counts[group].sum())
@@ -105,8 +114,8 @@ def absent_classes(parts: Parts, classes: Sequence[str]) -> List[str]:
     """What is to be said of classes without a clip in a part."""
     told = []
     for part, clips in parts.items():
-        there = Counter(clip.label for clip in clips)
-        names = [name for name in classes if not there[name]]
+        there = class_names_of(clips)
+        names = [name for name in classes if name not in there]
         if names:
             told.append(f'{part} has no clip of {", ".join(names)}')
     return told

@@ -54,7 +54,8 @@ class BadClipsHook(Hook):
     The list of an epoch goes to the log, and all so far to ``bad_clips.txt``
     in the work dir, a line of path and reason each. A process that stops the
     training inside of an epoch writes a list of its own: ``bad_clips_1.txt``
-    that of rank 1.
+    that of rank 1. The number of clips that are shorter than what is sampled,
+    where nobody could know it before, is logged after the first epoch.
 
     Args:
         limit (int): Clips that may be skipped in a run. Defaults to 100.
@@ -64,6 +65,7 @@ class BadClipsHook(Hook):
         self.limit = limit
         self.seen: Dict[str, str] = {}
         self.new: List[str] = []
+        self.short: Optional[Dict[str, str]] = {}  # None once it is logged
 
     def after_train_iter(self,
                          runner: Runner,
@@ -77,6 +79,8 @@ class BadClipsHook(Hook):
         """
         for sample in _samples(data_batch):
             self._see(dict(sample.get('skipped', ())))
+            if self.short is not None and sample.get('short'):
+                self.short[sample.get('path')] = sample.get('short')
         if len(self.seen) > self.limit:
             self._stop(self._write(runner))
 
@@ -96,8 +100,23 @@ class BadClipsHook(Hook):
                 f'{len(self.seen)} so far ({path}):\n' +
                 '\n'.join(self.seen[clip] for clip in self.new))
         self.new = []
+        if self.short is not None:
+            self._log_short(runner)
         if len(self.seen) > self.limit:
             self._stop(path)
+
+    def _log_short(self, runner: Runner) -> None:
+        short: Dict[str, str] = {}
+        for of_process in all_gather_object(self.short):
+            short.update(of_process)
+        if short and runner.rank == 0:
+            path = min(short)
+            runner.logger.warning(
+                f'{len(short)} clips of the first epoch have fewer frames '
+                'than are sampled from, so that frames are repeated: '
+                f"{path} {short[path]}. short_clips='stop' of the data set "
+                'refuses such clips')
+        self.short = None
 
     def _see(self, clips: Dict[str, str]) -> None:
         unseen = [path for path in clips if path not in self.seen]

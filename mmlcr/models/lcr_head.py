@@ -6,13 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from mmaction.models.heads import BaseHead
+from mmaction.models.losses import CrossEntropyLoss
 from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 
+SOFT_LABEL_TOLERANCE = 1e-3  # of the sum of labels that were mixed
 
 @MODELS.register_module()
 class LCRHead(BaseHead):
     """Class scores ``W LN([o_T; c_T])``, eq. (11).
+
+    With ``multi_class=True`` a clip has any number of labels. The loss is then
+    ``BCELossWithLogits``, and each probability a sigmoid of its own.
 
     Args:
         num_classes (int): Number of classes.
@@ -22,8 +27,12 @@ class LCRHead(BaseHead):
             in testing, ``'prob'`` or ``'score'``. Defaults to ``'prob'``.
         init_cfg (dict, optional): MMEngine's. Defaults to a normal
             distribution of 0.02 for the linear layer.
-        kwargs (dict): Those of :class:`mmaction.models.BaseHead`: loss,
-            label smoothing, top-k.
+        multi_class (bool): Whether clips have several labels, as many-hot
+            vectors. Defaults to False.
+        loss_cls (dict, optional): Of MMAction2. Defaults to None:
+            ``CrossEntropyLoss``, with ``multi_class`` ``BCELossWithLogits``.
+        kwargs (dict): Those of :class:`mmaction.models.BaseHead`: label
+            smoothing, top-k.
     """
 
     def __init__(self,
@@ -33,10 +42,15 @@ class LCRHead(BaseHead):
                  average_clips: Optional[str] = 'prob',
                  init_cfg: Optional[dict] = dict(
                      type='TruncNormal', layer='Linear', std=0.02),
+                 multi_class: bool = False,
+                 loss_cls: Optional[dict] = None,
                  **kwargs: Any) -> None:
+        kind = 'BCELossWithLogits' if multi_class else 'CrossEntropyLoss'
         super().__init__(
             num_classes,
             in_channels,
+            multi_class=multi_class,
+            loss_cls=loss_cls or dict(type=kind),
             average_clips=average_clips,
             init_cfg=init_cfg,
             **kwargs)
@@ -64,6 +78,48 @@ class LCRHead(BaseHead):
             feats = feats.flatten(0, 1)
         return super().loss(feats, data_samples, **kwargs)
 
+    def loss_by_feat(self, cls_scores: Tensor,
+                     data_samples: SampleList) -> dict:
+        """Losses and accuracy of scores ``(N, num_classes)``.
+
+        Raises:
+            ValueError: If labels are many-hot and ``multi_class`` is False, or
+                the other way round.
+        """
+        labels = [sample.gt_label for sample in data_samples]
+        is_vector = labels[0].is_floating_point()
+        if is_vector and not self.multi_class:  # mixed ones add up to one
+            sums = torch.stack(labels).sum(-1)
+            is_vector = bool(((sums - 1).abs() > SOFT_LABEL_TOLERANCE).any())
+        if is_vector != self.multi_class:
+            raise ValueError(
+                f'labels of shape {tuple(labels[0].shape)}, and the head has '
+                f'multi_class={self.multi_class}: the data set and the head '
+                'must have the same multi_class')
+        return super().loss_by_feat(cls_scores, data_samples)
+
+    def average_clip(self, cls_scores: Tensor, num_segs: int = 1) -> Tensor:
+        """Average scores of views ``(N * num_segs, num_classes)``.
+
+        Returns:
+            Tensor: Scores of clips, ``(N, num_classes)``; without
+            ``average_clips`` those of all views.
+        """
+        if self.average_clips != 'prob':
+            return super().average_clip(cls_scores, num_segs)
+        return self.probabilities(cls_scores).unflatten(
+            0, (-1, num_segs)).mean(1)
+
+    def probabilities(self, cls_scores: Tensor) -> Tensor:
+        """Probabilities of scores ``(..., num_classes)``.
+
+        They add up to one, unless a clip has several labels.
+        """
+        if self.multi_class and not isinstance(self.loss_cls,
+                                               CrossEntropyLoss):
+            return cls_scores.sigmoid()
+        return cls_scores.softmax(-1)
+
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
         """Class scores of features.
 
@@ -72,8 +128,9 @@ class LCRHead(BaseHead):
             kwargs (dict): What recognizers pass along (``loss_aux``); unused.
 
         Returns:
-            Tensor: Scores before softmax, shape ``(N, num_classes)``, in
-            float32 or wider: the metrics of MMAction2 read no bfloat16.
+            Tensor: Scores before softmax or sigmoid, shape
+            ``(N, num_classes)``, in float32 or wider: the metrics of MMAction2
+            read no bfloat16.
         """
         scores = self.fc_cls(self.dropout(self.norm(x)))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -1,9 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Reading and writing of video files, with the times of their frames."""
+from .frame_clock import FrameClock
 from .reader import SourceError, TimedImage, TruncatedVideoError, VideoReader
 from .writer import VideoWriter
 
 __all__ = [
-    'SourceError', 'TimedImage', 'TruncatedVideoError', 'VideoReader',
-    'VideoWriter'
+    'FrameClock', 'SourceError', 'TimedImage', 'TruncatedVideoError',
+    'VideoReader', 'VideoWriter'
 ]

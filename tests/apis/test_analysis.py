@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from mmlcr.apis.analysis import (
+    MultiLabelPredictions,
     Predictions,
     class_accuracies,
+    class_precisions,
     most_confused,
     read_curves,
     read_predictions,
@@ -53,6 +55,98 @@ def dump(tmp_path: Path) -> Callable[..., str]:
 
 
 # ---- predictions
+
+# (many-hot labels, scores): the second class is right in every order but one
+SEVERAL = (((1, 0, 0, 0), (.9, .8, .1, .2)), ((1, 1, 0, 0), (.8, .6, .2, .1)),
+           ((0, 1, 1, 0), (.1, .7, .9, .3)), ((0, 0, 0, 0), (.2, .1, .3, .4)))
+
+
+@pytest.fixture
+def several(dump: Callable) -> Callable[..., str]:
+    """A dump of clips with any number of labels."""
+
+    def write(**changed: Any) -> str:
+        def change(number: int, sample: dict) -> dict:
+            labels, scores = SEVERAL[number]
+            return {
+                **sample, 'gt_label': torch.tensor(labels).float(),
+                'pred_score': torch.tensor(scores), **changed
+            }
+
+        return dump(change, CLIPS[:len(SEVERAL)])
+
+    return write
+
+
+def test_average_precisions_of_classes(several: Callable) -> None:
+    """The mean over the hits of the share of hits up to there."""
+    predictions = read_predictions(several(), 4)
+    assert isinstance(predictions, MultiLabelPredictions)
+    found = class_precisions(predictions, NAMES)
+    assert [c[:2] for c in found] == [('skip', 2), ('run', 2), ('walk', 1),
+                                      ('wave', 0)]
+    np.testing.assert_allclose([c.value for c in found],
+                               [(1 / 2 + 2 / 3) / 2, 1, 1, math.nan])
+    assert [str(c) for c in found] == ['2 clips', '2 clips', '1 clips',
+                                       '0 clips']
+
+
+def test_average_precision_is_that_of_its_definition() -> None:
+    """MMAction2's, of random scores, also with ties."""
+    rng = np.random.default_rng(0)
+    for levels in 5, 1000:
+        scores = rng.integers(0, levels, (50, 6)) / levels
+        labels = rng.random((50, 6)) < 0.3
+        predictions = MultiLabelPredictions(scores, labels, ('', ) * 50)
+        for c in class_precisions(predictions, range(6)):
+            of, hit = scores[:, c.name], labels[:, c.name]
+            expected, recalled = 0., 0.
+            for threshold in np.unique(of)[::-1]:
+                taken = of >= threshold
+                recall = hit[taken].sum() / hit.sum()
+                expected += (recall - recalled) * hit[taken].mean()
+                recalled = recall
+            assert c.value == pytest.approx(expected)
+
+
+def test_worst_clips_of_several_labels(several: Callable) -> None:
+    predictions = read_predictions(several(), 4)
+    expected = [
+        -np.mean([math.log(p if true else 1 - p)
+                  for true, p in zip(labels, scores)])
+        for labels, scores in SEVERAL
+    ]
+    np.testing.assert_allclose(predictions.losses, expected, rtol=1e-5)
+    assert worst_clips(predictions, 1) == [0]
+    assert predictions.predicted[2].tolist() == [False, True, True, False]
+
+
+def test_scores_of_several_labels_become_probabilities(
+        several: Callable) -> None:
+    raw = torch.tensor([-1., 0., 2., -800.])
+    scores = read_predictions(several(pred_score=raw), 4).scores[0]
+    np.testing.assert_allclose(scores, [0.26894142, 0.5, 0.88079708, 0])
+
+
+def test_mixed_and_impossible_labels_are_named(dump: Callable,
+                                               several: Callable) -> None:
+    with pytest.raises(ValueError, match='sample 1: gt_label must be zero or '
+                       'one for each class, got'):
+        read_predictions(dump(lambda n, sample: dict(
+            sample, gt_label=torch.tensor([0., 2. * n, 0., 1.]))), 4)
+    with pytest.raises(ValueError, match='sample 1: gt_label must be one '
+                       r'class in \[0, 4\), got \[0, 1, 0, 1\]'):
+        read_predictions(dump(lambda n, sample: sample if not n else dict(
+            sample, gt_label=torch.tensor([0, 1, 0, 1]))), 4)
+
+
+def test_bars_of_average_precision(several: Callable, fits: Callable) -> None:
+    found = class_precisions(read_predictions(several(), 4), NAMES)
+    figure = plot_classes(found, 'a.py')
+    assert figure.axes[0].get_xlabel() == (
+        'average precision; dotted: mean of the classes, '
+        f'{np.nanmean([c.value for c in found]):.3f}')
+    assert fits(figure)
 
 
 def test_confusion_counts_clips(dump: Callable) -> None:

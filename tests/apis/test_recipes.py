@@ -2,7 +2,7 @@
 """What follows for a config from the files of some clips."""
 import pytest
 
-from mmlcr.apis.recipes import Facts, choose
+from mmlcr.apis.recipes import Facts, choose, told_of_frames
 
 
 @pytest.mark.parametrize('height, width, size', [
@@ -16,6 +16,37 @@ def test_pictures_have_the_shape_of_the_clips(
     assert (recipe.width, recipe.height) == size
     low, high = recipe.aspects
     assert low < size[0] / size[1] < high
+
+
+def test_one_short_clip_in_ten_changes_nothing() -> None:
+    facts = {str(n): Facts(100, 25., 64, 48) for n in range(20)}
+    usual = choose(facts, 20)
+    facts['0'] = facts['1'] = Facts(3, 25., 64, 48)
+    assert choose(facts, 20) == usual and usual.interval == 3
+    told = told_of_frames(facts, usual)
+    assert '2 of 20 clips have fewer frames' in told[-1]
+    facts['2'] = Facts(3, 25., 64, 48)
+    assert choose(facts, 20).intervals == (1, )
+
+
+@pytest.mark.parametrize('rates, frames, expected', [
+    ((15, 30), 100, (0.08, 0.12, 0.16)), ((5, 25), 100, (0.2, 0.2667)),
+    ((15, 30), 16, (0.0714, )), ((15, 30), 2, (0.0667, )),
+], ids=['usual', 'slow', 'short', 'shortest'])
+def test_mixed_rates_go_by_time(rates: tuple, frames: int,
+                                expected: tuple) -> None:
+    facts = {str(fps): Facts(frames, fps, 64, 48) for fps in rates}
+    recipe = choose(facts, 20)
+    assert recipe.by_time and recipe.intervals == expected
+    assert recipe.interval in expected
+
+
+def test_rates_slower_than_the_samples_are_told() -> None:
+    facts = {str(n): Facts(100, 25., 64, 48) for n in range(20)}
+    facts['19'] = Facts(100, 4., 64, 48)
+    told = told_of_frames(facts, choose(facts, 20))
+    assert 'from 4 to 25 a second' in told[0]
+    assert '1 clips have fewer frames a second than are taken' in told[1]
 
 
 @pytest.mark.parametrize('clips, epochs', [(5, 400), (60, 400), (150, 160),

@@ -74,7 +74,8 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize('pipeline', ['test_pipeline', 'val_pipeline'])
-@pytest.mark.parametrize('name', ['lcr_motion', 'lcr_weizmann'])
+@pytest.mark.parametrize('name', ['lcr_motion', 'lcr_motion_multilabel',
+                                  'lcr_weizmann'])
 def test_a_stream_has_the_scores_of_the_clip(name: str, pipeline: str,
                                              recognizer: Callable,
                                              make_frames: Callable) -> None:
@@ -89,6 +90,27 @@ def test_a_stream_has_the_scores_of_the_clip(name: str, pipeline: str,
         best = expected.argsort()[::-1][:5]
         assert result.labels == tuple(stream.classes[i] for i in best)
         assert result.scores == pytest.approx(expected[best], rel=1e-4)
+
+
+@pytest.mark.parametrize('frame_seconds, clip_fps', [(0.12, 25), (0.08, 30),
+                                                     (0.2, 60)])
+def test_a_sampler_by_time_gives_the_rate_of_the_stream(
+        frame_seconds: float, clip_fps: float, recognizer: Callable,
+        make_video: Callable) -> None:
+    """A clip of the test pipeline has the frames of the stream."""
+    pipeline = Config.fromfile(CONFIGS / 'lcr_motion.py').test_pipeline
+    pipeline[1] = dict(type='SampleFramesByTime', clip_len=6,
+                       frame_seconds=frame_seconds, test_mode=True)
+    stream = recognizer(
+        options=dict(stream_fps=None, test_pipeline=pipeline))
+    assert stream.fps == pytest.approx(1 / frame_seconds)
+    assert stream.clip_len == 6
+    path = make_video(num_frames=round(5 * frame_seconds * clip_fps) + 1,
+                      fps=clip_fps, step=1)
+    results = [*stream.stream(path)][:6]
+    sampled = Compose(pipeline[:2])(dict(filename=str(path), start_index=0))
+    assert [result.frame for result in results
+            ] == sampled['frame_inds'].tolist()
 
 
 @pytest.mark.parametrize('options', [{}, {

@@ -14,7 +14,7 @@ CLASSES = 100
 NAMES = st.text(
     st.characters(codec='utf-8', exclude_categories=['Cc', 'Z']),
     min_size=1,
-    max_size=20)
+    max_size=20).filter(lambda name: name[-1] != ',')  # a delimiter
 LINES = st.lists(
     st.tuples(NAMES, st.integers(0, 10**9 - 1), st.integers(0, CLASSES - 1)),
     min_size=1,

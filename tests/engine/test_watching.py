@@ -87,6 +87,7 @@ def train(place: Path, *options: str, script: str = '') -> str:
         'train_cfg.max_epochs=2', 'train_dataloader.batch_size=2',
         'dataset.open_files=False',
         'train_dataloader.dataset.open_files=False',
+        'train_dataloader.dataset.short_clips=stop',
         'default_hooks.checkpoint.interval=1', *options, cwd=place)
     return f'{result.returncode}\n{result.stdout}{result.stderr}'
 
@@ -109,6 +110,33 @@ def test_bad_clips_are_skipped_counted_and_listed(place: Path) -> None:
     assert sorted(Path(line.split('\t')[0]).name for line in lines
                   ) == ['1.mp4', '4.mp4']
     assert all('has 8 frames' in line for line in lines)
+
+
+def test_short_clips_are_counted_once(place: Path) -> None:
+    """Videos, whose lengths are not known before they are read."""
+    said = train(place, 'train_dataloader.dataset.short_clips=repeat')
+    assert said.startswith('0\n'), said[-2000:]
+    assert said.count('2 clips of the first epoch have fewer frames') == 1
+    assert f'{place}/videos/1.mp4 has 8 frames, and 8 frames with' in said
+    assert not (place / 'work/bad_clips.txt').exists()
+
+
+def test_short_clips_of_all_processes(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    of_ranks = [{'a.mp4': 'has 8'}, {'b.mp4': 'has 9'}]
+    monkeypatch.setattr('mmlcr.engine.watching.all_gather_object',
+                        lambda found: of_ranks if 'a.mp4' in found else [{}])
+    told: List[str] = []
+    runner = SimpleNamespace(rank=0, work_dir='.', logger=SimpleNamespace(
+        warning=told.append))
+    hook = BadClipsHook()
+    batch = dict(data_samples=[dict(path='a.mp4', short='has 8'),
+                               dict(path='c.mp4', short='')])
+    for _ in range(2):  # epochs
+        hook.after_train_iter(runner, 0, batch)
+        hook.after_train_epoch(runner)
+    assert len(told) == 1
+    assert told[0].startswith('2 clips') and 'a.mp4 has 8' in told[0]
 
 
 def test_too_many_bad_clips_stop(place: Path) -> None:
