@@ -88,6 +88,13 @@ def _write(file: Any, stream: Any, frames: Sequence[Any]) -> None:
             file.mux(packet)
 
 
+def encode_audio(path: Path) -> Path:
+    """Write a file without a picture."""
+    with av.open(str(path), 'w') as file:
+        _write(file, file.add_stream('aac', rate=8000), _silence(0.5))
+    return path
+
+
 def turn(path: Path, degrees: int) -> None:
     """Ask players of an MP4 to turn it, as phones do."""
     data = bytearray(path.read_bytes())

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List
 
 import numpy as np
 import pytest
+from encode import encode_audio
 from mmengine.config import Config
 
 from mmaction.registry import DATASETS, TRANSFORMS
@@ -463,12 +464,28 @@ def test_mixed_rates_are_sampled_by_time(people: Path, make_video: Callable,
     assert np.abs(sampled[1] - expected).max() <= 0.5 / 15 + 1e-9
 
 
-def test_an_impossible_rate(people: Path, make_video: Callable,
-                            refused: Callable) -> None:
-    make_video(str(people / 'act0/ann_act0.mp4'), fps=1000)
+@pytest.mark.parametrize('name', ['browser_recording.webm', 'av1.mp4'])
+def test_what_decord_can_not_read_is_prepared(name: str, people: Path,
+                                              prepare: Callable,
+                                              capsys: pytest.CaptureFixture
+                                              ) -> None:
+    """A recording without duration and rate, and a codec of these days."""
+    case = ROOT.parent / 'shared' / 'cases' / name
+    if not case.is_file():
+        pytest.skip(f'there is no {case}')
+    shutil.copy(case, people / 'act0' / name)
+    prepare('--folds', 2)
+    said = capsys.readouterr().out
+    assert '13 clips of 3 classes' in said and 'taken by time' not in said
+
+
+def test_audio_alone_is_named(people: Path, refused: Callable) -> None:
+    encode_audio(people / 'act0/a.mp4')
+    (people / 'act0/b.mp4').write_bytes(b'nothing to be seen')
     said = refused()
-    assert 'act0/ann_act0.mp4: says it has 1000.0 frames a second' in said
-    assert 'converting it first, e.g. ffmpeg -i CLIP -r 25 NEW' in said
+    assert '2 of 14 clips are bad: ' in said
+    assert 'act0/a.mp4: no video in it, only audio (aac)' in said
+    assert 'act0/b.mp4: not a video that can be opened' in said
 
 
 @pytest.mark.parametrize('delimiter', [';', '\t', ', '],

@@ -65,7 +65,7 @@ def look(dataset: Any, number: int) -> Optional[str]:
     clip = dataset.get_data_info(number)
     path = clip[dataset.clip_key]
     try:
-        check_file(path, path)
+        check_file(path, path, dataset.believes_headers)
         dataset.prepare_data(Draw(number, 0, 0), decode_only=True)
         if os.path.isdir(path):
             for _ in ImageFolder(path):

@@ -16,6 +16,7 @@ from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
+from mmlcr.transforms import VideoInit
 from mmlcr.video import SourceError
 from .children import try_each
 from .faults import AtWork, ClipError
@@ -291,6 +292,13 @@ class _Checked(_Base):
             f'fields are divided by {divided}, and the data set takes another '
             "delimiter as an argument, such as delimiter=';'")
 
+    @property
+    def believes_headers(self) -> bool:
+        """Whether videos are read by another decoder than ours."""
+        return not any(
+            isinstance(transform, VideoInit)
+            for transform in self.pipeline.transforms)
+
     def _find(self, path: str, line: str, where: str) -> str:
         """The path of a clip that is there.
 
@@ -301,7 +309,7 @@ class _Checked(_Base):
                 f'{path}.mp4'):
             path += '.mp4'
         try:
-            check_file(path, where)
+            check_file(path, where, self.believes_headers)
         except ClipError as error:
             if osp.exists(path) or len(line.split()) == len(
                     self.line_format.split()):
@@ -537,17 +545,19 @@ def _check_kind(path: str) -> None:
         raise ClipError('neither a file nor a folder')
 
 
-def check_file(path: str, where: str) -> None:
+def check_file(path: str, where: str, believes_headers: bool = False) -> None:
     """Look for a clip without decoding it.
 
     Args:
-        path (str): Video, or folder of frames.
+        path (str): Video, or folder of frames. Paths of a remote storage are
+            not looked for.
         where (str): What an error begins with.
+        believes_headers (bool): Whether a decoder of MMAction2 will read it:
+            decord crashes on an AVI that was cut off, or does not tell its
+            size, and OpenCV repeats its last frame. Defaults to False.
 
     Raises:
-        ClipError: If it is missing, empty, can't be read or is an AVI that
-            was cut off, or without its size. Paths of a remote storage are not
-            looked for.
+        ClipError: If it is missing, empty, can't be read, or such an AVI.
     """
     if _is_remote(path):
         return
@@ -565,11 +575,13 @@ def check_file(path: str, where: str) -> None:
             head = file.read(8)
     except OSError as error:
         raise ClipError(f'{where}: {path}: {error.strerror}') from error
-    # decord crashes on an AVI that was cut off, but its header tells
+    if not believes_headers or head[:4] != b'RIFF':
+        return
     claimed = int.from_bytes(head[4:], 'little')
-    if head[:4] == b'RIFF' and claimed in NO_SIZE:
+    if claimed in NO_SIZE:
         raise ClipError(f'{where}: {path} is an AVI that does not tell its '
                         'size, as one written to a pipe, and decord crashes '
-                        'on it; "ffmpeg -i OLD -c copy NEW" mends it')
-    if head[:4] == b'RIFF' and size < 8 + claimed:
+                        'on it; VideoInit and VideoDecode read it, and '
+                        '"ffmpeg -i OLD -c copy NEW" mends it')
+    if size < 8 + claimed:
         raise ClipError(f'{where}: {path} is cut off at {size} bytes')

@@ -237,7 +237,7 @@ class VideoReader:
                 options=self.options,
                 timeout=self.timeout,
                 metadata_errors='ignore')
-        except (OSError, ValueError, RuntimeError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             raise SourceError(f'{self.name}: not a video that can be opened: '
                              f'{_said(error)}') from error
         stream = self.container.streams.best('video')

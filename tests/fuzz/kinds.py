@@ -270,7 +270,8 @@ def _writer(*good: str) -> Callable:
 
 
 VIDEOS, FOLDERS = 'CheckedVideoDataset', 'CheckedRawframeDataset'
-DECORD, OPENCV = ('DecordInit', 'DecordDecode'), ('OpenCVInit', 'OpenCVDecode')
+PYAV, DECORD, OPENCV = ((f'{name}Init', f'{name}Decode')
+                        for name in ('Video', 'Decord', 'OpenCV'))
 
 
 def _reader(function: Callable, *args: Any) -> Callable:
@@ -279,7 +280,7 @@ def _reader(function: Callable, *args: Any) -> Callable:
 
 KINDS: Dict[str, Kind] = {
     'video list': Kind(
-        _writer('clip.mp4', '1'), _reader(read_set, VIDEOS, *DECORD)),
+        _writer('clip.mp4', '1'), _reader(read_set, VIDEOS, *PYAV)),
     'frame list': Kind(
         _writer('frames', '4', '1'),
         _reader(read_set, FOLDERS, 'RawFrameDecode')),
@@ -287,12 +288,13 @@ KINDS: Dict[str, Kind] = {
                                          'RawFrameDecode')),
     'image folder': Kind(
         write_images,
-        _reader(read_source, lambda folder: ImageFolder(str(folder), None))),
+        _reader(read_source, lambda folder: ImageFolder(str(folder)))),
+    'video': Kind(write_video, _reader(read_clip, VIDEOS, *PYAV)),
     'video, Decord': Kind(write_video, _reader(read_clip, VIDEOS, *DECORD)),
     'video, OpenCV': Kind(write_video, _reader(read_clip, VIDEOS, *OPENCV)),
     'video source': Kind(
         write_video,
         _reader(read_source,
-                lambda folder: Video(str(folder / 'clip.mp4'), None))),
+                lambda folder: Video(str(folder / 'clip.mp4')))),
     'checkpoint': Kind(write_weights, read_weights),
 }

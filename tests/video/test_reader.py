@@ -8,7 +8,16 @@ import av
 import cv2
 import numpy as np
 import pytest
-from encode import FRAMES, HEIGHT, WIDTH, cut, draw, encode, number_of
+from encode import (
+    FRAMES,
+    HEIGHT,
+    WIDTH,
+    cut,
+    draw,
+    encode,
+    encode_audio,
+    number_of,
+)
 
 from mmlcr.video import SourceError, TruncatedVideoError, VideoReader
 
@@ -208,16 +217,8 @@ def test_repeated_frames_share_no_memory(tmp_path: Path) -> None:
 
 
 def test_what_is_no_video_is_named(tmp_path: Path) -> None:
-    text, sound, cover = (tmp_path / name for name in (
-        'text.mp4', 'sound.m4a', 'cover.m4a'))
+    text, sound = tmp_path / 'text.mp4', encode_audio(tmp_path / 'sound.m4a')
     text.write_text('no video')
-    with av.open(str(sound), 'w') as file:
-        stream = file.add_stream('aac', rate=8000)
-        frame = av.AudioFrame.from_ndarray(
-            np.zeros((1, 1024), np.float32), format='fltp', layout='mono')
-        frame.sample_rate = 8000
-        for packet in stream.encode(frame) + stream.encode():
-            file.mux(packet)
     unknown = encode(tmp_path / 'unknown.mp4')
     unknown.write_bytes(unknown.read_bytes().replace(b'avc1', b'xyz9'))
     cover = encode(tmp_path / 'cover.mp4', cover=True)
@@ -225,7 +226,8 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
     for path, message in ((tmp_path / 'none.mp4', 'No such file'),
                           (text, 'not a video that can be opened: Invalid'),
                           (sound, r'no video in it, only audio \(aac\)'),
-                          (unknown, 'no decoder for its codec.*ffmpeg -i')):
+                          (unknown, 'no decoder for its codec.*ffmpeg -i'),
+                          (cover, 'no ')):
         with pytest.raises(SourceError, match=f'{path.name}: .*{message}'):
             VideoReader(str(path))
 
