@@ -11,9 +11,41 @@ from av.stream import Disposition
 # sides in multiples of 32: decord fails on some others
 FRAMES, HEIGHT, WIDTH = 24, 64, 96
 BAR = WIDTH // FRAMES
+PERIOD = 1 / 25  # seconds between frames
 MATRICES = {  # of MP4, by how far a player turns the picture
     0: (1, 0, 0, 1), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1),
     270: (0, 1, -1, 0)}
+
+# what is passed to encode(), by the name of the file
+KINDS: Dict[str, Dict[str, Any]] = {
+    'h264.mp4': {},
+    'h264-10bit.mp4': dict(pixels='yuv420p10le'),
+    'h264-444.mp4': dict(pixels='yuv444p'),
+    'h264-gray.mp4': dict(pixels='gray'),
+    'h264-keyframes.mp4': dict(options=dict(g='4', bf='2')),
+    'h264-b.avi': dict(options=dict(bf='2')),
+    'h264.ts': dict(options=dict(g='8')),
+    'h264.h264': {},
+    'hevc-10bit.mp4': dict(
+        codec='libx265', pixels='yuv420p10le',
+        options={'x265-params': 'log-level=none'}),
+    'vp8.webm': dict(codec='libvpx'),
+    'vp9.webm': dict(codec='libvpx-vp9'),
+    'av1.mp4': dict(codec='libsvtav1'),
+    'mpeg2.mpg': dict(codec='mpeg2video'),
+    'mpeg2.ts': dict(codec='mpeg2video'),
+    'mpeg4.avi': dict(codec='mpeg4', options=dict(bf='0')),
+    'mpeg4-b.avi': dict(codec='mpeg4', options=dict(bf='2')),
+    'mjpeg.avi': dict(codec='mjpeg', pixels='yuvj420p'),
+    'fragmented.mp4': dict(container=dict(
+        movflags='frag_keyframe+empty_moov')),
+    'offset.mkv': dict(times=[1.5 + t * PERIOD for t in range(FRAMES)]),
+    'cover.mp4': dict(cover=True),
+    'audio.mp4': dict(audio=3.),
+    'rotated-90.mp4': dict(rotation=90),
+    'rotated-180.mp4': dict(rotation=180),
+    'rotated-270.mp4': dict(rotation=270),
+}
 
 
 def draw(num_frames: int = FRAMES) -> List[np.ndarray]:

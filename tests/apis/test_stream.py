@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from encode import FRAMES, KINDS, draw, encode
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 
+from mmaction.apis import inference_recognizer
 from mmlcr.apis import (
+    AnnotatedVideo,
     SourceError,
     StreamRecognizer,
     StreamResult,
@@ -21,6 +24,7 @@ from mmlcr.apis import (
     open_source,
 )
 from mmlcr.apis.stream import split_pipeline
+from mmlcr.video import VideoReader
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # what this project promises of float32, in norm
@@ -145,6 +149,52 @@ def test_real_clips_of_the_jester_config(options: dict, shared_data: Path,
         assert difference(result.all_scores, expected) < FLOAT32_TOLERANCE
     expected = clip_scores(single, clips[0])
     assert difference(of_single.all_scores, expected) < FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_clip_and_stream_read_a_file_alike(kind: str, recognizer: Callable,
+                                           tmp_path: Path) -> None:
+    """Of any codec and container: MMAction2's inference and a stream."""
+    path = encode(tmp_path / kind, **KINDS[kind])
+    stream = recognizer()
+    stream.fps, stream.interval = None, 1
+    results = [*stream.stream(str(path))]
+    assert [r.frame for r in results] == [*range(FRAMES)]
+    _, spatial = split_pipeline(stream.run_step.model.cfg.test_pipeline)
+    clip = Compose([
+        dict(type='VideoInit'),
+        dict(type='SampleFrames', clip_len=FRAMES, test_mode=True),
+        dict(type='VideoDecode'), *spatial])
+    expected = inference_recognizer(stream.run_step.model, str(path), clip)
+    assert difference(results[-1].all_scores, expected.pred_score.numpy()
+                      ) < FLOAT32_TOLERANCE
+
+
+def test_seconds_are_the_times_of_the_container(recognizer: Callable,
+                                                tmp_path: Path) -> None:
+    times = [0., 0.08, 0.2, 0.9, 1., 1.5]
+    path = encode(tmp_path / 'a.mp4', frames=draw(6), times=times)
+    stream = recognizer()
+    stream.fps, stream.interval = None, 1
+    assert [r.seconds for r in stream.stream(path)] == pytest.approx(times)
+    seconds = [r.seconds for r in stream.stream(path, fps=10)]
+    assert seconds == pytest.approx([0.1 * t for t in range(6)])
+
+
+def test_an_annotated_video_lasts_as_long(recognizer: Callable,
+                                          tmp_path: Path) -> None:
+    """Of a source with five frames a second, which is told once."""
+    path = encode(tmp_path / 'slow.mp4', frames=draw(17),
+                  times=[t / 5 for t in range(17)])
+    out = AnnotatedVideo(str(tmp_path / 'out.mp4'), 12.5)
+    with pytest.warns(UserWarning, match='the source has 5 frames') as told:
+        for result in recognizer(fps=12.5).stream(path):
+            out.write(result)
+    out.close()
+    assert len(told) == 1
+    video = VideoReader(str(tmp_path / 'out.mp4'))
+    assert video.times == pytest.approx([t / 5 for t in range(17)], abs=1e-3)
+    assert video.duration == pytest.approx(17 / 5, abs=1e-3)
 
 
 def test_windowed_context_is_of_the_last_frames(recognizer: Callable,
