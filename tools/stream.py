@@ -60,11 +60,10 @@ class Meter:
         self.progress.update(
             self.task, completed=result.frame + 1, said=self.said())
 
-    def end(self) -> None:
+    def end(self, total: Optional[int]) -> None:
         """All frames have been seen, the last not taken maybe."""
-        if self.progress.tasks[0].total is not None:
-            self.progress.update(
-                self.task, completed=self.progress.tasks[0].total)
+        if total is not None:
+            self.progress.update(self.task, completed=total, total=total)
 
     def said(self) -> str:
         """Frames a second, delay and what was dropped."""
@@ -175,7 +174,7 @@ def run(args: argparse.Namespace, stop: Stop) -> None:
                     for output in outputs:
                         output.write(result)
                     meter.see(result)
-            meter.end()
+            meter.end(source.length)
     except WindowClosed:
         pass
     finally:

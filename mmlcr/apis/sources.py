@@ -247,6 +247,7 @@ class Video(Source):
                 if self.fps is not None:
                     seconds = number / self.fps
                 yield Frame(image, number, seconds, number == 0)
+            self.length = number + 1  # the header's was an estimate
 
 
 class LiveSource(Source):

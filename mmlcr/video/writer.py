@@ -15,7 +15,7 @@ from av.error import FFmpegError
 # without it the video can't be read.
 RESERVE = 16 * 2**20
 TICKS = 1000  # a second, of the times of an MP4
-FORMATS = '.mp4', '.avi'
+FORMATS = '.avi', '.mp4'
 H264 = dict(preset='veryfast', crf='20', tune='zerolatency')
 
 

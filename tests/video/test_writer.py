@@ -62,7 +62,7 @@ def test_odd_sizes_are_filled_up(suffix: str, tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r'.mp4 or .avi, got .*a.webm'):
+    with pytest.raises(ValueError, match=r'.avi or .mp4, got .*a.webm'):
         VideoWriter(str(tmp_path / 'a.webm'), 25)
     (tmp_path / 'a.mp4').mkdir()
     with pytest.raises(OSError, match='a.mp4'):
