@@ -91,7 +91,7 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
         (tmp_path / f'{name}.mp4').write_bytes(data)
     make_video('long.mp4', num_frames=60)
     for name, message in (('empty', 'none of'), ('text', 'none of'),
-                          ('list', 'none of'), ('broken', 'can open'),
+                          ('list', 'none of'), ('broken', 'be opened'),
                           ('long', '2 seconds, at most 2')):
         with pytest.raises(gr.Error) as caught:
             next(page.of_clip(str(tmp_path / f'{name}.mp4')))

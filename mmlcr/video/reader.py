@@ -27,7 +27,7 @@ from typing import (
 
 import av
 import numpy as np
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.stream import Disposition
 
 DEFAULT_RATE = Fraction(25)  # of raw streams, which tell neither time nor rate
@@ -92,7 +92,9 @@ class VideoReader:
                  timeout: Optional[Tuple[float, float]] = None) -> None:
         self.video, self.num_threads = video, num_threads
         self.name = str(video) if name is None else name
-        self.options, self.timeout = options or {}, timeout
+        self.timeout, self.options = timeout, dict(options or {})
+        if timeout is None:  # a file, which may be a list of addresses
+            self.options.setdefault('protocol_whitelist', 'file')
         self.container: Any = None
         self.stream: Any = None
         self._used = False
@@ -458,5 +460,7 @@ def _way_out(clip: str) -> str:
 
 def _said(error: Exception) -> str:
     """What FFmpeg says, without its number and our path."""
+    if isinstance(error, ExitError):
+        return 'no answer within the time limit'
     text = getattr(error, 'strerror', None) or ' '.join(str(error).split())
     return text[:LONGEST_SAID]

@@ -5,6 +5,7 @@ With the reader of live streams alone, so that it starts fast: of the package,
 no more is imported than that.
 """
 import sys
+import time
 import types
 import warnings
 from pathlib import Path
@@ -25,9 +26,8 @@ warnings.simplefilter('ignore')
 way, address = sys.argv[1:]
 source = open_source(address, retries=0)
 frames = iter(LatestFrameReader(source, FrameRateFilter(10.)))
-for number, _ in enumerate(frames):
-    if number < 1:
-        continue
+for _ in frames:
+    time.sleep(0.5)  # until its thread waits for frames, if none come
     if way == 'break':
         del frames
         break

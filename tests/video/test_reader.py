@@ -2,7 +2,7 @@
 """Frames and times are those that a player shows, in order and by number."""
 import io
 from pathlib import Path
-from typing import Dict, Iterable, List
+from typing import Callable, Dict, Iterable, List
 
 import av
 import cv2
@@ -20,6 +20,7 @@ from encode import (
     encode_audio,
     number_of,
 )
+from live_server import LiveServer
 
 from mmlcr.video import SourceError, TruncatedVideoError, VideoReader
 
@@ -202,6 +203,23 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
                           (cover, 'no ')):
         with pytest.raises(SourceError, match=f'{path.name}: .*{message}'):
             VideoReader(str(path))
+
+
+def test_a_file_names_no_address(tmp_path: Path,
+                                 make_frames: Callable) -> None:
+    """A list of videos elsewhere is opened by nobody."""
+    server = LiveServer(tmp_path, make_frames(6))
+    encode(tmp_path / 'a.ts', 'mpeg2video')
+    text = (f'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n'
+            f'{server.address("a.ts")}\n#EXT-X-ENDLIST\n').encode()
+    (tmp_path / 'list.mp4').write_bytes(text)
+    try:
+        for video in str(tmp_path / 'list.mp4'), io.BytesIO(text):
+            with pytest.raises(SourceError):
+                VideoReader(video).frames_at([0])
+        assert server.visits == 0
+    finally:
+        server.close()
 
 
 def test_a_codec_without_frames_is_named(tmp_path: Path) -> None:
