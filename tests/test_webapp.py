@@ -17,7 +17,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmlcr.apis import StreamRecognizer
+from mmlcr.apis import Segmenter, StreamRecognizer, segments_of
 
 gr = pytest.importorskip('gradio')
 
@@ -56,7 +56,7 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
                                      make_video: Callable,
                                      webapp: ModuleType) -> None:
     path = str(make_video(num_frames=26))
-    *shown, (*last, plot, moments, back) = page.of_clip(path)
+    *shown, (*last, plot, table, moments, back) = page.of_clip(path)
     expected = list(recognizer.twin().stream(path))
     assert len(moments) == len(expected) == 13
     for moment, result in zip(moments, expected):
@@ -69,6 +69,13 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
     assert all(tuple(each[:3]) in moments for each in shown)
     assert plot.axes[0].get_lines()[0].get_xdata()[-1] == 0.96
     assert back.maximum == 12
+    segments = segments_of([r.seconds for r in expected],
+                           [r.all_scores for r in expected],
+                           Segmenter(recognizer.classes))
+    assert [row[2] for row in table.value['data']] == [
+        segment.label for segment in sorted(segments)]
+    assert table.visible == bool(segments)
+    assert len(plot.axes[1].patches) == len(segments)
     assert page.at(moments, 3) is moments[3]
     with pytest.raises(gr.Error, match='forgotten'):
         page.at(None, 3)

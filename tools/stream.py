@@ -18,16 +18,21 @@ from mmlcr.apis import (
     AnnotatedVideo,
     JSONLines,
     ScorePlot,
+    Segmenter,
+    SegmentFiles,
     SourceError,
     StateFile,
     StreamRecognizer,
     StreamResult,
     Window,
     WindowClosed,
+    add_segment_arguments,
     add_stream_arguments,
     closing_all,
     open_source,
     recognizer_of,
+    settings_given,
+    settings_of,
 )
 from mmlcr.engine import UnreadableFileError, read_checkpoint
 
@@ -114,6 +119,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--video', help='annotated video, .mp4 or .avi')
     parser.add_argument('--plot', help='picture of the scores over time')
     parser.add_argument(
+        '--segments',
+        nargs='+',
+        metavar='FILE',
+        help='what happens from when to when: .csv, .json or .srt')
+    parser.add_argument(
         '--show', action='store_true', help='a window; q closes it')
     parser.add_argument(
         '--maps',
@@ -130,7 +140,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--load-state', help='go on with a stream')
     parser.add_argument('--save-state', help='file to go on from later')
     parser.add_argument('--topk', type=int, default=5, help='classes told')
-    return parser.parse_args()
+    add_segment_arguments(parser)
+    args = parser.parse_args()
+    if not args.segments and [*settings_given(args)]:
+        parser.error(f'--{" --".join(settings_given(args))}: without '
+                     '--segments, there are none')
+    return args
 
 
 def load_state(recognizer: StreamRecognizer, path: str) -> None:
@@ -160,6 +175,12 @@ def run(args: argparse.Namespace, stop: Stop) -> None:
             AnnotatedVideo(args.video, recognizer.fps or USUAL_FPS))
     if args.plot:
         outputs.append(ScorePlot(args.plot, recognizer.classes))
+    if args.segments:
+        outputs.append(
+            SegmentFiles(
+                args.segments,
+                Segmenter(recognizer.classes, settings_of(args),
+                          args.background, recognizer.multi_class)))
     if args.save_state:
         outputs.append(StateFile(args.save_state, recognizer))
     if args.show:

@@ -1,14 +1,24 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """How right a model is on streams: test clips one after the other."""
 import argparse
+import itertools
 import json
 import random
 import sys
 from collections import deque
 from math import nan
 from statistics import mean, median
-from typing import Deque, Dict, List, NamedTuple, Tuple
+from typing import (
+    Deque,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
+import numpy as np
 import torch
 from mmengine.utils import track_iter_progress
 from torch import Tensor
@@ -18,13 +28,28 @@ from mmaction.registry import DATASETS
 from mmlcr.apis import (
     Frame,
     FrameRateFilter,
+    Segment,
+    Segmenter,
+    Settings,
     StreamRecognizer,
     add_config_arguments,
+    add_segment_arguments,
     load_config,
+    match,
+    segments_of,
+    settings_given,
+    settings_of,
 )
 from mmlcr.video import VideoReader
 
 WINDOW = 'clip, sliding'  # the model on the last clip_len frames, from afresh
+
+
+class Taken(NamedTuple):
+    """A frame of a stream."""
+    views: Tensor
+    label: int
+    seconds: float
 
 
 class Outcome(NamedTuple):
@@ -50,9 +75,26 @@ def parse_args() -> argparse.Namespace:
         default=1000,
         help='of the source, that a stream has at least; default: 1000')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--ann-file',
+        help="list of the clips, in place of the test set's; of its folder")
+    parser.add_argument(
+        '--segments',
+        action='store_true',
+        help='judge the segments of the streams as well')
+    parser.add_argument(
+        '--tune',
+        action='store_true',
+        help='look for the settings of segments that fit best; on clips of '
+        'training persons alone, by --ann-file')
     parser.add_argument('--out', help='JSON file of the figures')
     add_config_arguments(parser)
-    return parser.parse_args()
+    add_segment_arguments(parser)
+    args = parser.parse_args()
+    if not args.segments and [*settings_given(args)]:
+        parser.error(f'--{" --".join(settings_given(args))}: without '
+                     '--segments, there are none')
+    return args
 
 
 def read_clips(dataset: dict) -> List[Tuple[str, int]]:
@@ -70,13 +112,14 @@ def read_clips(dataset: dict) -> List[Tuple[str, int]]:
 
 
 def read_stream(clips: List[Tuple[str, int]], recognizer: StreamRecognizer,
-                least: int) -> List[Tuple[Tensor, int]]:
-    """Views and label of each frame that is taken.
+                least: int) -> Tuple[List[Taken], List[Segment]]:
+    """Frames that are taken, and what happens from when to when.
 
     Clips of one action never follow each other: there would be no change.
     """
     frame_filter = FrameRateFilter(recognizer.fps, recognizer.interval)
-    taken: List[Tuple[Tensor, int]] = []
+    taken: List[Taken] = []
+    true: List[Segment] = []
     left, last, number, begin = list(clips), -1, 0, 0.
     while number < least:
         others = [clip for clip in left if clip[1] != last]
@@ -89,29 +132,32 @@ def read_stream(clips: List[Tuple[str, int]], recognizer: StreamRecognizer,
             for image, seconds in reader:
                 frame = Frame(image, number, begin + seconds)
                 if frame_filter.is_due(frame):
-                    taken.append((recognizer.views(image), last))
+                    taken.append(
+                        Taken(recognizer.views(image), last, begin + seconds))
                 number += 1
-            begin += seconds + 1 / reader.fps
-    return taken
+            end = begin + seconds + 1 / reader.fps
+        true.append(Segment(begin, end, recognizer.classes[last], 1.))
+        begin = end
+    return taken, true
 
 
-def follow(stream: List[Tuple[Tensor, int]], recognizer: StreamRecognizer,
-           context: str) -> List[int]:
-    """The class that is told after each frame."""
-    told = []
+def follow(stream: List[Taken], recognizer: StreamRecognizer,
+           context: str) -> List[np.ndarray]:
+    """Scores after each frame."""
+    found = []
     window: Deque[Tensor] = deque(maxlen=recognizer.clip_len)
     if context != WINDOW:
         recognizer.context = context
     recognizer.reset()
-    for views, _ in stream:
+    for views, _, _ in stream:
         if context == WINDOW:
             window.append(views)
             scores, _ = recognizer.run_step(torch.cat([*window], 2), None)
             scores = scores.mean(0)
         else:
             scores = recognizer.take_views(views)[0][0]
-        told.append(int(scores.argmax()))
-    return told
+        found.append(scores)
+    return found
 
 
 def judge(told: List[int], labels: List[int]) -> Outcome:
@@ -127,24 +173,71 @@ def judge(told: List[int], labels: List[int]) -> Outcome:
     return Outcome(right, waits, never)
 
 
+def judge_segments(followed: List[tuple], settings: Settings,
+                   recognizer: StreamRecognizer,
+                   background: Optional[Sequence[str]]) -> dict:
+    """F1 at half of an overlap, and how late starts are, in seconds.
+
+    Streams are tuples of their frames, scores and true segments.
+    """
+    pairs, found, true = [], 0, 0
+    for stream, scores, segments in followed:
+        segmenter = Segmenter(recognizer.classes, settings, background)
+        ours = segments_of([taken.seconds for taken in stream], scores,
+                           segmenter)
+        pairs += match(ours, segments)
+        found, true = found + len(ours), true + len(segments)
+    late = [a.start - b.start for a, b in pairs]
+    return dict(
+        f1=100 * 2 * len(pairs) / max(1, found + true),
+        precision=100 * len(pairs) / max(1, found),
+        recall=100 * len(pairs) / max(1, true),
+        delay=mean(late) if late else nan)
+
+
+def tune(followed: List[tuple], recognizer: StreamRecognizer,
+         background: Optional[Sequence[str]]) -> Settings:
+    """The settings with the highest F1; times are set back at the end."""
+    grid = itertools.product((0, 0.25, 0.5, 1), (0.3, 0.4, 0.5, 0.6),
+                             (0.5, 0.8), (0.3, 0.6, 1.), (0.2, 0.4, 0.8))
+    tried = []
+    for smoothing, enter, share, shortest, gap in grid:
+        settings = Settings(smoothing, enter, round(share * enter, 2),
+                            shortest, gap, 0.)
+        found = judge_segments(followed, settings, recognizer, background)
+        tried.append((found['f1'], -abs(found['delay']), settings))
+    late = -max(tried)[1]
+    best = max(tried)[2]
+    return max((
+        best._replace(delay=round(delay, 2)) for delay in (0., late / 2, late)
+    ), key=lambda settings: judge_segments(followed, settings, recognizer,
+                                           background)['f1'])
+
+
 def main() -> int:
     args = parse_args()
     random.seed(args.seed)
     config = load_config(args)
     recognizer = StreamRecognizer(config, args.checkpoint)
     try:
-        clips = read_clips(config.test_dataloader.dataset)
+        dataset = config.test_dataloader.dataset
+        if args.ann_file:
+            dataset = {**dataset, 'ann_file': args.ann_file}
+        clips = read_clips(dataset)
     except ValueError as error:
         sys.exit(f'stream_accuracy: {error}')
     outcomes: Dict[str, List[Outcome]] = {}
     lengths = []
+    followed: Dict[str, List[tuple]] = {}
     for _ in track_iter_progress(list(range(args.streams))):
-        stream = read_stream(clips, recognizer, args.frames)
+        stream, true = read_stream(clips, recognizer, args.frames)
         lengths.append(len(stream))
-        labels = [label for _, label in stream]
+        labels = [taken.label for taken in stream]
         for context in (*StreamRecognizer.CONTEXTS, WINDOW):
-            told = follow(stream, recognizer, context)
+            scores = follow(stream, recognizer, context)
+            told = [int(each.argmax()) for each in scores]
             outcomes.setdefault(context, []).append(judge(told, labels))
+            followed.setdefault(context, []).append((stream, scores, true))
     print(f'\n{args.streams} streams of at least {args.frames} frames, '
           f'{sum(lengths)} frames taken')
     print('| context | top-1 by frame | frames until right: median | mean | '
@@ -161,6 +254,20 @@ def main() -> int:
             never=never / max(1, never + len(waits)))
         print('| {} | {accuracy:.1f} | {median_wait:g} | {mean_wait:.1f} | '
               '{never:.0%} |'.format(context, **figures[context]))
+    if args.segments:
+        settings = settings_of(args)
+        print('\n| context | segment F1 | precision | recall | seconds that '
+              'starts are late |\n|---|---|---|---|---|')
+        for context, each in followed.items():
+            found = judge_segments(each, settings, recognizer,
+                                   args.background)
+            figures[context].update(segments=found)
+            print('| {} | {f1:.1f} | {precision:.1f} | {recall:.1f} | '
+                  '{delay:.2f} |'.format(context, **found))
+    if args.tune:
+        best = tune(followed['windowed'], recognizer, args.background)
+        print('\nwindowed, the best: ' + ' '.join(
+            f'--{name} {value:g}' for name, value in best._asdict().items()))
     if args.out:
         with open(args.out, 'w') as file:
             json.dump(figures, file, indent=1)

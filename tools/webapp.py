@@ -20,13 +20,15 @@ from mmlcr.apis import (
     Frame,
     FrameRateFilter,
     KeptRange,
+    Segment,
+    Segmenter,
     SourceError,
     StreamRecognizer,
     StreamResult,
     SubprocessVideo,
     add_stream_arguments,
     draw_maps,
-    plot_scores,
+    plot_timeline,
     recognizer_of,
 )
 
@@ -74,20 +76,28 @@ class Progress:
         names (tuple[str, ...]): Of all classes.
         seconds (float, optional): How far back the plot reaches. Defaults to
             None: to the start.
+        several (bool): Whether classes are independent. Defaults to False.
     """
 
-    def __init__(self, names: tuple, seconds: Optional[float] = None) -> None:
+    def __init__(self,
+                 names: tuple,
+                 seconds: Optional[float] = None,
+                 several: bool = False) -> None:
         self.names, self.seconds = names, seconds
         self.seen = KeptRange()
         self.times: Deque[float] = deque()
         self.scores: Deque[np.ndarray] = deque()
         self.plotted = -PLOT_PERIOD
+        self.segmenter = Segmenter(names, several=several)
+        self.segments: List[Segment] = []
 
     def see(self, result: StreamResult) -> Moment:
         """One more frame."""
         assert result.seconds is not None and result.maps is not None
         self.times.append(result.seconds)
         self.scores.append(result.all_scores)
+        self.segments += self.segmenter.update(result.seconds,
+                                               result.all_scores)
         while self.seconds and self.times[-1] - self.times[0] > self.seconds:
             self.times.popleft()
             self.scores.popleft()
@@ -106,9 +116,16 @@ class Progress:
             dict(zip(result.labels, result.scores)),
             f'<div class="maps">{"".join(figures)}</div>', said)
 
+    def end(self) -> List[Segment]:
+        """Segments of the whole stream."""
+        self.segments += self.segmenter.close()
+        return self.segments
+
     def curves(self) -> Figure:
-        """Scores over time of the classes with the highest ones."""
-        return plot_scores(self.times, self.scores, self.names, CURVES)
+        """Scores over time of the highest classes, and what happened when."""
+        first = self.times[0]
+        return plot_timeline(self.times, self.scores, self.names, CURVES,
+                             [s for s in self.segments if s.start >= first])
 
     def curves_if_due(self) -> Any:
         """They take longer than a frame, and are not drawn at each."""
@@ -152,9 +169,10 @@ class Page:
     def warm_up(self) -> None:
         """What is slow the first time is done before anybody waits."""
         stream = self.recognizer.twin()
-        progress = Progress(stream.classes)
+        progress = self._progress()
         frame = np.zeros((240, 320, 3), np.uint8)
         progress.see(self.worker.submit(stream.step, frame, 0.).result())
+        progress.end()
         progress.curves().savefig(os.devnull, format='png')
 
     def of_clip(self, path: Optional[str]) -> Iterator[tuple]:
@@ -182,7 +200,7 @@ class Page:
             raise ValueError(f'{path}: {video.duration:.0f} seconds, at most '
                              f'{self.max_seconds:g} are taken')
         stream = self.recognizer.twin()
-        progress, moments = Progress(stream.classes), []
+        progress, moments = self._progress(), []
         results = stream.stream(video)
         start = shown = time.monotonic()
         while True:
@@ -200,10 +218,17 @@ class Page:
             time.sleep(max(0, ahead))
             shown = time.monotonic()
             yield (*moments[-1], progress.curves_if_due(), gr.skip(),
-                   gr.skip())
+                   gr.skip(), gr.skip())
         last = len(moments) - 1
-        yield (*moments[-1], progress.curves(), moments,
+        rows = [[f'{s.start:.2f}', f'{s.end:.2f}', s.label, f'{s.score:.2f}']
+                for s in sorted(progress.end())]
+        yield (*moments[-1], progress.curves(),
+               gr.Dataframe(rows, visible=bool(rows)), moments,
                gr.Slider(maximum=last, value=last, visible=last > 0))
+
+    def _progress(self, seconds: Optional[float] = None) -> Progress:
+        recognizer = self.recognizer
+        return Progress(recognizer.classes, seconds, recognizer.multi_class)
 
     def at(self, moments: Optional[List[Moment]], index: int) -> Moment:
         """What was shown of a frame before."""
@@ -219,7 +244,7 @@ class Page:
         if known is None:
             stream = self.recognizer.twin()
             known = CameraStream(
-                stream, Progress(stream.classes, CAMERA_SECONDS),
+                stream, self._progress(CAMERA_SECONDS),
                 FrameRateFilter(stream.fps), time.monotonic())
         frame = Frame(image, 0, time.monotonic() - known.start)
         if not known.frame_filter.is_due(frame):
@@ -284,6 +309,12 @@ class Page:
                         label='Look back at frame',
                         visible=False)
                     plot = gr.Plot(show_label=False, format='png')
+                    table = gr.Dataframe(
+                        headers=['start', 'end', 'class', 'score'],
+                        label='Segments, in seconds',
+                        interactive=False,
+                        visible=False,
+                        elem_id='segments')
             moments = gr.State(time_to_live=SESSION_SECONDS)
             known = gr.State(time_to_live=SESSION_SECONDS)
             shown = [scores, maps, said]
@@ -292,7 +323,7 @@ class Page:
             running = gr.on(
                 [clip.upload, again.click],
                 self.of_clip,
-                clip, [*shown, plot, moments, back],
+                clip, [*shown, plot, table, moments, back],
                 trigger_mode='always_last',
                 **hidden)
             stop.click(None, cancels=[running])

@@ -38,6 +38,17 @@ from .outputs import (
     closing_all,
     plot_scores,
 )
+from .segment_files import SegmentFiles
+from .segments import (
+    Segment,
+    Segmenter,
+    Settings,
+    add_segment_arguments,
+    match,
+    segments_of,
+    settings_given,
+    settings_of,
+)
 from .sources import (
     Camera,
     Frame,
@@ -57,17 +68,22 @@ from .stream import (
     recognizer_of,
 )
 from .subprocess_video import SubprocessVideo
+from .timeline import plot_timeline
 
 __all__ = [
     'AnnotatedVideo', 'Camera', 'Case', 'Frame', 'FrameRateFilter',
     'ImageFolder', 'JSONLines', 'KeptRange', 'LiveStream', 'Maps', 'OnnxStep',
-    'ScorePlot', 'SourceError', 'StateFile', 'StreamRecognizer',
-    'StreamResult', 'SubprocessVideo', 'Video', 'Window', 'WindowClosed',
+    'ScorePlot', 'Segment', 'SegmentFiles', 'Segmenter', 'Settings',
+    'SourceError', 'StateFile', 'StreamRecognizer', 'StreamResult',
+    'SubprocessVideo', 'Video', 'Window', 'WindowClosed',
     'add_common_arguments', 'add_config_arguments', 'add_model_arguments',
-    'add_stream_arguments', 'annotate', 'build_model_and_clip', 'build_runner',
-    'can_measure_memory', 'class_names', 'closing_all', 'count_multiply_adds',
-    'draw_heat', 'draw_kept', 'draw_maps', 'export_step', 'find_config',
-    'grad_cam', 'load_config', 'markdown', 'measure', 'middle_frame',
+    'add_segment_arguments', 'add_stream_arguments', 'annotate',
+    'build_model_and_clip', 'build_runner', 'can_measure_memory',
+    'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
+    'draw_kept', 'draw_maps', 'export_step', 'find_config', 'grad_cam',
+    'load_config', 'markdown', 'match', 'measure', 'middle_frame',
     'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
-    'plot_growth', 'plot_scores', 'read_image', 'recognizer_of', 'set_work_dir'
+    'plot_growth', 'plot_scores', 'plot_timeline', 'read_image',
+    'recognizer_of', 'segments_of', 'set_work_dir', 'settings_given',
+    'settings_of'
 ]

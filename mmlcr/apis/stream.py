@@ -186,6 +186,7 @@ class StreamRecognizer:
             self.run_step = TorchStep(model)
             self.model_id = fingerprint(model)
             self.classes = class_names(config, checkpoint)
+        self.multi_class = bool(config.model.cls_head.get('multi_class'))
         sampler, spatial = split_pipeline(steps)
         self.clip_len: int = sampler['clip_len']
         self.fps = fps or config.get('stream_fps')
