@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """A picture of the segments of a stream, below its scores."""
-from typing import TYPE_CHECKING, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def plot_timeline(times: Sequence[float], scores: Sequence[np.ndarray],
     above, below = figure.subplots(
         2, sharex=True, height_ratios=(SCORES, height))
     drawn = draw_scores(above, times, scores, names, lines, '')
-    colours = {line.get_label(): line.get_color() for line in drawn}
+    colours = {str(line.get_label()): line.get_color() for line in drawn}
     draw_lanes(below, segments, lanes, colours)
     below.set_xlim(times[0], max([times[-1], *(s.end for s in segments)]))
     return figure
@@ -47,7 +47,7 @@ def lanes_of(segments: Sequence[Segment]) -> List[str]:
 
 
 def draw_lanes(axes: 'Axes', segments: Sequence[Segment], lanes: List[str],
-               colours: Dict[str, str]) -> None:
+               colours: Dict[str, Any]) -> None:
     """A bar for each segment, in the colour of its curve, if it has one."""
     for segment in segments:
         axes.barh(

@@ -5,6 +5,7 @@ import logging
 import os.path as osp
 import re
 from codecs import BOM_UTF8
+from functools import cached_property
 from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmaction.datasets import RawframeDataset, VideoDataset
 from mmaction.datasets.transforms import RawFrameDecode
 from mmaction.registry import DATASETS
 from mmlcr.engine.draws import Draw
+from mmlcr.engine.progress import clip_ids
 from mmlcr.transforms import VideoInit
 from mmlcr.video import SourceError
 from .children import try_each
@@ -129,6 +131,18 @@ class _Checked(_Base):
                     flip.flip_label_map = ManyHotLabelMap(flip.flip_label_map)
         if open_files:
             self._open_all()
+
+    @cached_property
+    def clip_ids(self) -> np.ndarray:
+        """What clips are known by in a checkpoint, int64, ``(clips, )``.
+
+        Of their paths below the folder of all clips, which may have moved.
+        """
+        prefix = self.data_prefix[self.prefix_key]
+        return clip_ids([
+            osp.relpath(self.get_data_info(number)[self.clip_key], prefix)
+            for number in range(len(self))
+        ])
 
     def load_data_list(self) -> List[dict]:
         """Read the list and check its lines and files; skip blank lines."""

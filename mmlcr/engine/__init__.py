@@ -16,6 +16,7 @@ from .loading import (
     read_dump,
 )
 from .loops import ResumableTrainLoop
+from .progress import clip_ids
 from .watching import BadClipsHook, FiniteLossHook, TrainingError
 
 __all__ = [
@@ -23,6 +24,6 @@ __all__ = [
     'FiniteLossHook', 'LayerDecayConstructor', 'ResumableTrainLoop',
     'SeedHook', 'SeededSampler', 'TrainingError', 'UnreadableFileError',
     'UntrustedFileError', 'WholeCheckpointHook', 'WholeFileBackend',
-    'checked_names', 'guard_loading', 'names_in', 'read_checkpoint',
-    'read_dump', 'seed_draws', 'write_whole'
+    'checked_names', 'clip_ids', 'guard_loading', 'names_in',
+    'read_checkpoint', 'read_dump', 'seed_draws', 'write_whole'
 ]

@@ -10,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from .files import write_whole
+from .progress import convert_progress, record_progress
 from .watching import TrainingError
 
 
@@ -61,8 +62,17 @@ class WholeCheckpointHook(CheckpointHook):
         self._progress = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """After validation, MMEngine's flexible runner counts one too many."""
+        """Note how far the run is.
+
+        After validation, MMEngine's flexible runner counts one too many.
+        """
         checkpoint['meta'].update(self._progress)
+        record_progress(runner, checkpoint)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Go on in the units of this run."""
+        if runner._resume:
+            convert_progress(runner, checkpoint)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int,
                                    meta: dict) -> None:

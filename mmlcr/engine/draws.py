@@ -4,9 +4,9 @@
 So a run that was killed goes on as if it had not been, whatever had been
 drawn, and a clip is cropped alike by whichever process or worker loads it.
 """
-import itertools
 import random
-from typing import Any, Iterator, NamedTuple, Optional
+from collections import Counter
+from typing import Any, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -55,12 +55,75 @@ class SeededSampler(DefaultSampler):
                             f'sets, got {type(dataset).__name__}; take '
                             'DefaultSampler for others')
         super().__init__(dataset, **kwargs)
-        self.skipped = 0  # samples of an epoch that have been seen before
+        # of the epoch in which a run was resumed: what had been seen before
+        self._resumed, self._first_batch = -1, 0
+        self._seen = np.empty(0, np.int64)
 
     def __iter__(self) -> Iterator[Draw]:
-        """What is left of an epoch."""
-        left = itertools.islice(super().__iter__(), self.skipped, None)
-        return (Draw(sample, self.epoch, self.seed) for sample in left)
+        """What is left of an epoch, for this process."""
+        order, left = self._order(), self._left()
+        if self.round_up and left:  # as DefaultSampler, to an equal number
+            missing = -len(left) % self.world_size
+            left = left + (order * (missing // len(order) + 1))[:missing]
+        mine = left[self.rank::self.world_size]
+        return (Draw(sample, self.epoch, self.seed) for sample in mine)
+
+    def skip(self, epoch: int, seen: np.ndarray) -> int:
+        """Leave clips out of an epoch.
+
+        Args:
+            epoch (int): In which a run is resumed.
+            seen (np.ndarray): Of :meth:`ids_seen`, when it was saved.
+
+        Returns:
+            int: How many clips are left for all processes.
+        """
+        known = Counter(self.dataset.clip_ids.tolist())
+        self._resumed, self._seen = epoch, seen
+        return sum((known - Counter(seen.tolist())).values())
+
+    def begin_at(self, batch: int) -> None:
+        """Tell the number of the first batch after :meth:`skip`."""
+        self._first_batch = batch
+
+    def ids_seen(self, batches: int, batch: int) -> np.ndarray:
+        """Clips of the running epoch after so many batches.
+
+        Args:
+            batches (int): From the begin of the epoch.
+            batch (int): Clips in each, of all processes.
+
+        Returns:
+            np.ndarray: Their :func:`mmlcr.engine.clip_ids`, int64.
+        """
+        seen = np.empty(0, np.int64)
+        if self.epoch == self._resumed:
+            seen, batches = self._seen, batches - self._first_batch
+        new = self._left()[:max(0, batches) * batch]
+        return np.concatenate([seen, self.dataset.clip_ids[new]])
+
+    def _order(self) -> List[int]:
+        """All clips of the epoch, in the order of :class:`DefaultSampler`."""
+        if not self.shuffle:
+            return [*range(len(self.dataset))]
+        generator = torch.Generator()
+        generator.manual_seed(self.seed + self.epoch)
+        return torch.randperm(
+            len(self.dataset), generator=generator).tolist()
+
+    def _left(self) -> List[int]:
+        """Those that have not been seen, in that order."""
+        order = self._order()
+        if self.epoch != self._resumed:
+            return order
+        ids, left = self.dataset.clip_ids, []
+        seen = Counter(self._seen.tolist())
+        for sample in order:
+            if seen[ids[sample]]:
+                seen[ids[sample]] -= 1  # a clip may be there twice
+            else:
+                left.append(sample)
+        return left
 
 
 @HOOKS.register_module()

@@ -1,12 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Training that goes on where it was killed."""
-import logging
-
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
-
-from .draws import SeededSampler
 
 
 @LOOPS.register_module()
@@ -17,7 +13,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     that it had not validated yet is validated first, so that its best
     checkpoint is not lost. From a checkpoint inside of an epoch
     (``by_epoch=False`` of the hook) MMEngine begins the epoch anew: here it
-    goes on with the samples that are left of it.
+    goes on with the samples that are left of it, also in batches of another
+    size, other processes, or with clips added to the list or taken from it
+    (:mod:`mmlcr.engine.progress`).
 
     Arguments are those of ``EpochBasedTrainLoop``.
     """
@@ -45,31 +43,18 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         """What is left of an epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        first, sampler = self._batches_seen(), self.dataloader.sampler
+        first = self._iter - self._epoch * len(self.dataloader)
         if first:
             print_log(f'going on after {first} batches of epoch '
                       f'{self._epoch + 1}', 'current')
-            sampler.skipped = first * self.dataloader.batch_size
         for index, batch in enumerate(self.dataloader, first):
             self.run_iter(index, batch)
-        if first:
-            sampler.skipped = 0  # of this epoch alone
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def _batches_seen(self) -> int:
-        """How many of this epoch, before a checkpoint inside of it."""
-        seen = self._iter - self._epoch * len(self.dataloader)
-        if not seen:
-            return 0
-        reason = None
-        if not 0 < seen <= len(self.dataloader):
-            reason = 'an epoch has another number of batches than before'
-        elif not isinstance(self.dataloader.sampler, SeededSampler):
-            reason = 'the sampler is no SeededSampler'
-        if reason is None:
-            return seen
-        print_log(
-            f'resumed at iteration {self._iter}; epoch {self._epoch + 1} '
-            f'begins anew: {reason}', 'current', logging.WARNING)
-        return 0
+    def batches_of(self, clips: int) -> int:
+        """How many batches so many clips of all processes make."""
+        mine = -(-clips // self.runner.world_size)
+        if self.dataloader.drop_last:
+            return mine // self.dataloader.batch_size
+        return -(-mine // self.dataloader.batch_size)

@@ -46,7 +46,8 @@ def load(dataset: Any, epoch: int, workers: int = 0, seed: int = 7,
          skipped: int = 0) -> List[tuple]:
     sampler = SeededSampler(dataset, seed=seed)
     sampler.set_epoch(epoch)
-    sampler.skipped = skipped
+    if skipped:
+        sampler.skip(epoch, sampler.ids_seen(skipped, 1))
     loader = DataLoader(dataset, 1, sampler=sampler, num_workers=workers,
                         collate_fn=lambda batch: batch[0])
     return [(sample['inputs'], sample['data_samples'].tube_mask)

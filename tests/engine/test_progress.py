@@ -1,0 +1,294 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Every clip once an epoch, whatever changes where a run is resumed."""
+from collections import Counter
+from pathlib import Path
+from typing import Any, List, Optional
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import mmlcr.engine
+from mmlcr.engine import Draw, SeededSampler, clip_ids
+
+CLIPS = 24
+
+
+class Clips(Dataset):
+    """Clips that are their names; what a process loads is noted."""
+    takes_draws = True
+
+    def __init__(self, names: List[str]) -> None:
+        self.names, self.loaded = names, []  # type: ignore[var-annotated]
+        self.clip_ids = clip_ids(names)
+
+    def __deepcopy__(self, memo: dict) -> 'Clips':
+        return self  # MMEngine copies configs
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, draw: Draw) -> dict:
+        name = self.names[draw.sample]
+        self.loaded.append((draw.epoch, name))
+        return dict(inputs=torch.tensor([float(draw.sample)]))
+
+
+def names(change: str) -> List[str]:
+    """The list of the run that goes on; ``same`` is that of the first."""
+    found = [f'clip_{number}.mp4' for number in range(CLIPS)]
+    if change == 'one more':
+        found.insert(5, 'new.mp4')
+    elif change == 'one fewer':
+        del found[7]
+    elif change == 'in another order':
+        found.reverse()
+    return found
+
+
+# ---- the sampler, for processes side by side
+
+
+def samplers(change: str, world: int, epoch: int) -> List[SeededSampler]:
+    found = []
+    for rank in range(world):
+        sampler = SeededSampler(Clips(names(change)), seed=3)
+        sampler.rank, sampler.world_size = rank, world
+        sampler.num_samples = -(-len(sampler.dataset) // world)
+        sampler.total_size = sampler.num_samples * world
+        sampler.set_epoch(epoch)
+        found.append(sampler)
+    return found
+
+
+def batches(sampler: SeededSampler, size: int) -> List[List[str]]:
+    drawn = [sampler.dataset.names[draw.sample] for draw in sampler]
+    return [drawn[at:at + size] for at in range(0, len(drawn), size)]
+
+
+@pytest.mark.parametrize('change', ['same', 'one more', 'one fewer',
+                                    'in another order'])
+@pytest.mark.parametrize('world', [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3)],
+                         ids='{0[0]} to {0[1]} processes'.format)
+@pytest.mark.parametrize('batch', [(4, 4), (4, 8), (8, 4), (4, 6)],
+                         ids='batch {0[0]} to {0[1]}'.format)
+def test_what_is_left_is_what_was_not_seen(batch: tuple, world: tuple,
+                                           change: str) -> None:
+    """Inside of the third epoch, and inside of what was left of it."""
+    first = samplers('same', world[0], 2)
+    parts = [batches(sampler, batch[0]) for sampler in first]
+    seen = [name for part in parts for b in part[:2] for name in b]
+    ids = first[0].ids_seen(2, batch[0] * world[0])
+    assert Counter(ids.tolist()) == Counter(clip_ids(seen).tolist())
+
+    second = samplers(change, world[1], 2)
+    left = {sampler.skip(2, ids) for sampler in second}
+    expected = sorted({*names(change)} - {*seen})
+    assert left == {len(expected)}
+    parts = [batches(sampler, batch[1]) for sampler in second]
+    assert len({sum(map(len, part)) for part in parts}) == 1  # none waits
+    loaded = [name for part in parts for b in part for name in b]
+    padded = -len(expected) % world[1]
+    assert sorted({*loaded} - {*seen}) == expected
+    assert len(loaded) == len(expected) + padded
+
+    for sampler in second:
+        sampler.begin_at(5)
+    again = second[0].ids_seen(6, batch[1] * world[1])
+    newly = [name for part in parts for name in sum(part[:1], [])]
+    assert {*again.tolist()} == {*clip_ids(seen + newly).tolist()}
+    third = samplers(change, 1, 2)[0]
+    third.skip(2, again)
+    assert {*sum(batches(third, 4), [])} == {*expected} - {*newly}
+
+    third.set_epoch(3)
+    assert sorted(sum(batches(third, 4), [])) == sorted(names(change))
+
+
+def test_unchanged_a_run_goes_on_as_it_would_have() -> None:
+    """Also the clips that fill the last batch of two processes up."""
+    for rank, whole in enumerate(samplers('one more', 2, 1)):
+        resumed = samplers('one more', 2, 1)[rank]
+        resumed.skip(1, whole.ids_seen(2, 8))
+        assert batches(resumed, 4) == batches(whole, 4)[2:]
+
+
+def test_a_clip_that_is_there_twice_comes_twice() -> None:
+    sampler = SeededSampler(Clips(['a', 'b', 'a']), shuffle=False)
+    sampler.skip(0, clip_ids(['a']))
+    assert [draw.sample for draw in sampler] == [1, 2]
+
+
+# ---- trainings
+
+
+class Toy(BaseModel):
+    """A weight, and how often the optimizer changed it by which batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs: List[Tensor], mode: str = 'loss') -> dict:
+        return dict(loss=self.weight * torch.stack(inputs).mean())
+
+
+class Killed(Exception):
+    """In place of a signal."""
+
+
+def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
+          change: str = 'same', kill_at: Optional[int] = None,
+          every: int = 1, by_epoch: bool = True, accumulate: int = 1,
+          loop: str = 'ResumableTrainLoop', epochs: int = 3,
+          sampler: str = 'SeededSampler') -> Runner:
+    """Three epochs, as far as it gets; with a warm-up and a cosine."""
+    data = Clips(names(change))
+    by_iteration = dict(by_epoch=True, convert_to_iter_based=True)
+    runner = Runner(
+        model=Toy(),
+        work_dir=str(folder),
+        train_dataloader=dict(
+            batch_size=batch, num_workers=0, dataset=data,
+            sampler=dict(type=sampler, shuffle=True),
+            collate_fn=pseudo_collate),
+        train_cfg=dict(type=loop, max_epochs=epochs) if 'Iter' not in loop
+        else dict(type=loop, max_iters=18),
+        optim_wrapper=dict(
+            type='OptimWrapper', accumulative_counts=accumulate,
+            optimizer=dict(type='SGD', lr=1.)),
+        param_scheduler=[] if 'Iter' in loop else [
+            dict(type='LinearLR', start_factor=0.1, end=1, **by_iteration),
+            dict(type='CosineAnnealingLR', begin=1, end=3, T_max=2,
+                 **by_iteration)],
+        default_hooks=dict(
+            logger=None,
+            checkpoint=dict(type='WholeCheckpointHook', interval=every,
+                            by_epoch=by_epoch)),
+        custom_hooks=[dict(type='SeedHook')],
+        default_scope='mmaction',
+        randomness=dict(seed=5),
+        experiment_name=f'{folder.name}{np.random.rand()}',
+        resume=True)
+    runner.rates = []
+    step = runner.call_hook
+
+    def hook(name: str, **kwargs: Any) -> None:
+        if name == 'before_train_iter':
+            if runner.iter == kill_at:
+                raise Killed
+            runner.rates.append(runner.optim_wrapper.get_lr()['lr'][0])
+        step(name, **kwargs)
+
+    monkeypatch.setattr(runner, 'call_hook', hook)
+    try:
+        runner.train()
+    except Killed:
+        pass
+    runner.data = data
+    return runner
+
+
+def loaded(*runs: Runner) -> List[Counter]:
+    """How often each clip was loaded, by epoch."""
+    found = [Counter() for _ in range(3)]  # type: List[Counter]
+    for run in runs:
+        for epoch, name in run.data.loaded:
+            found[epoch][name] += 1
+    return found
+
+
+@pytest.mark.parametrize('change', ['same', 'one more', 'one fewer'])
+@pytest.mark.parametrize('batch', [(4, 8), (8, 4), (4, 6), (4, 4)],
+                         ids='batch {0[0]} to {0[1]}'.format)
+@pytest.mark.parametrize('inside', [True, False], ids=['inside', 'at the end'])
+def test_every_clip_once_an_epoch(inside: bool, batch: tuple, change: str,
+                                  tmp_path: Path,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in the second epoch, or after the first."""
+    an_epoch = CLIPS // batch[0]
+    kill_at = an_epoch + (2 if inside else 0)
+    killed = train(tmp_path, monkeypatch, batch=batch[0], kill_at=kill_at,
+                   by_epoch=not inside)
+    resumed = train(tmp_path, monkeypatch, batch=batch[1], change=change,
+                    by_epoch=not inside)
+    first, second, third = loaded(killed, resumed)
+    now = {*names(change)}
+    # the batch that was fetched when it was killed was not trained on
+    fetched = killed.data.loaded[kill_at * batch[0]:]
+    second -= Counter(name for _, name in fetched)
+    assert first == Counter(names('same'))
+    assert {name: second[name] for name in now} == dict.fromkeys(now, 1)
+    assert {*second} <= now | {*names('same')}
+    assert max(second.values()) == 1
+    assert third == Counter(now)
+    assert resumed.iter == resumed.max_iters == 3 * -(-len(now) // batch[1])
+
+
+@pytest.mark.parametrize('batch', [(4, 8), (8, 4), (4, 6)],
+                         ids='batch {0[0]} to {0[1]}'.format)
+def test_schedules_are_those_of_the_new_batch(batch: tuple, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch
+                                              ) -> None:
+    """From the second epoch on, as if the run had never had another one."""
+    whole = train(tmp_path / 'whole', monkeypatch, batch=batch[1])
+    train(tmp_path / 'part', monkeypatch, batch=batch[0],
+          kill_at=CLIPS // batch[0])
+    resumed = train(tmp_path / 'part', monkeypatch, batch=batch[1])
+    assert len({*whole.rates}) > 6
+    assert resumed.rates == whole.rates[CLIPS // batch[1]:]
+
+
+def test_gradients_that_were_lost_are_taken_again(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three batches a step, and killed after the first of them."""
+    killed = train(tmp_path, monkeypatch, batch=4, accumulate=3, kill_at=4,
+                   by_epoch=False)
+    resumed = train(tmp_path, monkeypatch, batch=4, accumulate=2,
+                    by_epoch=False)
+    of_steps = Counter(name for _, name in killed.data.loaded[:12])
+    again = Counter(name for epoch, name in resumed.data.loaded if not epoch)
+    assert of_steps + again == Counter(names('same'))
+
+
+def test_a_checkpoint_of_mmengine_tells_its_epochs(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without our notes: with another batch, no epoch is left out."""
+    train(tmp_path, monkeypatch, batch=4, kill_at=6)
+    path = tmp_path / 'epoch_1.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint['meta']['sample_progress']
+    torch.save(checkpoint, path)
+    resumed = train(tmp_path, monkeypatch, batch=8)
+    assert loaded(resumed) == [Counter(), *[Counter(names('same'))] * 2]
+
+
+@pytest.mark.parametrize('loop, said', [
+    ('IterBasedTrainLoop', 'samples are passed over or come twice: iterations '
+                           '6 before, 3 now; batch 4 before, 8 now'),
+    ('EpochBasedTrainLoop', 'epoch 1 begins anew'),
+])
+def test_other_loops_say_what_they_can_not_do(
+        loop: str, said: str, tmp_path: Path, caplog: Any,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    told: List[str] = []
+
+    def note(text: str, *args: Any, **kwargs: Any) -> None:
+        told.append(text)
+
+    monkeypatch.setattr(mmlcr.engine.progress, 'print_log', note)
+    train(tmp_path, monkeypatch, batch=4, kill_at=3, by_epoch=False, loop=loop)
+    told.clear()
+    train(tmp_path, monkeypatch, batch=8, by_epoch=False, loop=loop)
+    assert any(said in text for text in told), told
+
+
+def test_ids_are_small_and_of_the_path_alone() -> None:
+    ids = clip_ids(['a.mp4', 'b.mp4'])
+    assert ids.dtype == np.int64 and ids.nbytes == 16
+    assert clip_ids(['b.mp4'])[0] == ids[1] != ids[0]
