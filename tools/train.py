@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Train a recognizer; the arguments are those of MMAction2's own tool."""
 import argparse
+import warnings
 
 import torch
 from mmengine.config import Config
@@ -10,6 +11,7 @@ from mmlcr.apis import (
     add_common_arguments,
     build_runner,
     load_config,
+    lost_promises,
     set_work_dir,
 )
 from mmlcr.datasets import naming_clips
@@ -84,6 +86,8 @@ def main() -> None:
     args = parse_args()
     config = load_config(args)
     merge_args(config, args)
+    for lost in lost_promises(config):
+        warnings.warn(lost, stacklevel=1)
     runner = build_runner(config, args)
     with naming_clips(runner):
         runner.train()

@@ -10,13 +10,6 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'))
 
-# draws by seed, epoch and sample: a run that was killed ends as if not
-custom_hooks = [
-    dict(type='SeedHook'),
-    dict(type='FiniteLossHook'),
-    dict(type='BadClipsHook', limit=100)  # of data sets with bad_clips='skip'
-]
-
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

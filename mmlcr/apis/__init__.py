@@ -14,6 +14,7 @@ from .launch import (
     build_runner,
     find_config,
     load_config,
+    lost_promises,
     set_work_dir,
 )
 from .maps import KeptRange, Maps, draw_heat, draw_kept, draw_maps
@@ -81,9 +82,9 @@ __all__ = [
     'build_model_and_clip', 'build_runner', 'can_measure_memory',
     'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
     'draw_kept', 'draw_maps', 'export_step', 'find_config', 'grad_cam',
-    'load_config', 'markdown', 'match', 'measure', 'middle_frame',
-    'multiply_adds', 'num_parameters', 'open_source', 'peak_memory',
-    'plot_growth', 'plot_scores', 'plot_timeline', 'read_image',
+    'load_config', 'lost_promises', 'markdown', 'match', 'measure',
+    'middle_frame', 'multiply_adds', 'num_parameters', 'open_source',
+    'peak_memory', 'plot_growth', 'plot_scores', 'plot_timeline', 'read_image',
     'recognizer_of', 'segments_of', 'set_work_dir', 'settings_given',
     'settings_of'
 ]

@@ -3,9 +3,11 @@
 import argparse
 import os
 import os.path as osp
+from typing import Any, List
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import Runner
 
 import mmlcr
@@ -97,6 +99,36 @@ def set_work_dir(config: Config, args: argparse.Namespace) -> None:
         config.work_dir = osp.join('work_dirs', name)
 
 
+def settle_loader(loader: dict) -> None:
+    """Leave out what torch refuses of a loader without workers."""
+    if loader.get('num_workers') == 0:
+        for name in ('persistent_workers', 'prefetch_factor', 'timeout',
+                     'multiprocessing_context'):
+            loader.pop(name, None)
+
+
+def lost_promises(config: Config) -> List[str]:
+    """What a config's own choices cost of a training, in words."""
+    choices = (
+        ('train_cfg', 'ResumableTrainLoop', 'a run that was killed may not '
+         'end with the same bits, or samples be passed over where it is '
+         'resumed; a loss that is not finite does not end it'),
+        ('train_dataloader.sampler', 'SeededSampler', 'what is drawn for a '
+         'clip depends on what was drawn before, so a resumed run differs'),
+        ('default_hooks.checkpoint', 'WholeCheckpointHook', 'a run that is '
+         'killed while it writes may leave half of a checkpoint'))
+    lost = []
+    for key, ours, cost in choices:
+        part: Any = config
+        for name in key.split('.'):
+            part = part.get(name) if hasattr(part, 'get') else None
+        kind = part.get('type') if hasattr(part, 'get') else None
+        if kind is not None and kind not in (ours, HOOKS.get(ours),
+                                             LOOPS.get(ours)):
+            lost.append(f'{key} is {kind}, not {ours}: {cost}')
+    return lost
+
+
 def build_runner(config: Config, args: argparse.Namespace) -> Runner:
     """Build the runner, and join the other processes of a launch.
 
@@ -105,6 +137,8 @@ def build_runner(config: Config, args: argparse.Namespace) -> Runner:
     the wrapper is named without a device.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    for name in 'train', 'val', 'test':
+        settle_loader(config.get(f'{name}_dataloader') or {})
     config.launcher = args.launcher
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')

@@ -129,7 +129,7 @@ class Segmenter:
         else:
             tau = self.settings.smoothing
             share = 1 - math.exp(-self._step / tau) if tau else 1.
-            self._scores += share * (scores - self._scores)
+            self._scores += share * (np.asarray(scores) - self._scores)
         self._last = seconds
         active = self._active(self._scores)
         for index in sorted(active):
@@ -140,6 +140,8 @@ class Segmenter:
             track.total += self._scores[index]
             track.frames += 1
         for index, track in [*self._tracks.items()]:
+            if index not in self._tracks:  # ended by another one
+                continue
             if track.is_active:
                 track.end = seconds
                 if index not in active:

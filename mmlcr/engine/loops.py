@@ -1,8 +1,14 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Training that goes on where it was killed."""
+from typing import Any, List
+
+from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from .draws import SeedHook
+from .watching import BadClipsHook, FiniteLossHook
 
 
 @LOOPS.register_module()
@@ -17,8 +23,44 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     size, other processes, or with clips added to the list or taken from it
     (:mod:`mmlcr.engine.progress`).
 
-    Arguments are those of ``EpochBasedTrainLoop``.
+    What this package promises of a training hangs on this loop, not on the
+    hooks of a config, which users replace: the loop registers those hooks that
+    it needs and that the config does not have.
+
+    Args:
+        seed_draws (bool): Whether all random draws are functions of the seed,
+            by :class:`SeedHook`. Defaults to True.
+        stop_at_invalid_loss (bool): Whether a loss that is not finite ends the
+            training, by :class:`FiniteLossHook`. Defaults to True.
+        max_bad_clips (int): Clips that may be skipped by a data set with
+            ``bad_clips='skip'``, by :class:`BadClipsHook`. Defaults to 100.
+        *args: Of ``EpochBasedTrainLoop``.
+        **kwargs: Likewise.
+
+    Raises:
+        ValueError: If the data loader has no batch.
     """
+
+    def __init__(self,
+                 runner: Runner,
+                 *args: Any,
+                 seed_draws: bool = True,
+                 stop_at_invalid_loss: bool = True,
+                 max_bad_clips: int = 100,
+                 **kwargs: Any) -> None:
+        super().__init__(runner, *args, **kwargs)
+        loader = self.dataloader
+        if not len(loader):
+            raise ValueError(
+                f'no batch to train on: {len(loader.dataset)} clips for '
+                f'{runner.world_size} process(es) with batches of '
+                f'{loader.batch_size}, and drop_last=True')
+        needed: List[Hook] = [BadClipsHook(max_bad_clips)]
+        needed += [SeedHook()] * seed_draws
+        needed += [FiniteLossHook()] * stop_at_invalid_loss
+        for hook in needed:
+            if not any(type(h) is type(hook) for h in runner.hooks):
+                runner.register_hook(hook)
 
     def run(self) -> None:
         """Train, from wherever the run is."""

@@ -687,6 +687,12 @@ class LCR(BaseModule):
         return LayerWeights.of(self.layers, num_tokens)
 
     def _check_clip(self, clip: Tensor) -> None:
+        if self.cls_token.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f'the weights are {self.cls_token.dtype}, in which memory and '
+                'decays lose what they are for: leave them in float32 and '
+                'take autocast (--amp in training, test_cfg.fp16=True in '
+                'testing, torch.autocast in code of your own)')
         channels = (4, ) if self.edge_stem is not None else (3, 4)
         if clip.ndim != 5 or clip.shape[1] not in channels:
             raise ValueError(

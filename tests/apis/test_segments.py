@@ -55,6 +55,7 @@ def run(text: str, settings: Settings = PLAIN,
     ('aaaa.aaaa', [(0, 0.9, 'walk')]),  # a gap
     ('aaaa....aaaa', [(0, 0.4, 'walk'), (0.8, 1.2, 'walk')]),
     ('..aa..', []),  # too short
+    ('bbaaaaaa', [(0.2, 0.8, 'walk')]),  # ends as another one goes on
     ('aa.aa...', [(0, 0.5, 'walk')]),  # not both together
     ('aaaabaaaa', [(0, 0.9, 'walk')]),  # what is between them is too short
     ('aaaabbbaaaa', [(0, 0.4, 'walk'), (0.4, 0.7, 'wave'),

@@ -2,7 +2,7 @@
 """Every clip once an epoch, whatever changes where a run is resumed."""
 from collections import Counter
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import mmlcr.engine
-from mmlcr.engine import Draw, SeededSampler, clip_ids
+from mmlcr.engine import (
+    BadClipsHook,
+    Draw,
+    ResumableTrainLoop,
+    SeededSampler,
+    clip_ids,
+)
 
 CLIPS = 24
 
@@ -145,8 +151,8 @@ class Killed(Exception):
 def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
           change: str = 'same', kill_at: Optional[int] = None,
           every: int = 1, by_epoch: bool = True, accumulate: int = 1,
-          loop: str = 'ResumableTrainLoop', epochs: int = 3,
-          sampler: str = 'SeededSampler') -> Runner:
+          loop: str = 'ResumableTrainLoop', sampler: str = 'SeededSampler',
+          hooks: Sequence[dict] = (), **loading: Any) -> Runner:
     """Three epochs, as far as it gets; with a warm-up and a cosine."""
     data = Clips(names(change))
     by_iteration = dict(by_epoch=True, convert_to_iter_based=True)
@@ -156,8 +162,8 @@ def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
         train_dataloader=dict(
             batch_size=batch, num_workers=0, dataset=data,
             sampler=dict(type=sampler, shuffle=True),
-            collate_fn=pseudo_collate),
-        train_cfg=dict(type=loop, max_epochs=epochs) if 'Iter' not in loop
+            collate_fn=pseudo_collate, **loading),
+        train_cfg=dict(type=loop, max_epochs=3) if 'Iter' not in loop
         else dict(type=loop, max_iters=18),
         optim_wrapper=dict(
             type='OptimWrapper', accumulative_counts=accumulate,
@@ -170,8 +176,8 @@ def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
             logger=None,
             checkpoint=dict(type='WholeCheckpointHook', interval=every,
                             by_epoch=by_epoch)),
-        custom_hooks=[dict(type='SeedHook')],
         default_scope='mmaction',
+        custom_hooks=[*hooks],
         randomness=dict(seed=5),
         experiment_name=f'{folder.name}{np.random.rand()}',
         resume=True)
@@ -292,3 +298,60 @@ def test_ids_are_small_and_of_the_path_alone() -> None:
     ids = clip_ids(['a.mp4', 'b.mp4'])
     assert ids.dtype == np.int64 and ids.nbytes == 16
     assert clip_ids(['b.mp4'])[0] == ids[1] != ids[0]
+
+
+# ---- what a training promises
+
+
+def test_hooks_of_a_user_take_none_away(tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    """And a hook that the config has is not there twice."""
+    runner = train(tmp_path, monkeypatch, batch=8, kill_at=0, hooks=[
+        dict(type='EMAHook'), dict(type='BadClipsHook', limit=3)])
+    kinds = Counter(type(hook).__name__ for hook in runner.hooks)
+    for name in 'SeedHook', 'FiniteLossHook', 'BadClipsHook', 'EMAHook':
+        assert kinds[name] == 1, name
+    limit, = (h.limit for h in runner.hooks if isinstance(h, BadClipsHook))
+    assert limit == 3
+
+
+def test_promises_are_given_up_by_name(tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch
+                                       ) -> None:
+    loop = ResumableTrainLoop.__init__
+
+    def without(self: Any, *args: Any, **kwargs: Any) -> None:
+        loop(self, *args, seed_draws=False, stop_at_invalid_loss=False,
+             max_bad_clips=7, **kwargs)
+
+    monkeypatch.setattr(ResumableTrainLoop, '__init__', without)
+    runner = train(tmp_path, monkeypatch, batch=8, kill_at=0)
+    kinds = {type(hook).__name__: hook for hook in runner.hooks}
+    assert not {'SeedHook', 'FiniteLossHook'} & {*kinds}
+    assert kinds['BadClipsHook'].limit == 7
+
+
+@pytest.mark.parametrize('inside', [True, False], ids=['inside', 'at the end'])
+def test_an_average_of_weights_goes_on_bit_for_bit(
+        inside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    average = [dict(type='EMAHook', momentum=0.1)]
+    whole, part = (tmp_path / name for name in ('whole', 'part'))
+    train(whole, monkeypatch, batch=4, hooks=average, by_epoch=not inside)
+    train(part, monkeypatch, batch=4, hooks=average, by_epoch=not inside,
+          kill_at=8 if inside else 6)
+    train(part, monkeypatch, batch=4, hooks=average, by_epoch=not inside)
+    name = 'iter_18.pth' if inside else 'epoch_3.pth'
+    a, b = (torch.load(folder / name, weights_only=True)
+            for folder in (part, whole))
+    assert a['state_dict'] == b['state_dict']
+    assert a['ema_state_dict'] == b['ema_state_dict']
+    assert a['state_dict'] != a['ema_state_dict']
+
+
+def test_a_set_without_a_batch_is_named(tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    with pytest.raises(ValueError, match=r'24 clips for 1 process.*batches of '
+                       '32, and drop_last=True'):
+        train(tmp_path, monkeypatch, batch=32, drop_last=True)

@@ -140,7 +140,7 @@ def test_short_clips_of_all_processes(
 
 
 def test_too_many_bad_clips_stop(place: Path) -> None:
-    said = train(place, SKIP, 'custom_hooks.2.limit=1')
+    said = train(place, SKIP, 'train_cfg.max_bad_clips=1')
     assert said.startswith('1\n')
     assert '2 bad clips, more than the 1 that may be' in said
     assert len((place / 'work/bad_clips.txt').read_text().splitlines()) == 2

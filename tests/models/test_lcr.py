@@ -1349,3 +1349,15 @@ def test_states_that_do_not_fit(redraw: Callable) -> None:
         draw_clip(), tube_mask=draw_mask(2, 5, 4, 9))
     with pytest.raises(ValueError, match=r'2, 12, 16\).*2, 21, 16\)'):
         model.forward_step(frame, masked)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision_are_told_of_autocast(
+        dtype: torch.dtype) -> None:
+    model = LCR(embed_dims=16, num_heads=1, num_layers=1, patch_size=8,
+                stem='conv').to(dtype)
+    clip = torch.zeros(1, 4, 2, 16, 16, dtype=dtype)
+    with pytest.raises(TypeError, match=f'{dtype}.*--amp.*test_cfg.fp16'):
+        model(clip)
+    with pytest.raises(TypeError, match='autocast'):
+        model.forward_step(clip[:, :, 0])
