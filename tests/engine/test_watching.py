@@ -33,16 +33,16 @@ SeedHook.before_train_iter = spoil
 CRASHES = """
 import os, runpy, signal, sys
 import mmlcr
-from mmaction.datasets.transforms import DecordDecode
+from mmlcr.transforms import VideoDecode
 
-decode = DecordDecode.transform
+decode = VideoDecode.transform
 
 def transform(self, results):
     if results['filename'].endswith('{clip}'):
         os.kill(os.getpid(), signal.SIGSEGV)
     return decode(self, results)
 
-DecordDecode.transform = transform
+VideoDecode.transform = transform
 """
 RUN = """
 sys.argv = sys.argv[1:]
