@@ -27,6 +27,7 @@ from mmlcr.engine import write_whole
 from mmlcr.video import VideoWriter
 from .maps import KeptRange, beside
 from .stream import StreamRecognizer, StreamResult
+from .text import draw_text, shortened_to, use_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,7 +173,16 @@ def new_figure(width: float, height: float) -> 'Figure':
     """A figure of so many inches that belongs to no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, height), layout='constrained')
+
+    class AnyScript(Figure):
+        """Texts of it have fonts for their letters."""
+
+        def draw(self, renderer: Any) -> None:
+            """Choose them when all texts are there."""
+            use_fonts(self)
+            super().draw(renderer)
+
+    figure = AnyScript(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     return figure
 
@@ -278,22 +288,23 @@ def closing_all(outputs: Sequence[Any]) -> Iterator[None]:
 
 def annotate(image: np.ndarray, result: StreamResult,
              lines: int = 3) -> np.ndarray:
-    """Class names, scores and bars in the upper left corner of a copy."""
+    """Scores, class names and bars in the upper left corner of a copy."""
     image = np.ascontiguousarray(image).copy()
     height, width = image.shape[:2]
     step = max(9, min(height // 14, width // 20))
-    scale = step / 30
     for index in range(min(lines, len(result.labels))):
         label, score = result.labels[index], result.scores[index]
-        top, bottom = index * step, (index + 1) * step
-        strip = image[top:bottom, :width * 3 // 5]
+        top = index * step
+        strip = image[top:top + step, :width * 3 // 5]
         strip[:] = strip // 3
         bar = strip[:, :round(max(0., min(1., score)) * strip.shape[1])]
         bar[:] = bar // 2 + np.array([20, 90, 20], np.uint8)
         colour = (255, 255, 255) if result.is_full else (160, 160, 160)
-        cv2.putText(image, f'{label} {score:.2f}',
-                    (step // 4, bottom - step // 4),
-                    cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+        margin = step // 4
+        end = draw_text(strip, f'{score:.2f}', margin, 0, step, colour)
+        left = end + margin
+        name = shortened_to(label, step, strip.shape[1] - left - margin)
+        draw_text(strip, name, left, 0, step, colour)
     return image
 
 
