@@ -33,8 +33,8 @@ class Segment(NamedTuple):
 class Settings(NamedTuple):
     """When a class begins and ends.
 
-    The defaults were chosen on training persons of Weizmann, as
-    ``docs/segments.md`` tells.
+    ``docs/segments.md`` has what the defaults give on Weizmann, and the
+    command that looks for better ones.
     """
     smoothing: float = 0.25  # seconds, time constant of the mean of scores
     enter: float = 0.4  # smoothed score from which a class begins

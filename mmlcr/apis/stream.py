@@ -80,9 +80,18 @@ class TorchStep:
         Of a state of ``m`` memories, scores are ``(m * B, classes)``. The new
         state's layers may be at ``place``.
         """
-        feature, state = self.model.backbone.forward_frames(
-            self._clip(frames), state, place=place)
+        feature, state = self.feature(frames, state, place)
         return view_scores(self.model.cls_head, feature).cpu(), state
+
+    @torch.no_grad()
+    def feature(self,
+                frames: Tensor,
+                state: Optional[LCRState],
+                place: Optional[LayerState] = None
+                ) -> Tuple[Tensor, LCRState]:
+        """What the head reads, ``(m * B, C)``; all else as when called."""
+        return self.model.backbone.forward_frames(
+            self._clip(frames), state, place=place)
 
     def kept_memory(self, frames: Tensor,
                     state: Optional[LCRState]) -> np.ndarray:
