@@ -95,7 +95,7 @@ def load_config(args: argparse.Namespace) -> Config:
         for name in VARIABLES:
             variable = f'LCR_{name.upper()}'
             if variable not in os.environ or reads_variable(
-                    path, variable, config):
+                    path, variable):
                 continue
             if variable in given:
                 raise OverrideError(ineffective(name, given[variable], path))

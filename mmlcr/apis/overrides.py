@@ -21,6 +21,7 @@ import tempfile
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Runner, set_random_seed
@@ -43,7 +44,8 @@ RESERVED = {'type', '_scope_', '_delete_'}
 TOP_LEVEL = {
     'train_pipeline', 'val_pipeline', 'test_pipeline', 'stream_fps', 'compile',
     'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy',
-    'sync_bn', 'custom_imports', 'init_weights_for_test_or_val'
+    'sync_bn', 'custom_imports', 'init_weights_for_test_or_val',
+    'activation_checkpointing', 'efficient_conv_bn_eval'
 }
 DATA_LOADER = {'type', 'num_batch_per_epoch'}
 # classes that MMEngine takes where a section names none
@@ -103,21 +105,22 @@ def read_config(path: str, options: Optional[Options] = None) -> Config:
     return config
 
 
-def reads_variable(path: str, name: str, config: Config) -> bool:
+def reads_variable(path: str, name: str) -> bool:
     """Whether another value of an environment variable changes the config.
 
     Args:
         path (str): Of the config.
         name (str): Of the variable, which is set.
-        config (Config): As read with the present value.
     """
     value = os.environ[name]
     other = str(int(value) + 1) if value.isdigit() else value + '_'
-    with _no_info(), environment({name: other}):
-        try:
-            return _effective(Config.fromfile(path)) != _effective(config)
-        except Exception:  # whatever the config does with the value
-            return True
+    with _no_info():
+        before = _effective(Config.fromfile(path))
+        with environment({name: other}):
+            try:
+                return _effective(Config.fromfile(path)) != before
+            except Exception:  # whatever the config does with the value
+                return True
 
 
 def what_counts(key: str, config: Config) -> List[str]:
@@ -164,12 +167,18 @@ def _no_info() -> Iterator[None]:
 # --- follow a variable to its uses
 
 
-def override(name: str, value: Any, pickled: bytes) -> Any:
+def override(name: str, value: Any, pickled: bytes, inside: bool) -> Any:
     """Apply the overrides of a variable; rewritten configs call it.
 
-    Returns:
-        any: A copy, so that what was made from it before stays.
+    Args:
+        name (str): Of the variable.
+        value (any): Its value.
+        pickled (bytes): Path and new value of all overrides.
+        inside (bool): Whether a part of the value was assigned, and other
+            variables may share it; else what it was made from stays.
     """
+    if not inside:
+        value = copy.deepcopy(value)
     for path, new in pickle.loads(pickled):
         if path[0] == name:
             value = _replaced(value, path[1:], new)
@@ -177,15 +186,13 @@ def override(name: str, value: Any, pickled: bytes) -> Any:
 
 
 def _replaced(value: Any, path: Path, new: Any) -> Any:
-    """The value with another one at the path, where the path leads."""
+    """Put the new value at the path, where the path leads."""
     if not path:
-        return copy.deepcopy(new)
+        return new
     key: Any = path[0]
     if isinstance(value, dict) and (key in value or len(path) == 1):
-        value = copy.copy(value)
         value[key] = _replaced(value.get(key), path[1:], new)
-    elif (isinstance(value, list) and key.isdigit() and int(key) < len(value)):
-        value = copy.copy(value)
+    elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
         value[int(key)] = _replaced(value[int(key)], path[1:], new)
     return value
 
@@ -200,13 +207,15 @@ class _Override(ast.NodeTransformer):
     def assign(self, node: Any) -> Any:
         targets = getattr(node, 'targets', None) or [node.target]
         names = [
-            name.id for target in targets for name in ast.walk(target)
+            (name.id, not isinstance(name.ctx, ast.Store))
+            for target in targets for name in ast.walk(target)
             if isinstance(name, ast.Name) and name.id in self.names
         ]
         # an import statement would make the file one of lazy imports
         lines = [
             f'{name} = __import__({__name__!r}, fromlist=[""]).override('
-            f'{name!r}, {name}, {self.pickled!r})' for name in names
+            f'{name!r}, {name}, {self.pickled!r}, {inside})'
+            for name, inside in names
         ]
         return [node, *ast.parse('\n'.join(lines)).body]
 
@@ -229,10 +238,11 @@ def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]]) -> str:
     inside = tempfile.mkdtemp(dir=folder)
     rewritten = osp.join(inside, osp.basename(path))
     Config._substitute_predefined_vars(path, rewritten)
+    Config._substitute_env_variables(rewritten, rewritten)
     with open(rewritten, encoding='utf-8') as file:
         tree = ast.parse(file.read())
     bases = []
-    for base in Config._get_base_files(path):
+    for base in Config._get_base_files(rewritten):
         if '::' not in base:  # else of a package, with a scope of its own
             base = osp.join(osp.dirname(osp.abspath(path)), base)
             base = _rewrite(base, folder, paths)
@@ -260,16 +270,16 @@ def _overridden(plain: Config, path: str, options: Options) -> Config:
         option for option in paths
         if option[0][0] in plain and option[0][0] not in arguments
     ]
-    config = copy.deepcopy(plain)
+    followed = plain
     try:
         if paths and not Config._is_lazy_import(path):
             with tempfile.TemporaryDirectory() as folder:
                 followed = Config.fromfile(_rewrite(path, folder, paths))
-            config = Config(
-                followed._cfg_dict,
-                cfg_text=plain.text,
-                filename=plain.filename,
-                env_variables=plain.env_variables)
+        config = Config(
+            copy.deepcopy(followed._cfg_dict),
+            cfg_text=plain.text,
+            filename=plain.filename,
+            env_variables=plain.env_variables)
         config.merge_from_dict(copy.deepcopy(options))
     except Exception as error:  # whatever the config does with the value
         said = ' '.join(f'{key}={value}' for key, value in options.items())
@@ -341,7 +351,7 @@ def _check(key: str, value: Any, options: Options, plain: Config,
         left = [
             '.'.join((*place, *path[1:])) for place, steps in before.items()
             if place[0] == loader and place[-1] == 'pipeline'
-            and steps == plain[top] and after.get(place) != config[top]
+            and steps == plain[top] and after.get(place) == steps
         ]
         if left:
             raise OverrideError(
@@ -507,6 +517,9 @@ def _keywords(owner: Any) -> Optional[Set[str]]:
         if not rest or not any(
                 step.opname.startswith('LOAD') and step.argval == rest[0]
                 for step in dis.get_instructions(code)):
+            return names - {'self', *rest}
+        if base is CheckpointHook:
+            names |= _arguments(Runner.save_checkpoint)  # it passes them on
             return names - {'self', *rest}
         open_ = True
     return None if open_ else names
