@@ -167,7 +167,8 @@ def _no_info() -> Iterator[None]:
 # --- follow a variable to its uses
 
 
-def override(name: str, value: Any, pickled: bytes, inside: bool) -> Any:
+def override(name: str, value: Any, pickled: bytes, inside: bool,
+             last: bool) -> Any:
     """Apply the overrides of a variable; rewritten configs call it.
 
     Args:
@@ -176,46 +177,48 @@ def override(name: str, value: Any, pickled: bytes, inside: bool) -> Any:
         pickled (bytes): Path and new value of all overrides.
         inside (bool): Whether a part of the value was assigned, and other
             variables may share it; else what it was made from stays.
+        last (bool): Whether no config that is built on this one assigns the
+            variable. Places in lists, and new keys, are of the last value.
     """
     if not inside:
         value = copy.deepcopy(value)
     for path, new in pickle.loads(pickled):
         if path[0] == name:
-            value = _replaced(value, path[1:], new)
+            value = _replaced(value, path[1:], new, last)
     return value
 
 
-def _replaced(value: Any, path: Path, new: Any) -> Any:
+def _replaced(value: Any, path: Path, new: Any, last: bool) -> Any:
     """Put the new value at the path, where the path leads."""
+    if isinstance(value, list) and not last:
+        return value
     if not path:
         return new
     key: Any = path[0]
-    if isinstance(value, dict) and (key in value or len(path) == 1):
-        value[key] = _replaced(value.get(key), path[1:], new)
-    elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
-        value[int(key)] = _replaced(value[int(key)], path[1:], new)
+    if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+        key = int(key)
+        value[key] = _replaced(value[key], path[1:], new, last)
+    elif isinstance(value, dict) and (key in value or last and len(path) == 1):
+        value[key] = _replaced(value.get(key), path[1:], new, last)
     return value
 
 
 class _Override(ast.NodeTransformer):
     """Append a call of :func:`override` to each assignment of a variable."""
 
-    def __init__(self, paths: List[Tuple[Path, Any]]) -> None:
+    def __init__(self, paths: List[Tuple[Path, Any]], later: Set[str]) -> None:
         self.names = {path[0] for path, _ in paths}
         self.pickled = pickle.dumps(paths)
+        self.later = later
 
     def assign(self, node: Any) -> Any:
-        targets = getattr(node, 'targets', None) or [node.target]
-        names = [
-            (name.id, not isinstance(name.ctx, ast.Store))
-            for target in targets for name in ast.walk(target)
-            if isinstance(name, ast.Name) and name.id in self.names
-        ]
         # an import statement would make the file one of lazy imports
         lines = [
-            f'{name} = __import__({__name__!r}, fromlist=[""]).override('
-            f'{name!r}, {name}, {self.pickled!r}, {inside})'
-            for name, inside in names
+            f'{name.id} = __import__({__name__!r}, fromlist=[""]).override('
+            f'{name.id!r}, {name.id}, {self.pickled!r}, '
+            f'inside={not isinstance(name.ctx, ast.Store)}, '
+            f'last={name.id not in self.later})'
+            for name in _assigned(node) if name.id in self.names
         ]
         return [node, *ast.parse('\n'.join(lines)).body]
 
@@ -227,8 +230,24 @@ class _Override(ast.NodeTransformer):
     visit_FunctionDef = visit_ClassDef = visit_Lambda = local
 
 
-def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]]) -> str:
+def _assigned(node: Any) -> List[ast.Name]:
+    """Variables that a statement assigns, or parts of which."""
+    targets = getattr(node, 'targets', None) or [node.target]
+    return [
+        name for target in targets for name in ast.walk(target)
+        if isinstance(name, ast.Name)
+    ]
+
+
+def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]],
+             later: Set[str]) -> str:
     """Write the config and its bases, rewritten, into a folder.
+
+    Args:
+        path (str): Of the config.
+        folder (str): To write into.
+        paths (list): Path and new value of all overrides.
+        later (Set[str]): Variables that the configs built on it assign.
 
     Returns:
         str: Path of the rewritten config, which has the name of the other.
@@ -241,20 +260,26 @@ def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]]) -> str:
     Config._substitute_env_variables(rewritten, rewritten)
     with open(rewritten, encoding='utf-8') as file:
         tree = ast.parse(file.read())
+    assigned = later | {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+        for name in _assigned(node)
+    }
     bases = []
     for base in Config._get_base_files(rewritten):
         if '::' not in base:  # else of a package, with a scope of its own
             base = osp.join(osp.dirname(osp.abspath(path)), base)
-            base = _rewrite(base, folder, paths)
+            base = _rewrite(base, folder, paths, assigned)
         bases.append(base)
+    tree = _Override(paths, later).visit(tree)
     for node in tree.body:
         if (isinstance(node, ast.Assign)
                 and isinstance(node.targets[0], ast.Name)
                 and node.targets[0].id == BASE):
             node.value = ast.parse(repr(bases), mode='eval').body
-    tree = ast.fix_missing_locations(_Override(paths).visit(tree))
     with open(rewritten, 'w', encoding='utf-8') as file:
-        file.write(ast.unparse(tree))
+        file.write(ast.unparse(ast.fix_missing_locations(tree)))
     return rewritten
 
 
@@ -274,7 +299,8 @@ def _overridden(plain: Config, path: str, options: Options) -> Config:
     try:
         if paths and not Config._is_lazy_import(path):
             with tempfile.TemporaryDirectory() as folder:
-                followed = Config.fromfile(_rewrite(path, folder, paths))
+                rewritten = _rewrite(path, folder, paths, later=set())
+                followed = Config.fromfile(rewritten)
         config = Config(
             copy.deepcopy(followed._cfg_dict),
             cfg_text=plain.text,

@@ -9,6 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from mmlcr.apis import add_config_arguments, ending_with_errors, load_config
+from mmlcr.apis.overrides import read_config
 from mmlcr.apis.recipes import Recipe, config_text
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,31 @@ def test_override_is_the_edited_file(name: str, edit: str,
     assert values(found) != values(load(name))
     assert found.filename == str(ROOT / f'configs/lcr_{name}.py')
     assert 'override(' not in found.text
+
+
+def test_place_in_a_list_is_one_in_the_last_list(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
+    path = tmp_path / 'configs/lcr_jester_videos.py'
+    text = path.read_text()  # whose pipelines are one longer than the base's
+    path.write_text(text.replace(
+        'train_dataloader = ', 'test_pipeline[4].crop_size = 96\n'
+        'train_dataloader = '))
+    expected = Config.fromfile(path)
+    assert expected.test_dataloader.dataset.pipeline[4].crop_size == 96
+    found = load('jester_videos', 'test_pipeline.4.crop_size=96')
+    assert values(found) == values(expected)
+    assert load('jester_videos', 'train_pipeline=None').train_pipeline is None
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').glob('*.py')),
+                         ids=lambda path: path.stem)
+def test_every_variable_is_followed_to_the_same_config(path: Path) -> None:
+    plain = Config.fromfile(path)
+    options = {name: plain[name] for name in (
+        'data_root', 'fold', 'num_classes', 'clip_len', 'frame_interval',
+        'size', 'max_epochs', 'stream_fps', 'vis_backends', 'classes',
+        'train_pipeline', 'test_pipeline') if name in plain}
+    assert values(read_config(str(path), options)) == values(plain)
 
 
 def prepared(folder: Path) -> Path:
