@@ -453,7 +453,7 @@ def _check_new(key: str, value: Any, plain: Config, config: Config) -> None:
         if not isinstance(before, (dict, Config)):
             return  # a new value, as a whole
         if name not in before and name not in RESERVED:
-            known = _known(section, after, plain)
+            known = _known(section, after, config)
             new = config.get(name) if not section else after[name]
             own_type = isinstance(new, dict) and 'type' in new
             if known is not None and name not in known and not (

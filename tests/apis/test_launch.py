@@ -266,6 +266,8 @@ def test_key_of_an_unknown_class_is_left_to_it(tmp_path: Path) -> None:
         "model = dict(backbone=dict(_delete_=True, type='NotImported'))\n")
     found = load(str(path), 'model.backbone.whatever=3')
     assert found.model.backbone.whatever == 3
+    found = load('motion', 'runner_type=NotImported', 'whatever=3')
+    assert found.whatever == 3
 
 
 def test_variable_of_a_base_is_followed_from_the_child(tmp_path: Path) -> None:
