@@ -16,7 +16,7 @@ HELD_OUT := data/motion/videos/test/clockwise_0000.mp4
 .DEFAULT_GOAL := help
 .PHONY: help setup motion demo page test test-long test-oldest fuzz lint clean
 # settings of other runs must not turn the demo to other data
-unexport LCR_DATA_ROOT LCR_FOLD
+unexport LCR_DATA_ROOT LCR_FOLD LCR_NUM_CLASSES
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

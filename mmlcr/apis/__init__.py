@@ -12,6 +12,7 @@ from .launch import (
     add_common_arguments,
     add_config_arguments,
     build_runner,
+    ending_with_errors,
     find_config,
     load_config,
     lost_promises,
@@ -81,10 +82,10 @@ __all__ = [
     'add_segment_arguments', 'add_stream_arguments', 'annotate',
     'build_model_and_clip', 'build_runner', 'can_measure_memory',
     'class_names', 'closing_all', 'count_multiply_adds', 'draw_heat',
-    'draw_kept', 'draw_maps', 'export_step', 'find_config', 'grad_cam',
-    'load_config', 'lost_promises', 'markdown', 'match', 'measure',
-    'middle_frame', 'multiply_adds', 'num_parameters', 'open_source',
-    'peak_memory', 'plot_growth', 'plot_scores', 'plot_timeline', 'read_image',
-    'recognizer_of', 'segments_of', 'set_work_dir', 'settings_given',
-    'settings_of'
+    'draw_kept', 'draw_maps', 'ending_with_errors', 'export_step',
+    'find_config', 'grad_cam', 'load_config', 'lost_promises', 'markdown',
+    'match', 'measure', 'middle_frame', 'multiply_adds', 'num_parameters',
+    'open_source', 'peak_memory', 'plot_growth', 'plot_scores',
+    'plot_timeline', 'read_image', 'recognizer_of', 'segments_of',
+    'set_work_dir', 'settings_given', 'settings_of'
 ]

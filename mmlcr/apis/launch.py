@@ -1,9 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """From command-line arguments to a runner, for training and testing."""
 import argparse
+import contextlib
 import os
 import os.path as osp
-from typing import Any, List
+import sys
+import warnings
+from typing import Any, Iterator, List
 
 import torch
 from mmengine.config import Config, DictAction
@@ -13,6 +16,15 @@ from mmengine.runner import Runner
 import mmlcr
 from mmaction.registry import RUNNERS
 from mmlcr.compat import prepare_for_compile
+from .overrides import (
+    OverrideError,
+    environment,
+    read_config,
+    reads_variable,
+    what_counts,
+)
+
+VARIABLES = ('data_root', 'fold', 'num_classes')  # LCR_DATA_ROOT and so on
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,23 +65,60 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+@contextlib.contextmanager
+def ending_with_errors() -> Iterator[None]:
+    """End a tool with one line where its arguments are wrong."""
+    try:
+        yield
+    except (OverrideError, FileNotFoundError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the arguments name, with their overrides.
 
     ``--data-root``, ``--fold`` and ``--num-classes`` are set before the config
-    is read, so that everything derived from them follows. A config that is
-    not there is looked for among those that come with the package.
+    is read, so that everything derived from them follows; so do the variables
+    that ``--cfg-options`` overrides. A config that is not there is looked for
+    among those that come with the package.
 
     Raises:
         FileNotFoundError: If there is no such config.
+        OverrideError: If an override changes nothing.
     """
-    for name in ('data_root', 'fold', 'num_classes'):
-        if getattr(args, name) is not None:
-            os.environ[f'LCR_{name.upper()}'] = str(getattr(args, name))
-    config = Config.fromfile(find_config(args.config))
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
+    path = find_config(args.config)
+    given = {
+        f'LCR_{name.upper()}': str(getattr(args, name))
+        for name in VARIABLES if getattr(args, name) is not None
+    }
+    with environment(given):
+        config = read_config(path, args.cfg_options)
+        for name in VARIABLES:
+            variable = f'LCR_{name.upper()}'
+            if variable not in os.environ or reads_variable(
+                    path, variable):
+                continue
+            if variable in given:
+                raise OverrideError(ineffective(name, given[variable], path))
+            warnings.warn(
+                f'{variable} is set, and {args.config} does not read it',
+                stacklevel=2)
     return config
+
+
+def ineffective(name: str, value: str, path: str) -> str:
+    """Say that an option changes nothing, and what would."""
+    said = (f'--{name.replace("_", "-")} {value} changes nothing: '
+            f'{osp.basename(path)} does not read LCR_{name.upper()}')
+    try:
+        read_config(path, {name: value})
+        counts = [name]
+    except OverrideError:  # no variable of that name, or one without effect
+        counts = what_counts(name, Config.fromfile(path))
+    if not counts:
+        return said
+    keys = ' '.join(f'{key}={value}' for key in counts[:4])
+    return f'{said}; --cfg-options {keys} would count'
 
 
 def find_config(path: str) -> str:
