@@ -40,6 +40,7 @@ from mmlcr.apis import (
     build_model_and_clip,
     can_measure_memory,
     count_multiply_adds,
+    ending_with_errors,
     load_config,
     markdown,
     measure,
@@ -345,7 +346,6 @@ def parse_args() -> argparse.Namespace:
         '--others',
         nargs='*',
         choices=list(OTHERS),
-        default=list(OTHERS),
         help="MMAction2's models to time a clip of")
     parser.add_argument(
         '--compiled',
@@ -357,7 +357,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         help='folder for benchmark.json, benchmark.md and growth.png')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if 'clip' not in args.parts and (args.compiled or args.others is not None):
+        parser.error('--compiled and --others are of the part "clip"')
+    if args.others is None:
+        args.others = list(OTHERS)
+    return args
 
 
 @torch.no_grad()
@@ -484,6 +489,7 @@ def make_cases(args: argparse.Namespace, model: torch.nn.Module,
         model, clip, [part for part in args.parts if part in GROWTH])
 
 
+@ending_with_errors()
 def main() -> None:
     args = parse_args()
     if args.repeats < 1:

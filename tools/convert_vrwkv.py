@@ -13,7 +13,11 @@ from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import MODELS
-from mmlcr.apis import add_config_arguments, load_config
+from mmlcr.apis import (
+    add_config_arguments,
+    ending_with_errors,
+    load_config,
+)
 from mmlcr.engine import UnreadableFileError, read_checkpoint, write_whole
 from mmlcr.layers import resize_position
 from mmlcr.models import LCR
@@ -217,6 +221,7 @@ def say(report: Report) -> None:
             print(f'  {key}{times}')
 
 
+@ending_with_errors()
 def main() -> None:
     args = parse_args()
     config = load_config(args)

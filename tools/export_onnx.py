@@ -17,6 +17,7 @@ from mmlcr.apis import (
     OnnxStep,
     StreamRecognizer,
     add_config_arguments,
+    ending_with_errors,
     export_step,
     load_config,
 )
@@ -94,6 +95,7 @@ def compare(exact: TorchStep, exported: OnnxStep, clip: Tensor, streams: int
     return worst, times
 
 
+@ending_with_errors()
 def main() -> int:
     args = parse_args()
     recognizer = StreamRecognizer(

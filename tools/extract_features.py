@@ -50,12 +50,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--data-prefix', help="folder of the clips; default: the test set's")
     parser.add_argument(
-        '--workers', type=int, default=2,
-        help='processes that read clips, without --per frame; default: '
-        '%(default)s')
+        '--workers', type=int,
+        help='processes that read clips, without --per frame; default: 2')
     parser.add_argument('--device', default='cpu')
     add_config_arguments(parser)
     args = parser.parse_args()
+    if args.workers is not None and args.per == 'frame':
+        parser.error('--workers: a stream is read by one process')
+    args.workers = 2 if args.workers is None else args.workers
     if args.workers < 0:
         parser.error(f'--workers must not be negative, got {args.workers}')
     return args

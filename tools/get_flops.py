@@ -5,6 +5,7 @@ import argparse
 from mmlcr.apis import (
     add_model_arguments,
     build_model_and_clip,
+    ending_with_errors,
     multiply_adds,
     num_parameters,
 )
@@ -17,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@ending_with_errors()
 def main() -> None:
     args = parse_args()
     model, clip = build_model_and_clip(args)

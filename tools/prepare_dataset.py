@@ -89,7 +89,7 @@ def parse_args() -> argparse.Namespace:
         help='of the clips, to choose a checkpoint by: OUT/val.txt; default: '
         '0, and the last checkpoint counts')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the split; default: 0')
+        '--seed', type=int, help='of the split; default: 0')
     parser.add_argument(
         '--copy',
         action='store_true',
@@ -110,6 +110,10 @@ def parse_args() -> argparse.Namespace:
         parser.error(f'--folds must be at least 2, got {args.folds}')
     args.test_share = 0.2 if args.test_share is None else args.test_share
     args.val_share = args.val_share or 0.
+    if args.seed is not None and args.folds and (args.group
+                                                 or args.group_pattern):
+        parser.error('--seed: folds are of groups in alphabetical order')
+    args.seed = args.seed or 0
     args.grouped = args.group is not None or args.group_pattern is not None
     if not (0 < args.test_share and 0 <= args.val_share
             and args.test_share + args.val_share < 1):

@@ -17,6 +17,7 @@ from mmlcr.apis import (
     SourceError,
     Video,
     add_config_arguments,
+    ending_with_errors,
     load_config,
 )
 from mmlcr.datasets import ClipError, check_file, try_each
@@ -47,7 +48,10 @@ def parse_args() -> argparse.Namespace:
         default=120,
         help='that a clip may take; default: %(default)s')
     add_config_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error(f'--jobs must be positive, got {args.jobs}')
+    return args
 
 
 def build(config: Any, split: str) -> Any:
@@ -89,6 +93,7 @@ def scan(dataset: Any, jobs: int,
         yield outcome.number, outcome.fault or outcome.result
 
 
+@ending_with_errors()
 def main() -> int:
     args = parse_args()
     config = load_config(args)

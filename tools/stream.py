@@ -139,9 +139,14 @@ def parse_args() -> argparse.Namespace:
         help='drop frames rather than fall behind; cameras and addresses do')
     parser.add_argument('--load-state', help='go on with a stream')
     parser.add_argument('--save-state', help='file to go on from later')
-    parser.add_argument('--topk', type=int, default=5, help='classes told')
+    parser.add_argument('--topk', type=int, default=5,
+        help='classes told, at most all; default: %(default)s')
     add_segment_arguments(parser)
     args = parser.parse_args()
+    if args.maps and not (args.video or args.show):
+        parser.error('--maps: they are seen with --video or --show alone')
+    if args.topk < 1:
+        parser.error(f'--topk must be positive, got {args.topk}')
     if not args.segments and [*settings_given(args)]:
         parser.error(f'--{" --".join(settings_given(args))}: without '
                      '--segments, there are none')

@@ -34,6 +34,7 @@ from mmlcr.apis import (
     StreamRecognizer,
     add_config_arguments,
     add_segment_arguments,
+    ending_with_errors,
     load_config,
     match,
     segments_of,
@@ -214,6 +215,7 @@ def tune(followed: List[tuple], recognizer: StreamRecognizer,
                                            background)['f1'])
 
 
+@ending_with_errors()
 def main() -> int:
     args = parse_args()
     random.seed(args.seed)

@@ -128,7 +128,13 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         help='key=value settings of every run')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.only and not args.plan:
+        parser.error('--only: the variants are those of a --plan')
+    for name in 'jobs', 'threads':
+        if getattr(args, name) < 1:
+            parser.error(f'--{name} must be positive')
+    return args
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import (
     add_common_arguments,
     build_runner,
+    ending_with_errors,
     load_config,
     set_work_dir,
 )
@@ -24,7 +25,7 @@ def parse_args() -> argparse.Namespace:
             name, nargs='?', const=True, help=argparse.SUPPRESS)
     add_common_arguments(parser)
     args = parser.parse_args()
-    if args.show or args.show_dir:
+    if args.show or args.show_dir or args.interval or args.wait_time:
         parser.error("MMAction2's VisualizationHook cannot draw clips of "
                      'this shape: draw a video with tools/visualize.py')
     if args.dump and not args.dump.endswith(('.pkl', '.pickle')):
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@ending_with_errors()
 def main() -> None:
     args = parse_args()
     config = load_config(args)

@@ -10,10 +10,12 @@ import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmlcr.apis import (
     add_common_arguments,
     build_runner,
+    ending_with_errors,
     load_config,
     lost_promises,
     set_work_dir,
 )
+from mmlcr.apis.overrides import OverrideError
 from mmlcr.datasets import naming_clips
 
 
@@ -49,7 +51,11 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='deterministic algorithms of CUDA')
     add_common_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.diff_rank_seed and args.launcher == 'none':
+        parser.error('--diff-rank-seed: there is one process without '
+                     '--launcher')
+    return args
 
 
 def merge_args(config: Config, args: argparse.Namespace) -> None:
@@ -74,14 +80,22 @@ def merge_args(config: Config, args: argparse.Namespace) -> None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
+        for scheduler in config.get('param_scheduler') or ():
+            if 'eta_max' in scheduler:
+                raise OverrideError(
+                    f'--auto-scale-lr changes nothing: {scheduler["type"]} '
+                    'sets the rate by its eta_max; --cfg-options '
+                    'param_scheduler.0.eta_max=... would count')
         config.auto_scale_lr.enable = True
-    if config.get('randomness') is None or args.seed is not None:
-        config.randomness = dict(
-            seed=args.seed,
-            diff_rank_seed=args.diff_rank_seed,
-            deterministic=args.deterministic)
+    config.setdefault('randomness', dict(seed=None))
+    for name in 'seed', 'diff_rank_seed', 'deterministic':
+        if getattr(args, name):
+            config.randomness[name] = getattr(args, name)
+    if args.seed is not None:  # also 0
+        config.randomness.seed = args.seed
 
 
+@ending_with_errors()
 def main() -> None:
     args = parse_args()
     config = load_config(args)

@@ -69,18 +69,25 @@ def parse_args() -> argparse.Namespace:
         help='name or number of the class that Grad-CAM is of; default: the '
         'one with the highest score')
     parser.add_argument(
-        '--columns', type=int, default=8,
-        help='frames in the picture; default: %(default)s')
+        '--columns', type=int, help='frames in the picture; default: 8')
     parser.add_argument(
         '--frames', type=int, default=256,
         help='that are taken at most; default: %(default)s')
     parser.add_argument('--topk', type=int, default=5, help='classes shown')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the tube mask')
+        '--seed', type=int, help='of the tube mask; default: 0')
     parser.add_argument(
         '--source-fps', type=float,
         help='frames a second of a folder, or of a video in place of its own')
     args = parser.parse_args()
+    drawn = [f'--{name}' for name in ('rows', 'layer', 'cam', 'seed')
+             if getattr(args, name) is not None]
+    if drawn and not args.out and not args.film:
+        parser.error(f'{" ".join(drawn)}: nothing is drawn without --out or '
+                     '--video')
+    if args.columns is not None and not args.out:
+        parser.error('--columns: there is no picture without --out')
+    args.columns = 8 if args.columns is None else args.columns
     for name in ('columns', 'frames', 'topk'):
         if getattr(args, name) < 1:
             parser.error(f'--{name} must be positive')
@@ -184,7 +191,7 @@ def draw_rows(names: Sequence[str], maps: List[Maps], target: int,
         if name == 'edges':
             return edges_row(maps)
         if name == 'tube':
-            mask = draw_mask(config, maps[0].picture, args.seed)
+            mask = draw_mask(config, maps[0].picture, args.seed or 0)
             return mask_row(maps, mask)
         if name == 'gate':
             return gate_row(maps, layer)

@@ -28,6 +28,7 @@ from mmlcr.apis import (
     SubprocessVideo,
     add_stream_arguments,
     draw_maps,
+    ending_with_errors,
     plot_timeline,
     recognizer_of,
 )
@@ -382,6 +383,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@ending_with_errors()
 def main() -> None:
     args = parse_args()
     recognizer = recognizer_of(args, topk=CURVES, maps=True)

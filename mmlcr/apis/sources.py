@@ -114,6 +114,14 @@ def open_source(source: Address, fps: Optional[float] = None,
         raise ValueError(f'frames a second must be positive, got fps={fps}')
     if isinstance(source, Source):
         return source
+    opened = _open(source, fps, retries)
+    if opened.is_live and fps is not None:
+        raise ValueError(f'{opened.name}: a live source has times of its own, '
+                         f'fps={fps} would change nothing')
+    return opened
+
+
+def _open(source: Any, fps: Optional[float], retries: int) -> 'Source':
     if isinstance(source, int) or isinstance(source, str) and re.fullmatch(
             r'\d+', source):
         return Camera(int(source), retries)

@@ -182,6 +182,9 @@ class StreamRecognizer:
         self.run_step: Union[TorchStep, OnnxStep]
         self.device = torch.device(device)
         if is_onnx(checkpoint):
+            if self.device.type != 'cpu':
+                raise ValueError('an ONNX step runs on a CPU, got device='
+                                 f'{device}')
             step = OnnxStep(checkpoint)
             self.run_step, self.model_id = step, step.metadata['model']
             self.classes = check_number_of_names(
