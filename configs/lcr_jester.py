@@ -47,6 +47,7 @@ val_pipeline = [
 ]
 # two clips of three crops
 test_pipeline = [
+    dict(type='RawFrameInit'),  # of a folder that is given by its path
     dict(type='UniformSample', clip_len=clip_len, num_clips=2, test_mode=True),
     dict(type='RawFrameDecode'),
     dict(type='Resize', scale=(-1, size)),

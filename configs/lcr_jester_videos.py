@@ -10,8 +10,8 @@ val_pipeline = [
     dict(type='VideoDecode'), *_base_.val_pipeline[2:]
 ]
 test_pipeline = [
-    dict(type='VideoInit'), _base_.test_pipeline[0],
-    dict(type='VideoDecode'), *_base_.test_pipeline[2:]
+    dict(type='VideoInit'), _base_.test_pipeline[1],
+    dict(type='VideoDecode'), *_base_.test_pipeline[3:]
 ]
 
 dataset = dict(

@@ -4,10 +4,16 @@
 An import of theirs that fails names a module which nobody knows how to
 install, or a version of another package. Here it names a command.
 """
+import contextlib
 import importlib
 import importlib.util
 import re
+import warnings
+from importlib import metadata
 from typing import NamedTuple, Tuple
+
+OPENCV = ('opencv-python', 'opencv-contrib-python', 'opencv-python-headless',
+          'opencv-contrib-python-headless')
 
 
 class Needed(NamedTuple):
@@ -37,6 +43,7 @@ def require_stack() -> None:
     Raises:
         ImportError: With the command that helps.
     """
+    check_opencv()
     for needed in NEEDED:
         found = _version(needed.module)
         versions = f'>={needed.oldest},<{needed.below}'
@@ -46,6 +53,28 @@ def require_stack() -> None:
                 f'mmlcr needs {needed.module} {versions}, and found '
                 f'{found or "none"}: run "pip install '
                 f'\'{needed.package}{versions}\'"{needed.hint}')
+
+
+def check_opencv() -> None:
+    """Warn of packages of OpenCV that overwrite each other.
+
+    MMEngine asks for one and MMAction2 for another, both unpack into the
+    folder ``cv2``, and pip may take different versions of them.
+    """
+    found = {}
+    for package in OPENCV:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    if len({*found.values()}) > 1:
+        newest = max(found.values(), key=_numbers)
+        told = ', '.join(f'{name} {version}'
+                         for name, version in found.items())
+        command = ' '.join(f'{name}=={newest}' for name in found)
+        warnings.warn(
+            f'{told} are installed side by side and unpack into one folder, '
+            'of which some files are of one and some of the other: run "pip '
+            f'install --force-reinstall --no-deps {command}"',
+            stacklevel=4)
 
 
 def _version(module: str) -> str:

@@ -3,6 +3,7 @@
 import configparser
 import importlib
 import re
+import warnings
 from pathlib import Path
 from typing import Callable, Dict
 
@@ -91,3 +92,30 @@ def test_versions_in_range_are_taken(version: str,
     monkeypatch.setattr(
         importlib.import_module('mmcv'), '__version__', version)
     stack.require_stack()
+
+
+@pytest.mark.parametrize('versions, said', [
+    ({'opencv-python': '5.1.0.1', 'opencv-contrib-python': '5.0.0.9'},
+     'opencv-python==5.1.0.1 opencv-contrib-python==5.1.0.1'),
+    ({'opencv-python': '4.9.0', 'opencv-python-headless': '4.10.0'},
+     'opencv-python==4.10.0 opencv-python-headless==4.10.0'),
+    ({'opencv-python': '5.1', 'opencv-contrib-python': '5.1'}, ''),
+    ({'opencv-contrib-python': '5.1'}, ''),
+    ({}, ''),
+], ids=str)
+def test_opencv_of_two_versions_is_told(versions: dict, said: str,
+                                        monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    def version(name: str) -> str:
+        if name not in versions:
+            raise stack.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(stack.metadata, 'version', version)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        stack.check_opencv()
+    assert len(told) == bool(said)
+    if said:
+        assert f'pip install --force-reinstall --no-deps {said}' in str(
+            told[0].message)

@@ -106,7 +106,7 @@ def load_from_file(filename: str, map_location: Any = None) -> Any:
     return read_checkpoint(filename, map_location)
 
 
-def load_shipped(filename: str, map_location: Any = None) -> Any:
+def load_from_package(filename: str, map_location: Any = None) -> Any:
     """A model that comes with the package, ``mmlcr://NAME``."""
     name = filename[len(SHIPPED):]
     there = sorted(file[:-len('.safetensors')] for file in os.listdir(ZOO)
@@ -166,7 +166,7 @@ def read_dump(path: str) -> Any:
 def guard_loading() -> None:
     """Have MMEngine read all checkpoints this way."""
     CheckpointLoader.register_scheme('', load_from_file, force=True)
-    CheckpointLoader.register_scheme(SHIPPED, load_shipped, force=True)
+    CheckpointLoader.register_scheme(SHIPPED, load_from_package, force=True)
     CheckpointLoader.register_scheme(('http://', 'https://'),
                                      load_from_web,
                                      force=True)

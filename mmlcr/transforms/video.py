@@ -24,7 +24,8 @@ class VideoInit(BaseTransform):
 
     Required Keys:
 
-    - filename: path; without a suffix, ``.mp4`` is added, as MMAction2 does
+    - filename: path; without a suffix, ``.mp4`` is added, as MMAction2 does;
+      or array: RGB frames, uint8, ``(frames, height, width, 3)``
 
     Added Keys:
 
@@ -56,6 +57,9 @@ class VideoInit(BaseTransform):
         Raises:
             SourceError: If it does not open, or no frame can be decoded.
         """
+        if 'array' in results:  # as of MMAction2's ArrayDecode
+            results['total_frames'] = len(results['array'])
+            return results
         path = results['filename']
         if not osp.splitext(path)[1] and not osp.exists(path):
             path += '.mp4'
@@ -81,7 +85,7 @@ class VideoDecode(BaseTransform):
 
     Required Keys:
 
-    - video_reader: of :class:`VideoInit`
+    - video_reader: of :class:`VideoInit`, or array
     - frame_inds: numbers of the frames
 
     Added Keys:
@@ -101,10 +105,14 @@ class VideoDecode(BaseTransform):
         Raises:
             SourceError: If no frame can be decoded.
         """
-        with results.pop('video_reader') as reader:
-            images = reader.frames_at(np.ravel(results['frame_inds']))
+        numbers = np.ravel(results['frame_inds'])
+        if 'array' in results:
+            images = [results['array'][number].copy() for number in numbers]
+        else:
+            with results.pop('video_reader') as reader:
+                images = reader.frames_at(numbers)
         results.update(
-            frame_inds=np.ravel(results['frame_inds']),
+            frame_inds=numbers,
             imgs=images,
             original_shape=images[0].shape[:2],
             img_shape=images[0].shape[:2])
