@@ -49,6 +49,7 @@ from mmlcr.apis import (
     open_source,
     peak_memory,
     plot_growth,
+    positive,
 )
 from mmlcr.apis.measure import Medians, resident
 from mmlcr.ops import bi_wkv
@@ -352,7 +353,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='time LCR with compile_step=True as well; compiling takes '
         'a minute or two')
-    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--threads', type=positive(int), default=2)
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument(
         '--out',

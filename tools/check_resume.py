@@ -16,6 +16,7 @@ from rich.progress import Progress
 from torch.utils._pytree import tree_flatten
 
 import mmlcr  # noqa: F401  lets torch load checkpoints
+from mmlcr.apis import positive
 
 COMPARED = 'state_dict', 'optimizer', 'param_schedulers'
 
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--resume after each. Ends with 1 unless all end with the same '
         'weights and optimizer, bit for bit.')
     parser.add_argument('config', help='config file, of a training of minutes')
-    parser.add_argument('--kills', type=int, default=20)
+    parser.add_argument('--kills', type=positive(int), default=20)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--work-dir', default='work_dirs/check_resume')
     parser.add_argument(

@@ -20,6 +20,7 @@ from mmlcr.apis import (
     ending_with_errors,
     export_step,
     load_config,
+    positive,
 )
 from mmlcr.apis.stream import TorchStep
 from mmlcr.models.lcr import LCRState
@@ -42,7 +43,7 @@ def parse_args() -> argparse.Namespace:
         help='weights of eight bits: smaller, and no longer the same scores')
     parser.add_argument(
         '--frame-size',
-        type=int,
+        type=positive(int),
         nargs=2,
         default=(240, 320),
         metavar=('HEIGHT', 'WIDTH'),
@@ -53,7 +54,10 @@ def parse_args() -> argparse.Namespace:
         default='test_pipeline',
         help='whose spatial transforms are taken; default: %(default)s')
     parser.add_argument(
-        '--steps', type=int, default=64, help='to compare; default: 64')
+        '--steps',
+        type=positive(int),
+        default=64,
+        help='to compare; default: 64')
     add_config_arguments(parser)
     args = parser.parse_args()
     if osp.splitext(args.out)[1] != '.onnx':

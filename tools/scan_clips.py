@@ -19,6 +19,7 @@ from mmlcr.apis import (
     add_config_arguments,
     ending_with_errors,
     load_config,
+    positive,
 )
 from mmlcr.datasets import ClipError, check_file, try_each
 from mmlcr.engine import Draw, write_whole
@@ -39,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', default='bad_clips.txt', help='file to write')
     parser.add_argument(
         '--jobs',
-        type=int,
+        type=positive(int),
         default=os.cpu_count(),
         help='clips at a time; default: as many as there are CPUs')
     parser.add_argument(
@@ -49,8 +50,9 @@ def parse_args() -> argparse.Namespace:
         help='that a clip may take; default: %(default)s')
     add_config_arguments(parser)
     args = parser.parse_args()
-    if args.jobs < 1:
-        parser.error(f'--jobs must be positive, got {args.jobs}')
+    if args.seconds < 0:
+        parser.error(f'--seconds must not be negative, got {args.seconds}')
+    args.splits = [*dict.fromkeys(args.splits)]
     return args
 
 

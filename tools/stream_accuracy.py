@@ -37,6 +37,7 @@ from mmlcr.apis import (
     ending_with_errors,
     load_config,
     match,
+    positive,
     segments_of,
     settings_given,
     settings_of,
@@ -69,10 +70,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        '--streams', type=int, default=5, help='how many; default: 5')
+        '--streams',
+        type=positive(int),
+        default=5,
+        help='how many; default: 5')
     parser.add_argument(
         '--frames',
-        type=int,
+        type=positive(int),
         default=1000,
         help='of the source, that a stream has at least; default: 1000')
     parser.add_argument('--seed', type=int, default=0)
@@ -92,9 +96,12 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     add_segment_arguments(parser)
     args = parser.parse_args()
-    if not args.segments and [*settings_given(args)]:
-        parser.error(f'--{" --".join(settings_given(args))}: without '
-                     '--segments, there are none')
+    given = [*settings_given(args)]
+    if args.tune and given == ['background']:
+        given = []
+    if not args.segments and given:
+        parser.error(f'--{" --".join(given)}: without --segments, there are '
+                     'none')
     return args
 
 

@@ -148,9 +148,10 @@ def main() -> None:
         if name not in plan:
             sys.exit(f'sweep: no variant {name!r} in {args.plan}, there are '
                      f'{list(plan)}')
-    runs = [
-        Run(name, plan[name] or [], fold, seed) for seed in args.seeds
-        for name in names for fold in args.folds
+    runs = [  # each once
+        Run(name, plan[name] or [], fold, seed)
+        for seed in dict.fromkeys(args.seeds) for name in dict.fromkeys(names)
+        for fold in dict.fromkeys(args.folds)
     ]
     with ThreadPoolExecutor(args.jobs) as pool:
         results = list(pool.map(lambda run: execute(run, args), runs))

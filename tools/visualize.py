@@ -85,6 +85,11 @@ def parse_args() -> argparse.Namespace:
     if drawn and not args.out and not args.film:
         parser.error(f'{" ".join(drawn)}: nothing is drawn without --out or '
                      '--video')
+    for name, rows in (('layer', OF_WEIGHTS), ('cam', ['cam']),
+                       ('seed', ['tube'])):
+        if args.rows and getattr(args, name) is not None and not (
+                {*rows} & {*args.rows}):
+            parser.error(f'--{name} is of the rows {", ".join(rows)}')
     if args.columns is not None and not args.out:
         parser.error('--columns: there is no picture without --out')
     args.columns = 8 if args.columns is None else args.columns

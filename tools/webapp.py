@@ -30,6 +30,7 @@ from mmlcr.apis import (
     draw_maps,
     ending_with_errors,
     plot_timeline,
+    positive,
     recognizer_of,
 )
 
@@ -369,15 +370,15 @@ def parse_args() -> argparse.Namespace:
         help='address to listen on; default: %(default)s, which other '
         'machines do not reach. Browsers give cameras to pages of this '
         'machine or over HTTPS alone')
-    parser.add_argument('--port', type=int, default=7860)
+    parser.add_argument('--port', type=positive(int), default=7860)
     parser.add_argument(
         '--max-size',
-        type=float,
+        type=positive(float),
         default=50,
         help='MiB that a clip may have; default: %(default)s')
     parser.add_argument(
         '--max-seconds',
-        type=float,
+        type=positive(float),
         default=60,
         help='that a clip may have; default: %(default)s')
     return parser.parse_args()

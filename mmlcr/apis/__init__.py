@@ -16,6 +16,7 @@ from .launch import (
     find_config,
     load_config,
     lost_promises,
+    positive,
     set_work_dir,
 )
 from .maps import KeptRange, Maps, draw_heat, draw_kept, draw_maps
@@ -86,6 +87,6 @@ __all__ = [
     'find_config', 'grad_cam', 'load_config', 'lost_promises', 'markdown',
     'match', 'measure', 'middle_frame', 'multiply_adds', 'num_parameters',
     'open_source', 'peak_memory', 'plot_growth', 'plot_scores',
-    'plot_timeline', 'read_image', 'recognizer_of', 'segments_of',
+    'plot_timeline', 'positive', 'read_image', 'recognizer_of', 'segments_of',
     'set_work_dir', 'settings_given', 'settings_of'
 ]

@@ -6,7 +6,7 @@ import os
 import os.path as osp
 import sys
 import warnings
-from typing import Any, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 import torch
 from mmengine.config import Config, DictAction
@@ -50,6 +50,19 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config by key=value, nested keys as '
         'in optim_wrapper.optimizer.lr=1e-3, lists as in key="[a,b]", quoted '
         'and without spaces')
+
+
+def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Type of an argument that has to be above zero."""
+
+    def convert(text: str) -> Any:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f'must be positive, got {text}')
+        return value
+
+    convert.__name__ = kind.__name__  # of which argparse speaks
+    return convert
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
