@@ -21,6 +21,7 @@ from mmlcr.apis import (
     add_stream_arguments,
     load_config,
     open_source,
+    positive,
     recognizer_of,
 )
 from mmlcr.apis.outputs import closing_all
@@ -69,11 +70,13 @@ def parse_args() -> argparse.Namespace:
         help='name or number of the class that Grad-CAM is of; default: the '
         'one with the highest score')
     parser.add_argument(
-        '--columns', type=int, help='frames in the picture; default: 8')
+        '--columns', type=positive(int),
+        help='frames in the picture; default: 8')
     parser.add_argument(
-        '--frames', type=int, default=256,
+        '--frames', type=positive(int), default=256,
         help='that are taken at most; default: %(default)s')
-    parser.add_argument('--topk', type=int, default=5, help='classes shown')
+    parser.add_argument(
+        '--topk', type=positive(int), default=5, help='classes shown')
     parser.add_argument(
         '--seed', type=int, help='of the tube mask; default: 0')
     parser.add_argument(
@@ -93,9 +96,6 @@ def parse_args() -> argparse.Namespace:
     if args.columns is not None and not args.out:
         parser.error('--columns: there is no picture without --out')
     args.columns = 8 if args.columns is None else args.columns
-    for name in ('columns', 'frames', 'topk'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name} must be positive')
     return args
 
 

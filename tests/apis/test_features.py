@@ -128,7 +128,8 @@ def extract(clips: Path, per: str, *options: object) -> Any:
     return run_script(
         ROOT / 'tools/extract_features.py', ROOT / 'configs/lcr_motion.py',
         'mmlcr://lcr_motion', '--out', 'out', '--per', per, '--ann-file',
-        'list.txt', '--data-prefix', 'videos', '--workers', 0, *options,
+        'list.txt', '--data-prefix', 'videos', *options,
+        *(('--workers', 0) if per != 'frame' else ()),
         cwd=clips, together=True)
 
 
