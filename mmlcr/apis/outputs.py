@@ -173,16 +173,16 @@ def new_figure(width: float, height: float) -> 'Figure':
     """A figure of so many inches that belongs to no window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    figure = Figure(figsize=(width, height), layout='constrained')
+    draw = figure.draw
 
-    class AnyScript(Figure):
-        """Texts of it have fonts for their letters."""
+    def draw_any_script(renderer: Any) -> None:
+        """Choose fonts when all texts are there."""
+        use_fonts(figure)
+        draw(renderer)
 
-        def draw(self, renderer: Any) -> None:
-            """Choose them when all texts are there."""
-            use_fonts(self)
-            super().draw(renderer)
-
-    figure = AnyScript(figsize=(width, height), layout='constrained')
+    # no class of our own: Gradio takes those of matplotlib alone
+    figure.draw = draw_any_script  # type: ignore[method-assign]
     FigureCanvasAgg(figure)
     return figure
 
