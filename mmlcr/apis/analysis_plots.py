@@ -7,6 +7,7 @@ import numpy as np
 
 from .analysis import ClassAccuracy, ClassPrecision, Curves
 from .outputs import new_figure
+from .text import text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,7 +78,7 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str],
     shares = counts / np.maximum(clips, 1)
     is_small = len(names) <= MOST_NUMBERS
     font = 9. if is_small else SMALL_FONT
-    longest = max(map(len, names)) * font / 130  # inches of a name
+    longest = max(text_width(name, font) for name in names)
     side = max(SIDE, len(names) * (INCHES if is_small else SMALL_INCHES))
     figure = new_figure(side + longest + 1.6, side + longest + 1)
     axes = figure.add_subplot()

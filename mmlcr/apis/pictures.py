@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .maps import NARROWEST_RANGE, Maps, draw_heat
 from .outputs import best_classes, draw_scores, new_figure
+from .text import text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +31,7 @@ LARGEST = 1.35  # inches of the longer side of a picture in the sheet
 LARGEST_IN_FILM = 2.1
 SCORES = 1.7  # inches that their plot is high
 GAP = 0.06  # inches between pictures
-LETTER = 0.065  # inches of the legend's font, and what else is in it:
-LEGEND, LEGEND_FONT = 0.55, 8.
+LEGEND, LEGEND_FONT = 0.7, 8.  # inches beside its names, their points
 FILM_DPI = 100
 
 
@@ -80,7 +80,7 @@ def gate_row(maps: Sequence[Maps], layer: Optional[int]) -> Row:
     """Where memory is forgotten; of a layer, or the mean of all."""
     kept = np.stack([_of_layer(m.kept, layer) for m in maps])
     high = float(kept.max())
-    bar = Bar('share of $c$ kept', high,
+    bar = Bar('share of c kept', high,
               min(float(kept.min()), high - NARROWEST_RANGE))
     return heat_row('forget gate', maps, kept, bar)
 
@@ -89,7 +89,7 @@ def energy_row(kind: str, maps: Sequence[Maps], layer: Optional[int]) -> Row:
     """How much each patch remembers; ``kind`` is hidden or cell."""
     values = np.stack([_of_layer(getattr(m, kind), layer) for m in maps])
     low, high = float(values.min()), float(values.max())
-    bar = Bar(f'$|{kind[0]}|$ of a patch', low, max(high, low + 1e-6))
+    bar = Bar(f'|{kind[0]}| of a patch', low, max(high, low + 1e-6))
     return heat_row(f'{kind} energy', maps, values, bar)
 
 
@@ -302,7 +302,8 @@ def _set_plot(axes: 'Axes') -> None:
 def _legend_width(scores: Scores) -> float:
     """Inches of the legend, and of bars above it."""
     best = best_classes(scores.scores, scores.lines)
-    return LEGEND + max(0.7, LETTER * max(len(scores.names[i]) for i in best))
+    return LEGEND + max(
+        [0.7, *(text_width(scores.names[i], LEGEND_FONT) for i in best)])
 
 
 def _moment(scores: Scores, t: int) -> str:

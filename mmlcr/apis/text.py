@@ -2,8 +2,9 @@
 """Text in any script on pictures and plots, by fonts that have its letters."""
 import contextlib
 import functools
+import unicodedata
 import warnings
-from typing import Dict, FrozenSet, List, Tuple
+from typing import Dict, FrozenSet, List, Set, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
@@ -12,6 +13,9 @@ from PIL import Image, ImageDraw, ImageFont, features
 FIRST_FONT = 'DejaVu Sans'
 BOXES = 'Last Resort'  # a font that has a box for any letter
 ELLIPSIS = '…'
+PIXELS = 100  # of a letter that is measured for a plot
+
+_missing_scripts: Set[str] = set()  # those that a warning has named
 
 
 @functools.lru_cache(maxsize=None)
@@ -43,7 +47,7 @@ def installed_fonts() -> Dict[str, str]:
 def fonts_for(text: str) -> Tuple[Tuple[str, str], ...]:
     """Fonts that have the letters of a text together.
 
-    Warns of letters that no installed font has.
+    Warns of letters that no installed font has, once for each script.
 
     Args:
         text (str): In any script.
@@ -70,25 +74,51 @@ def fonts_for(text: str) -> Tuple[Tuple[str, str], ...]:
             break
         found.append((others.pop(best), best))
         missing -= has
-    if missing:
+    scripts = {_script(chr(letter)) for letter in missing}
+    if scripts - _missing_scripts:
+        _missing_scripts.update(scripts)
         letters = ''.join(map(chr, sorted(missing)))
         warnings.warn(
             f'no installed font has {letters!r}: they are drawn as boxes; a '
-            'package such as fonts-noto or fonts-noto-cjk has them',
+            'package such as fonts-noto-core or fonts-noto-cjk has them',
             stacklevel=2)
     return tuple(found)
 
 
+def _script(letter: str) -> str:
+    """The first word of a letter's Unicode name, such as ``'HANGUL'``."""
+    return unicodedata.name(letter, 'unnamed').split()[0]
+
+
 @functools.lru_cache(maxsize=256)
-def _font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The one that has most of a text's letters."""
-    wanted = set(map(ord, text))
-    _, path = max(
-        fonts_for(text), key=lambda font: len(wanted & letters_of(font[1])))
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    """A font file, opened."""
     engine = ImageFont.Layout.BASIC
     if features.check('raqm'):  # right to left, letters that join
         engine = ImageFont.Layout.RAQM
     return ImageFont.truetype(path, size, layout_engine=engine)
+
+
+@functools.lru_cache(maxsize=1024)
+def _runs(text: str) -> Tuple[Tuple[str, str], ...]:
+    """Pieces of a text, each with a font file that has its letters.
+
+    A text stays whole where one font has all of it.
+    """
+    wanted = set(map(ord, text))
+    paths = sorted((path for _, path in fonts_for(text)),
+                   key=lambda path: -len(wanted & letters_of(path)))
+    runs = [('', paths[0])]
+    for letter in text:
+        piece, path = runs[-1]
+        if letter.isprintable() and not unicodedata.combining(letter):
+            path = next((other for other in paths
+                         if ord(letter) in letters_of(other)), path)
+        if path == runs[-1][1]:
+            runs[-1] = piece + letter, path
+        else:
+            runs.append((letter, path))
+    return tuple(run for run in runs if run[0])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -102,12 +132,32 @@ def text_mask(text: str, size: int) -> np.ndarray:
     Returns:
         np.ndarray: From 0 to 255, uint8, ``(size, width)``.
     """
-    font = _font(text, max(6, round(0.75 * size)))
-    width = max(1, round(font.getlength(text)) + 1)
-    image = Image.new('L', (width, size))
-    ImageDraw.Draw(image).text(
-        (0, size / 2), text, fill=255, font=font, anchor='lm')
+    letter = max(6, round(0.75 * size))
+    image = Image.new('L', (round(_length(text, letter)) + 1, size))
+    draw = ImageDraw.Draw(image)
+    # all fonts stand on the line of the first
+    ascent, descent = _font(fonts_for('')[0][1], letter).getmetrics()
+    line, left = (size + ascent - descent) / 2, 0.
+    runs = _runs(text)
+    # from right to left, a space at the border of a piece would change sides
+    is_mixed = len(runs) > 1 and features.check('raqm')
+    for piece, path in runs:
+        font = _font(path, letter)
+        draw.text((left, line), piece, fill=255, font=font, anchor='ls',
+                  direction='ltr' if is_mixed else None)
+        left += font.getlength(piece)
     return np.array(image)
+
+
+def text_width(text: str, points: float) -> float:
+    """Inches that a text takes in a plot, by the size of its letters."""
+    return _length(text, PIXELS) / PIXELS * points / 72
+
+
+def _length(text: str, size: int) -> float:
+    """Pixels that a text is wide, its letters of that size."""
+    return sum(_font(path, size).getlength(piece)
+               for piece, path in _runs(text))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -152,13 +202,14 @@ def draw_text(image: np.ndarray, text: str, left: int, top: int, size: int,
 def use_fonts(figure: object) -> None:
     """Give the texts of a matplotlib figure fonts that have their letters.
 
-    A dollar sign stays one: names are no formulas.
+    A dollar sign stays one: names are no formulas. Matplotlib's own labels of
+    powers are.
     """
     from matplotlib.text import Text
     texts: List[Text] = figure.findobj(Text)  # type: ignore[attr-defined]
     for text in texts:
         shown = text.get_text()
-        if '$' in shown and '\\' not in shown:
-            text.set_parse_math(False)
+        if '$' in shown:
+            text.set_parse_math(r'\mathdefault' in shown)
         if not shown.isascii():
             text.set_fontfamily([family for family, _ in fonts_for(shown)])

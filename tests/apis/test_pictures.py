@@ -4,6 +4,7 @@ from typing import Any, Callable, List
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from mmlcr.apis import Maps
 from mmlcr.apis.pictures import (
@@ -193,3 +194,22 @@ def test_frames_without_times_are_numbered(maps: List[Maps],
     assert [axes.get_title() for axes in figure.axes[:2]] == ['frame 0',
                                                               'frame 12']
     assert figure.axes[-1].get_xlabel() == 'frame'
+
+
+@pytest.mark.parametrize('name', ['W' * 24, 'ж' * 30, '走路跑步跳跃' * 2],
+                         ids=['wide', 'Cyrillic', 'Chinese'])
+@pytest.mark.filterwarnings('ignore:no installed font')
+@pytest.mark.filterwarnings('ignore:Glyph')
+def test_a_legend_has_room_for_its_letters(maps: List[Maps], scores: Scores,
+                                           name: str, fits: Callable) -> None:
+    scores = scores._replace(names=[name + str(n) for n in range(6)])
+    assert fits(draw_sheet([picture_row(maps)], [0, 4], scores, 'clip'))
+
+
+def test_colours_are_named_without_formulas(maps: List[Maps],
+                                            scores: Scores) -> None:
+    rows = [gate_row(maps, None), energy_row('hidden', maps, None)]
+    figure = draw_sheet(rows, [0], scores, 'clip')
+    figure.canvas.draw()
+    shown = [text.get_text() for text in figure.findobj(Text)]
+    assert '|h| of a patch' in shown and '$' not in ''.join(shown)
