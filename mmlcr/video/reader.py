@@ -34,6 +34,8 @@ DEFAULT_RATE = Fraction(25)  # of raw streams, which tell neither time nor rate
 # A video that ends so much before its header's duration was cut off;
 # durations are rounded, and in some containers estimates.
 DURATION_SLACK = 0.05
+# how lists begin that name other files: HLS, DASH, concat, SDP
+LISTS = b'#EXTM3U', b'<', b'ffconcat', b'v=0'
 LONGEST_SAID = 300  # characters of what FFmpeg says
 
 av.logging.set_level(av.logging.FATAL)  # what matters is raised, by name
@@ -73,8 +75,6 @@ class VideoReader:
         name (str, optional): What errors call it. Defaults to ``video``.
         num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
             Defaults to 0.
-        options (dict[str, str], optional): Of FFmpeg's demuxer and protocol.
-            Defaults to None.
         timeout (tuple[float, float], optional): Seconds that opening and
             reading may wait for an address. Defaults to None: for ever.
 
@@ -88,13 +88,10 @@ class VideoReader:
                  name: Optional[str] = None,
                  *,
                  num_threads: int = 0,
-                 options: Optional[Dict[str, str]] = None,
                  timeout: Optional[Tuple[float, float]] = None) -> None:
         self.video, self.num_threads = video, num_threads
         self.name = str(video) if name is None else name
-        self.timeout, self.options = timeout, dict(options or {})
-        if timeout is None:  # a file, which may be a list of addresses
-            self.options.setdefault('protocol_whitelist', 'file')
+        self.timeout = timeout
         self.container: Any = None
         self.stream: Any = None
         self._used = False
@@ -232,13 +229,16 @@ class VideoReader:
             SourceError: As of the class.
         """
         if not isinstance(self.video, str):
+            # FFmpeg keeps lists in files from opening addresses, and knows
+            # nothing of files that are read for it
+            self.video.seek(0)
+            if self.video.read(64).lstrip().startswith(LISTS):
+                raise SourceError(f'{self.name}: a list of addresses, not a '
+                                  'video')
             self.video.seek(0)
         try:
             self.container = av.open(
-                self.video,
-                options=self.options,
-                timeout=self.timeout,
-                metadata_errors='ignore')
+                self.video, timeout=self.timeout, metadata_errors='ignore')
         except (FFmpegError, OSError, ValueError) as error:
             raise SourceError(f'{self.name}: not a video that can be opened: '
                              f'{_said(error)}') from error
