@@ -56,7 +56,7 @@ class SeededSampler(DefaultSampler):
                             'DefaultSampler for others')
         super().__init__(dataset, **kwargs)
         # of the epoch in which a run was resumed: what had been seen before
-        self._resumed, self._first_batch = -1, 0
+        self.resumed_in, self._first_batch = -1, 0
         self._seen = np.empty(0, np.int64)
 
     def __iter__(self) -> Iterator[Draw]:
@@ -79,7 +79,7 @@ class SeededSampler(DefaultSampler):
             int: How many clips are left for all processes.
         """
         known = Counter(self.dataset.clip_ids.tolist())
-        self._resumed, self._seen = epoch, seen
+        self.resumed_in, self._seen = epoch, seen
         return sum((known - Counter(seen.tolist())).values())
 
     def begin_at(self, batch: int) -> None:
@@ -97,7 +97,7 @@ class SeededSampler(DefaultSampler):
             np.ndarray: Their :func:`mmlcr.engine.clip_ids`, int64.
         """
         seen = np.empty(0, np.int64)
-        if self.epoch == self._resumed:
+        if self.epoch == self.resumed_in:
             seen, batches = self._seen, batches - self._first_batch
         new = self._left()[:max(0, batches) * batch]
         return np.concatenate([seen, self.dataset.clip_ids[new]])
@@ -114,7 +114,7 @@ class SeededSampler(DefaultSampler):
     def _left(self) -> List[int]:
         """Those that have not been seen, in that order."""
         order = self._order()
-        if self.epoch != self._resumed:
+        if self.epoch != self.resumed_in:
             return order
         ids, left = self.dataset.clip_ids, []
         seen = Counter(self._seen.tolist())

@@ -59,7 +59,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         needed += [SeedHook()] * seed_draws
         needed += [FiniteLossHook()] * stop_at_invalid_loss
         for hook in needed:
-            if not any(type(h) is type(hook) for h in runner.hooks):
+            if not any(isinstance(h, type(hook)) for h in runner.hooks):
                 runner.register_hook(hook)
 
     def run(self) -> None:
@@ -89,10 +89,25 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if first:
             print_log(f'going on after {first} batches of epoch '
                       f'{self._epoch + 1}', 'current')
+            self._skip_seen(first)
         for index, batch in enumerate(self.dataloader, first):
             self.run_iter(index, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def _skip_seen(self, batches: int) -> None:
+        """Leave clips out that a checkpoint does not tell.
+
+        One of before progress was noted: their order follows from the seed,
+        which is known only now.
+        """
+        sampler, loader = self.dataloader.sampler, self.dataloader
+        if sampler.resumed_in != self._epoch:
+            sampler.skip(
+                self._epoch,
+                sampler.ids_seen(batches,
+                                 loader.batch_size * self.runner.world_size))
+            sampler.begin_at(batches)
 
     def batches_of(self, clips: int) -> int:
         """How many batches so many clips of all processes make."""

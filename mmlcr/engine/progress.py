@@ -81,7 +81,7 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
     meta, units = checkpoint.get('meta', {}), progress_of(runner)
     if 'iter' not in meta or 'epoch' not in meta:
         return
-    before = _units_before(meta)
+    before = _units_before(checkpoint, units)
     if before is None:
         return
     changes = [
@@ -108,6 +108,8 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
         sampler.begin_at(first)
         done += first
     elif meta['iter'] - meta['epoch'] * before.iterations > 0:
+        if not can_skip:
+            changes.append('a loop or sampler that can not leave clips out')
         if changes:
             print_log(
                 f'epoch {meta["epoch"] + 1} begins anew: the checkpoint does '
@@ -124,15 +126,24 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
             _convert_schedules(runner, checkpoint, done)
 
 
-def _units_before(meta: Dict[str, Any]) -> Optional[Progress]:
+def _units_before(checkpoint: Dict[str, Any],
+                  now: Progress) -> Optional[Progress]:
     """As the checkpoint has them; one of MMEngine tells one of them alone."""
+    meta = checkpoint['meta']
     if KEY in meta:
         return Progress(**meta[KEY])
     epoch, iteration = meta['epoch'], meta['iter']
-    if not epoch or iteration % epoch:  # inside of an epoch, or nothing yet
+    told = checkpoint.get('message_hub', {}).get('runtime_info', {})
+    if told.get('max_epochs') and told.get('max_iters'):
+        an_epoch = told['max_iters'] // told['max_epochs']
+    elif 0 <= iteration - epoch * now.iterations < now.iterations:
+        an_epoch = now.iterations  # nothing speaks against it
+    elif epoch and not iteration % epoch:  # the end of an epoch
+        an_epoch = iteration // epoch
+    else:
         return None
     unknown: Any = None
-    return Progress(iteration // epoch, unknown, unknown, unknown)
+    return Progress(an_epoch, unknown, unknown, unknown)
 
 
 def _convert_schedules(runner: Runner, checkpoint: Dict[str, Any],
@@ -142,6 +153,8 @@ def _convert_schedules(runner: Runner, checkpoint: Dict[str, Any],
     They are not scaled: most of MMEngine's compute a value from the last one.
     """
     schedulers = runner.param_schedulers
+    if not schedulers:
+        return
     known = isinstance(schedulers, list) and 'optimizer' in checkpoint and all(
         hasattr(each, 'step') and not hasattr(each, 'rule_worse')
         for each in schedulers)

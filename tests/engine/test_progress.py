@@ -274,6 +274,57 @@ def test_a_checkpoint_of_mmengine_tells_its_epochs(
     assert loaded(resumed) == [Counter(), *[Counter(names('same'))] * 2]
 
 
+@pytest.mark.parametrize('now', [4, 8])
+@pytest.mark.parametrize('kill_at', [2, 3, 8, 9, 14, 15])
+def test_inside_of_an_epoch_without_our_notes(
+        kill_at: int, now: int, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unchanged, it goes on; else the epoch begins anew, and that is told."""
+    told: List[str] = []
+    whole = train(tmp_path / 'whole', monkeypatch, batch=4)
+    part = tmp_path / 'part'
+    train(part, monkeypatch, batch=4, kill_at=kill_at, by_epoch=False)
+    path = part / f'iter_{kill_at}.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint['meta']['sample_progress'], checkpoint['seen_clips']
+    torch.save(checkpoint, path)
+    monkeypatch.setattr(mmlcr.engine.progress, 'print_log',
+                        lambda text, *args: told.append(text))
+    resumed = train(part, monkeypatch, batch=now, by_epoch=False)
+    assert resumed.iter == resumed.max_iters
+    if now == 4:
+        assert resumed.data.loaded == whole.data.loaded[kill_at * 4:]
+        assert not told
+    else:
+        epoch = kill_at // 6
+        assert loaded(resumed)[epoch] == Counter(names('same'))
+        assert any(f'epoch {epoch + 1} begins anew' in text for text in told)
+
+
+def test_a_sampler_that_can_not_skip_is_told(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: List[str] = []
+    plain = dict(sampler='DefaultSampler', batch=4, by_epoch=False)
+    monkeypatch.setattr(Clips, '__getitem__', lambda self, at: dict(
+        inputs=torch.tensor([float(at)])))
+    train(tmp_path, monkeypatch, kill_at=8, **plain)
+    monkeypatch.setattr(mmlcr.engine.progress, 'print_log',
+                        lambda text, *args: told.append(text))
+    resumed = train(tmp_path, monkeypatch, **plain)
+    assert resumed.iter == resumed.max_iters
+    assert any('epoch 2 begins anew' in text for text in told)
+
+
+def test_a_hook_of_ones_own_counts_as_ours(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OwnBadClipsHook(BadClipsHook):
+        pass
+
+    runner = train(tmp_path, monkeypatch, batch=8, kill_at=0,
+                   hooks=[dict(type=OwnBadClipsHook, limit=3)])
+    assert sum(isinstance(h, BadClipsHook) for h in runner.hooks) == 1
+
+
 @pytest.mark.parametrize('loop, said', [
     ('IterBasedTrainLoop', 'samples are passed over or come twice: iterations '
                            '6 before, 3 now; batch 4 before, 8 now'),
