@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> Dict[str, str]:
     folder = FeatureFolder(args.out, {
         'model': recognizer.model_id,
         'per': args.per,
+        'data_prefix': osp.realpath(dataset.data_prefix[dataset.prefix_key]),
         pipeline: hashlib.sha256(repr(steps).encode()).hexdigest()[:16]
     })
     files = files_of(dataset, folder)

@@ -164,3 +164,14 @@ def test_a_list_is_written(per: str, clips: Path) -> None:
     other = extract(clips, 'clip' if per != 'clip' else 'view')
     assert other.returncode == 1
     assert 'ValueError: out has features of another per' in other.stdout
+
+
+def test_clips_of_another_folder_are_not_mixed(clips: Path) -> None:
+    assert extract(clips, 'clip').returncode == 1  # one is bad
+    made = clips / 'out/one/a.mp4.npy'
+    before = made.read_bytes()
+    (clips / 'videos').rename(clips / 'moved')
+    other = extract(clips, 'clip', '--data-prefix', 'moved')
+    assert other.returncode == 1
+    assert 'features of another data_prefix' in other.stdout
+    assert made.read_bytes() == before
