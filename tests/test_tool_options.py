@@ -160,6 +160,8 @@ REFUSED: List[Tuple[str, List[Any], str]] = [
       for option in OF_SEGMENTS],
     *[('stream_accuracy', [*MODEL, option, '1'], 'without --segments')
       for option in OF_SEGMENTS],
+    ('stream_accuracy', [*MODEL, '--segments', '--tune'],
+     'without --ann-file'),
     *[('visualize', [*MODEL, 'v', *options], 'without --out')
       for options in (['--rows', 'cam'], ['--layer', '0'], ['--cam', 'left'],
                       ['--seed', '1'], ['--columns', '2'],

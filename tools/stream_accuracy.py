@@ -96,6 +96,9 @@ def parse_args() -> argparse.Namespace:
     add_config_arguments(parser)
     add_segment_arguments(parser)
     args = parser.parse_args()
+    if args.tune and not args.ann_file:
+        parser.error('--tune: without --ann-file, settings would be chosen on '
+                     'the clips that judge them')
     given = [*settings_given(args)]
     if args.tune and given == ['background']:
         given = []
