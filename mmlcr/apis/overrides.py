@@ -310,7 +310,7 @@ def _overridden(plain: Config, path: str, options: Options) -> Config:
     except Exception as error:  # whatever the config does with the value
         said = ' '.join(f'{key}={value}' for key, value in options.items())
         raise OverrideError(f'{path} can not be read with {said}: '
-                         f'{type(error).__name__}: {error}') from error
+                            f'{type(error).__name__}: {error}') from error
     return config
 
 

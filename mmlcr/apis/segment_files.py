@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Segments of a stream as CSV, JSON or subtitles, whole at any time."""
 import csv
+import errno
 import io
 import json
 import os
@@ -94,7 +95,7 @@ class _SegmentFile:
         self.file.seek(self.end)
         try:
             if self.file.write(whole) != len(whole):
-                raise OSError(28, os.strerror(28))  # the disk is full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self.file.truncate(self.end)
             self.file.seek(self.end)

@@ -324,13 +324,7 @@ class LiveSource(Source):
 
     def _wait(self, seconds: float) -> bool:
         """Whether anybody still wants frames after so many seconds."""
-        until = time.monotonic() + seconds
-        while not self.closed.is_set() and _is_running():
-            left = until - time.monotonic()
-            if left <= 0:
-                return True
-            self.closed.wait(min(LOOK, left))
-        return False
+        return _wait_until(time.monotonic() + seconds, self.closed)
 
     def close(self) -> None:
         """Also ends a pause."""
@@ -445,7 +439,7 @@ class LatestFrameReader:
         try:
             for frame in frames:
                 if self._is_paced and frame.seconds is not None:
-                    self._wait_until(start + frame.seconds)
+                    _wait_until(start + frame.seconds, self._closed)
                 if self._closed.is_set() or not _is_running():
                     break
                 was_first = was_first or frame.is_first
@@ -467,13 +461,6 @@ class LatestFrameReader:
             with self._changed:
                 self._ended = True
                 self._changed.notify()
-
-    def _wait_until(self, when: float) -> None:
-        while not self._closed.is_set() and _is_running():
-            left = when - time.monotonic()
-            if left <= 0:
-                return
-            self._closed.wait(min(LOOK, left))
 
 
 def check_is_file(path: str) -> None:
@@ -504,6 +491,16 @@ def read_image(path: str) -> np.ndarray:
 def _is_running() -> bool:
     """Whether the program has not come to its end."""
     return threading.main_thread().is_alive()
+
+
+def _wait_until(when: float, closed: threading.Event) -> bool:
+    """Whether that time came before frames were wanted no more."""
+    while not closed.is_set() and _is_running():
+        left = when - time.monotonic()
+        if left <= 0:
+            return True
+        closed.wait(min(LOOK, left))
+    return False
 
 
 def _seconds(number: int, fps: Optional[float]) -> Optional[float]:

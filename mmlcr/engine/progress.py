@@ -16,6 +16,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 import numpy as np
 import torch
 from mmengine.logging import print_log
+from mmengine.optim import ReduceOnPlateauParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
@@ -155,9 +156,10 @@ def _convert_schedules(runner: Runner, checkpoint: Dict[str, Any],
     schedulers = runner.param_schedulers
     if not schedulers:
         return
-    known = isinstance(schedulers, list) and 'optimizer' in checkpoint and all(
-        hasattr(each, 'step') and not hasattr(each, 'rule_worse')
-        for each in schedulers)
+    known = isinstance(schedulers, list) and 'optimizer' in checkpoint and (
+        not any(  # a metric decides, which can't be walked through again
+            isinstance(each, ReduceOnPlateauParamScheduler)
+            for each in schedulers))
     if not known:
         print_log(
             'schedules by iteration are not those of the new number of '
