@@ -3,7 +3,9 @@
 from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
 from .cross_rwkv import (
     CrossRWKVLayer,
+    FramePrompt,
     Frames,
+    Geometry,
     LayerState,
     LayerWeights,
     Surroundings,
@@ -37,10 +39,11 @@ from .wavefront import Wavefront
 
 __all__ = [
     'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
-    'CoupledCell', 'CrossRWKVLayer', 'Frames', 'Functions', 'Fused',
-    'LayerState', 'LayerWeights', 'MeanReadout', 'Normalize', 'PaperCell',
-    'PatchStem', 'Surroundings', 'TokenLayout', 'TokenShift', 'VRWKV6Layer',
-    'VRWKV6Weights', 'Wavefront', 'build_cell', 'build_readout', 'build_stem',
-    'compiled_functions', 'find_compiler', 'find_fused', 'is_traced',
-    'layout_from_mask', 'resize_position', 'rotary_table', 'rotate'
+    'CoupledCell', 'CrossRWKVLayer', 'FramePrompt', 'Frames', 'Functions',
+    'Fused', 'Geometry', 'LayerState', 'LayerWeights', 'MeanReadout',
+    'Normalize', 'PaperCell', 'PatchStem', 'Surroundings', 'TokenLayout',
+    'TokenShift', 'VRWKV6Layer', 'VRWKV6Weights', 'Wavefront', 'build_cell',
+    'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
+    'find_fused', 'is_traced', 'layout_from_mask', 'resize_position',
+    'rotary_table', 'rotate'
 ]

@@ -3,7 +3,7 @@
 from typing import Optional, Union
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .stacked import add_linear
 
@@ -12,7 +12,7 @@ from .stacked import add_linear
 FINITE_BOUND = 1e15
 
 
-class PaperCell:
+class PaperCell(nn.Module):
     """The paper's cell, eq. (9): the edge prompt is the forget gate.
 
     ``c_t = e_t * (tanh(A_t) + c_{t-1}) + c_{t-1}``
@@ -24,6 +24,7 @@ class PaperCell:
     has_weights = False
 
     def __init__(self, clip: Optional[float] = None) -> None:
+        super().__init__()
         if clip is not None and not clip > 0:
             raise ValueError(f'cell_clip must be positive, got {clip}')
         self.bound = FINITE_BOUND if clip is None else clip
@@ -37,20 +38,24 @@ class PaperCell:
         """The factor of ``c_{t-1}`` in ``c_t``."""
         return 1 + forget_gate
 
-    def __call__(self, candidate: Tensor, forget_gate: Tensor,
-                 c: Tensor) -> Tensor:
+    def activate(self, logit: Tensor) -> Tensor:
+        """The forget gate, given what the layer's ``forget`` gives: itself."""
+        return logit
+
+    def forward(self, candidate: Tensor, forget_gate: Tensor,
+                c: Tensor) -> Tensor:
         """The next cell ``c_t``.
 
         Args:
             candidate (Tensor): ``A_t``.
-            forget_gate (Tensor): Of this frame, of the same shape.
+            forget_gate (Tensor): The gate of this frame, of the same shape.
             c (Tensor): ``c_{t-1}``, of the same shape.
         """
         c = forget_gate * (torch.tanh(candidate) + c) + c
         return c.clamp(-self.bound, self.bound)
 
 
-class CoupledCell:
+class CoupledCell(nn.Module):
     """A bounded cell: an LSTM's, with input gate one minus forget gate.
 
     ``f_t = sigmoid(W_f e_t + b_f)``,
@@ -71,7 +76,10 @@ class CoupledCell:
             bias (Tensor): ``b_f``, shape ``(n, D)``.
         """
         assert weight is not None and bias is not None
-        logit = add_linear(bias[:, None], e, weight)
+        return self.activate(add_linear(bias[:, None], e, weight))
+
+    def activate(self, logit: Tensor) -> Tensor:
+        """The sigmoid of the logit, in float32 or wider."""
         return torch.sigmoid(
             logit.to(torch.promote_types(logit.dtype, torch.float32)))
 
@@ -79,8 +87,8 @@ class CoupledCell:
         """The factor of ``c_{t-1}`` in ``c_t``: the gate itself."""
         return forget_gate
 
-    def __call__(self, candidate: Tensor, forget_gate: Tensor,
-                 c: Tensor) -> Tensor:
+    def forward(self, candidate: Tensor, forget_gate: Tensor,
+                c: Tensor) -> Tensor:
         """The next cell; arguments as in :class:`PaperCell`."""
         return torch.lerp(torch.tanh(candidate), c, forget_gate)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmlcr.ops import (
     BiWKVDecays,
     BiWKVMemory,
+    bi_wkv,
     bi_wkv_decays,
     bi_wkv_memory,
     bi_wkv_read,
@@ -33,7 +34,7 @@ from .stacked import (
     narrow,
     stack,
 )
-from .token_shift import Neighbours
+from .token_shift import Neighbours, TokenShift
 
 if TYPE_CHECKING:
     from .functions import Functions
@@ -82,13 +83,11 @@ class LayerWeights(NamedTuple):
            num_tokens: int) -> 'LayerWeights':
         """Stack those of ``n`` layers, for frames of ``num_tokens``."""
         decay = torch.stack([layer.decay for layer in layers])
-        decay = decay.to(torch.promote_types(decay.dtype, torch.float32))
         bonus = torch.stack([layer.bonus for layer in layers])
         return cls(
             stack([layer.answer_weights() for layer in layers]),
             stack([layer.ask_weights() for layer in layers]),
-            bi_wkv_decays(-torch.exp(decay.clamp(max=STRONGEST_DECAY)), bonus,
-                          num_tokens))
+            bi_wkv_decays(log_decay(decay), bonus, num_tokens))
 
     @property
     def num_layers(self) -> int:
@@ -120,6 +119,13 @@ class LayerState(NamedTuple):
     h: Tensor  # hidden state
     c: Tensor  # cell
     x: Optional[Tensor]  # normed frame tokens, for the temporal difference
+
+    @classmethod
+    def zeros(cls, x: Tensor) -> 'LayerState':
+        """The state before the first frame, for tokens like ``x``."""
+        zeros = x.new_zeros(
+            x.shape, dtype=torch.promote_types(x.dtype, torch.float32))
+        return cls(zeros, zeros, None)
 
 
 class Frames(NamedTuple):
@@ -156,8 +162,22 @@ class Surroundings(NamedTuple):
     post_norm: bool = False  # of Vision-RWKV's layers: norms come after
 
 
+class FramePrompt(NamedTuple):
+    """The edge prompt of one frame, each ``(B, L, D)``."""
+    e: Tensor
+    normed: Tensor  # the layer norm of e
+    # normed, of the previous frame, and of this one where there is none
+    before: Tensor
+
+
+class Geometry(NamedTuple):
+    """Where the tokens of a frame sit, which all layers share."""
+    shift: TokenShift
+    rotation: Optional[Tensor]  # of rotary_table; None without rotary position
+
+
 class CrossRWKVLayer(BaseModule):
-    """The weights of a layer.
+    """A Cross RWKV layer, eqs. (3) to (10): its ``forward`` is one frame.
 
     Args:
         embed_dims (int): Width ``D``.
@@ -165,12 +185,23 @@ class CrossRWKVLayer(BaseModule):
         hidden_rate (float): Inner width of the channel mix over ``D``.
         temporal_shift (bool): Whether the difference to the previous frame
             is concatenated to the inputs of eqs. (4) and (5).
-        forget (bool): Whether the cell has a forget gate with weights.
+        cell (Cell): The memory, eq. (9).
+        residual (bool): Whether the next layer reads ``A + h`` instead of the
+            paper's ``h``. Defaults to False.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, hidden_rate: float,
-                 temporal_shift: bool, forget: bool) -> None:
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 hidden_rate: float,
+                 temporal_shift: bool,
+                 cell: Cell,
+                 residual: bool = False) -> None:
         super().__init__()
+        self.num_heads = num_heads
+        self.temporal_shift = temporal_shift
+        self.residual = residual
+        self.cell = cell
         D, H, inner = embed_dims, num_heads, int(hidden_rate * embed_dims)
         inputs = 2 * D if temporal_shift else D
         self.norm_x = nn.LayerNorm(D)
@@ -191,10 +222,56 @@ class CrossRWKVLayer(BaseModule):
         # rows: receptance, key, eq. (8)
         self.receptance_key = nn.Linear(D, D + inner, bias=False)
         self.value = nn.Linear(inner, D, bias=False)
-        self.forget = None
-        if forget:
-            self.forget = nn.Linear(D, D)
-            nn.init.constant_(self.forget.bias, FORGET_BIAS)
+        self.forget = forget_gate(D, cell)
+
+    def forward(self, x: Tensor, prompt: FramePrompt, state: 'LayerState',
+                geometry: Geometry) -> Tuple[Tensor, 'LayerState']:
+        """Read one frame.
+
+        Args:
+            x (Tensor): Frame tokens, or what the layer below gives,
+                ``(B, L, D)``.
+            prompt (FramePrompt): The edge prompt of the frame.
+            state (LayerState): After the previous frame; see
+                :meth:`LayerState.zeros`. Its ``x`` is None before the first.
+            geometry (Geometry): Where the tokens sit.
+
+        Returns:
+            tuple[Tensor, LayerState]: What the next layer reads,
+            ``(B, L, D)``, and the state after the frame.
+        """
+        h, c, x_before = state
+        D, heads = x.shape[-1], self.bonus.shape
+        x_norm = self.norm_x(x)
+        x_in = mix(x_norm, geometry.shift, self.mu_x)  # eq. (3)
+        e_in = mix(prompt.normed, geometry.shift, self.mu_e)
+        if self.temporal_shift:
+            if x_before is None:
+                x_before = x_norm
+            x_in = torch.cat([x_in, x_norm - x_before.to(x_norm.dtype)], -1)
+            e_in = torch.cat([e_in, prompt.normed - prompt.before], -1)
+        past = self.norm_h(h.to(x_norm.dtype))
+        r, g = self.receptance_gate(
+            torch.cat([x_in, past.to(x_in.dtype)], -1)).chunk(2, -1)  # eq. (4)
+        k, v = self.key_value(e_in).chunk(2, -1)  # eq. (5)
+
+        r, k, v = (t.unflatten(-1, heads) for t in (r, k, v))
+        r, k = (rotate(t, geometry.rotation) for t in (r, k))
+        y = bi_wkv(r, k, v, log_decay(self.decay), self.bonus)  # eq. (6)
+        y = self.norm_y(y.reshape(-1, D)).view_as(x)
+        a = x + self.output(F.silu(g) * y.to(g.dtype))  # eq. (7)
+
+        a_in = mix(self.norm_a(a), geometry.shift, self.mu_a)
+        r, k = self.receptance_key(a_in).tensor_split([D], -1)
+        A = a + torch.sigmoid(r) * self.value(F.relu(k)**2)  # eq. (8)
+
+        A = A.to(c.dtype)  # the memory stays in float32 under autocast
+        f = self.cell.activate(self.forget(prompt.e))
+        c = self.cell(A, f.to(c.dtype), c)  # eq. (9)
+        h = hidden_state(A, c)  # eq. (10)
+        output = A + h if self.residual else h
+        return output, LayerState(h, c,
+                                  x_norm if self.temporal_shift else None)
 
     def answer_weights(self) -> AnswerWeights:
         """Weights for :func:`answer`.
@@ -202,12 +279,10 @@ class CrossRWKVLayer(BaseModule):
         Values without a mean along a head: what is read of them has none
         then, and the norm of eq. (7) need not take it.
         """
-        forget = self.forget
+        forget = gate_weights(self.forget)
         key, value = self.key_value.weight.chunk(2)
         value = centred(value, self.decay.shape)
-        return AnswerWeights(self.mu_e, torch.cat([key, value]),
-                             None if forget is None else forget.weight,
-                             None if forget is None else forget.bias)
+        return AnswerWeights(self.mu_e, torch.cat([key, value]), *forget)
 
     def ask_weights(self) -> AskWeights:
         """Weights for :func:`ask`."""
@@ -305,6 +380,43 @@ def _channel_mix(weights: AskWeights, a: Tensor,
     k = F.relu(k)
     value = linear(k * k, weights.value)
     return torch.addcmul(a, torch.sigmoid(r), value)
+
+
+def forget_gate(embed_dims: int, cell: Cell) -> nn.Module:
+    """What makes the logit of the forget gate of the edge prompt.
+
+    The paper's cell takes the edge prompt itself.
+    """
+    if not cell.has_weights:
+        return nn.Identity()
+    gate = nn.Linear(embed_dims, embed_dims)
+    nn.init.constant_(gate.bias, FORGET_BIAS)
+    return gate
+
+
+def gate_weights(
+        gate: nn.Module) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+    """Weight and bias of :func:`forget_gate`, where there are any."""
+    if isinstance(gate, nn.Linear):
+        return gate.weight, gate.bias
+    return None, None
+
+
+def log_decay(decay: Tensor) -> Tensor:
+    """``w = -exp(decay)`` of eq.
+
+    (6), in float32 or wider.
+    """
+    wide = torch.promote_types(decay.dtype, torch.float32)
+    return -torch.exp(decay.to(wide).clamp(max=STRONGEST_DECAY))
+
+
+def mix(x: Tensor, shift: TokenShift, mu: Tensor) -> Tensor:
+    """Each token with its neighbours, eq.
+
+    (3), ``(B, L, D)``.
+    """
+    return torch.lerp(x, shift(x), mu.to(x.dtype))
 
 
 def centred(value: Tensor, heads: Sequence[int]) -> Tensor:

@@ -25,16 +25,21 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmlcr.ops import bi_wkv_tokens
-from .cell import hidden_state
+from .cell import Cell, hidden_state
 from .cross_rwkv import (
     FASTEST_DECAY,
-    FORGET_BIAS,
     SLOWEST_DECAY,
     STRONGEST_DECAY,
+    FramePrompt,
+    Geometry,
     LayerState,
     Prompt,
     Surroundings,
     centred,
+    forget_gate,
+    gate_weights,
+    log_decay,
+    mix,
     norm_heads,
     transposed,
 )
@@ -122,15 +127,22 @@ class VRWKV6Layer(BaseModule):
         hidden_rate (float): Inner width of the channel mix over ``D``.
         temporal_shift (bool): Whether differences to the previous frame are
             read.
-        forget (bool): Whether the cell has a forget gate with weights.
+        cell (Cell): The memory, eq. (9).
         layer_scale (float, optional): What the scales of both branches begin
             with. Defaults to None: there are none.
+        post_norm (bool): Whether the norms come after the branches instead of
+            before. Defaults to False.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, hidden_rate: float,
-                 temporal_shift: bool, forget: bool,
-                 layer_scale: Optional[float] = None) -> None:
+                 temporal_shift: bool, cell: Cell,
+                 layer_scale: Optional[float] = None,
+                 post_norm: bool = False) -> None:
         super().__init__()
+        self.num_heads = num_heads
+        self.temporal_shift = temporal_shift
+        self.post_norm = post_norm
+        self.cell = cell
         D, H, inner = embed_dims, num_heads, int(hidden_rate * embed_dims)
         branches = len(BRANCHES)
 
@@ -172,11 +184,90 @@ class VRWKV6Layer(BaseModule):
         self.channel_key = matrix(inner, D)
         self.channel_value = matrix(D, inner)
         self.scale_a = scale()
-        self.forget = None
-        if forget:
-            self.forget = nn.Linear(D, D)
-            nn.init.constant_(self.forget.bias, FORGET_BIAS)
+        self.forget = forget_gate(D, cell)
         self.memory_scale = nn.Parameter(torch.zeros(D))
+
+    def forward(self, x: Tensor, prompt: FramePrompt, state: LayerState,
+                geometry: Geometry) -> Tuple[Tensor, LayerState]:
+        """Read one frame; as :meth:`mmlcr.layers.CrossRWKVLayer.forward`."""
+        h, c, x_before = state
+        x_in = x if self.post_norm else self.norm_x(x)
+        past = self.norm_h(h.to(x_in.dtype)).to(x_in.dtype)
+        mixed = self._spatial_mix(x_in, x_before, past, prompt, geometry)
+        a = x + self._branch(mixed, self.norm_x, self.scale_x)  # eq. (7)
+        a_in = a if self.post_norm else self.norm_a(a)
+        mixed = self._channel_mix(a_in, geometry)
+        A = a + self._branch(mixed, self.norm_a, self.scale_a)  # eq. (8)
+
+        A = A.to(c.dtype)  # the memory stays in float32 under autocast
+        f = self.cell.activate(self.forget(prompt.e))
+        c = self.cell(A, f.to(c.dtype), c)  # eq. (9)
+        h = hidden_state(A, c)  # eq. (10)
+        return A + self.memory_scale * h, LayerState(
+            h, c, x_in if self.temporal_shift else None)
+
+    def _branch(self, branch: Tensor, norm: nn.Module,
+                scale: Optional[Tensor]) -> Tensor:
+        """What a branch adds: normed and scaled where the options say so."""
+        if self.post_norm:
+            branch = norm(branch)
+        return branch if scale is None else branch * scale
+
+    def _spatial_mix(self, x: Tensor, x_before: Optional[Tensor],
+                     past: Tensor, prompt: FramePrompt,
+                     geometry: Geometry) -> Tensor:
+        """The branch of eq.
+
+        (7), ``(B, L, D)``.
+        """
+        D, heads = x.shape[-1], self.bonus.shape
+        e = x + self.prompt(prompt.normed)
+        shares = torch.cat([
+            self._mix_shares(e, geometry)[:OF_PROMPT],
+            self._mix_shares(x, geometry)[OF_PROMPT:]
+        ])
+        base = [e] * OF_PROMPT + [x] * (len(BRANCHES) - OF_PROMPT)
+        d_in, k_in, v_in, r_in, g_in = (  # eq. (3)
+            t + (geometry.shift(t) - t) * share.to(t.dtype)
+            for t, share in zip(base, shares))
+        r, g = self.receptance(r_in), self.gate(g_in)
+        k, v = self.key(k_in), self.value(v_in)
+        if self.change is not None:  # temporal difference
+            difference = x - (x if x_before is None else x_before.to(x.dtype))
+            past = torch.cat([difference, past], -1)
+            change = difference + self.prompt(prompt.normed - prompt.before)
+            k_change, v_change = self.change(change).chunk(2, -1)
+            k, v = k + k_change, v + v_change
+        r_past, g_past = self.past(past).chunk(2, -1)
+        r, g = r + r_past, g + g_past  # eq. (4)
+        k = F.pad(k[..., :-1, :], (0, 0, 0, 1))  # CLS reads and is not read
+
+        added = self.decay_up(torch.tanh(self.decay_down(d_in)))
+        w = log_decay(self.decay + added.to(self.decay.dtype))
+        r, k, v, w = (t.unflatten(-1, heads) for t in (r, k, v, w))
+        r, k = (rotate(t, geometry.rotation) for t in (r, k))
+        y = bi_wkv_tokens(r, k, v, w, self.bonus)  # eq. (6)
+        y = self.norm_y(y.reshape(-1, D)).view_as(x)
+        return self.output(F.silu(g) * y.to(g.dtype))
+
+    def _mix_shares(self, x: Tensor, geometry: Geometry) -> Tensor:
+        """RWKV-6's data-dependent shares of the neighbours, (5, B, L, D)."""
+        base = mix(x, geometry.shift, self.mu_base)
+        low = torch.tanh(self.mix_down(base)).unflatten(
+            -1, (len(BRANCHES), -1))
+        shares = torch.einsum('blmr,mrd->mbld', low,
+                              self.mix_up.to(low.dtype))
+        return shares + self.mu[:, None, None]
+
+    def _channel_mix(self, a: Tensor, geometry: Geometry) -> Tensor:
+        """The branch of eq.
+
+        (8), ``(B, L, D)``.
+        """
+        r = self.channel_receptance(
+            mix(a, geometry.shift, self.mu_receptance))
+        k = self.channel_key(mix(a, geometry.shift, self.mu_key))
+        return torch.sigmoid(r) * self.channel_value(F.relu(k)**2)
 
     def weights(self) -> VRWKV6Weights:
         """All of them; of values without a mean along a head."""
@@ -185,7 +276,6 @@ class VRWKV6Layer(BaseModule):
         if self.change is not None:
             of_key, of_value = self.change.weight.chunk(2)
             change = torch.cat([of_key, centred(of_value, heads)])
-        forget = self.forget
         return VRWKV6Weights(
             self.norm_x.weight, self.norm_x.bias, self.mu_base, self.mu,
             self.mix_down.weight, self.mix_up, self.decay,
@@ -197,8 +287,7 @@ class VRWKV6Layer(BaseModule):
             self.scale_x, self.norm_a.weight, self.norm_a.bias,
             self.mu_receptance, self.mu_key, self.channel_receptance.weight,
             self.channel_key.weight, self.channel_value.weight, self.scale_a,
-            None if forget is None else forget.weight,
-            None if forget is None else forget.bias, self.memory_scale)
+            *gate_weights(self.forget), self.memory_scale)
 
 
 def pass_through(weights: VRWKV6Weights, x: Tensor, prompt: Prompt,

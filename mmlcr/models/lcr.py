@@ -298,18 +298,21 @@ class LCR(BaseModule):
                 torch.zeros(1, embed_dims, *position_grid))
         self.norm_e = nn.LayerNorm(embed_dims)
         self.cell = build_cell(cell, cell_clip)
-        of_layer = (embed_dims, num_heads, hidden_rate, temporal_shift,
-                    self.cell.has_weights)
+        of_layer = (embed_dims, num_heads, hidden_rate, temporal_shift)
         self.norm_0: nn.Module = nn.Identity()
         self.norm_out: nn.Module = nn.Identity()
         if stack == 'vrwkv6':
             self.norm_0 = nn.LayerNorm(embed_dims)
             self.norm_out = nn.LayerNorm(embed_dims)
             layers = [
-                VRWKV6Layer(*of_layer, layer_scale) for _ in range(num_layers)
+                VRWKV6Layer(*of_layer, build_cell(cell, cell_clip),
+                            layer_scale, post_norm) for _ in range(num_layers)
             ]
         else:
-            layers = [CrossRWKVLayer(*of_layer) for _ in range(num_layers)]
+            layers = [
+                CrossRWKVLayer(*of_layer, build_cell(cell, cell_clip),
+                               self.residual) for _ in range(num_layers)
+            ]
         self.layers = ModuleList(layers)
         self.normalize: Optional[Normalize] = None  # set by the recognizer
         # of h and of c, each with the heads of a layer
