@@ -12,9 +12,13 @@ TRAINED := $(WORK_DIR)/.trained
 # the shell finds the newest checkpoint when a recipe asks for it
 BEST = $$(ls -t $(WORK_DIR)/best_acc_top1_epoch_*.pth | head -n 1)
 HELD_OUT := data/motion/videos/test/clockwise_0000.mp4
+# tests of the equations, without kernels to compile and other programs
+FAST := tests/layers tests/ops $(filter-out %_finite.py %_internals.py \
+	%_interop.py %_interop_training.py,$(wildcard tests/models/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup motion demo page test test-long test-oldest fuzz lint clean
+.PHONY: help setup motion demo page test test-fast test-long test-oldest fuzz
+.PHONY: lint clean
 # settings of other runs must not turn the demo to other data
 unexport LCR_DATA_ROOT LCR_FOLD LCR_NUM_CLASSES
 
@@ -49,10 +53,12 @@ page: $(TRAINED) ## serve the page, with the model of the demo
 	$(BIN)/python tools/webapp.py $(CONFIG) $(BEST)
 
 test: $(NEWEST) ## run the tests, two at a time
+test-fast: $(NEWEST) ## run those of ops, layers and models, in two minutes
 test-long: $(NEWEST) ## run those that take longest, which "test" leaves out
 test-oldest: $(OLDEST) ## run the tests with the oldest supported versions
+test-fast: CHOICE := -m 'not slow and not long' $(FAST)
 test-long: CHOICE := -m long
-test test-long test-oldest:
+test test-fast test-long test-oldest:
 	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist loadgroup $(CHOICE)
 
 fuzz: | setup ## read thousands of bad lists, images, videos and checkpoints

@@ -58,7 +58,7 @@ test_pipeline = [
 ]
 
 dataset = dict(
-    type='CheckedRawframeDataset',
+    type='ValidatedRawframeDataset',
     num_classes=num_classes,
     classes=classes,
     data_prefix=dict(img=f'{data_root}/rawframes'),

@@ -16,7 +16,7 @@ test_pipeline = [
 
 dataset = dict(
     _delete_=True,
-    type='CheckedVideoDataset',
+    type='ValidatedVideoDataset',
     num_classes=_base_.num_classes,
     classes=_base_.classes,
     data_prefix=dict(video=f'{_base_.data_root}/videos'))

@@ -62,7 +62,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
-        type='CheckedVideoDataset',
+        type='ValidatedVideoDataset',
         num_classes=num_classes,
         classes=f'{data_root}/classes.txt',
         ann_file=f'{data_root}/kinetics400_train_list_videos.txt',
@@ -74,7 +74,7 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CheckedVideoDataset',
+        type='ValidatedVideoDataset',
         num_classes=num_classes,
         classes=f'{data_root}/classes.txt',
         ann_file=f'{data_root}/kinetics400_val_list_videos.txt',
@@ -87,7 +87,7 @@ test_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CheckedVideoDataset',
+        type='ValidatedVideoDataset',
         num_classes=num_classes,
         classes=f'{data_root}/classes.txt',
         ann_file=f'{data_root}/kinetics400_val_list_videos.txt',

@@ -50,7 +50,7 @@ test_pipeline = [
 ]
 
 dataset = dict(
-    type='CheckedVideoDataset',
+    type='ValidatedVideoDataset',
     num_classes=num_classes,
     classes=f'{data_root}/classes.txt',
     data_prefix=dict(video=f'{data_root}/videos'))

@@ -63,7 +63,7 @@ test_pipeline = [
 val_pipeline = test_pipeline
 
 dataset = dict(
-    type='CheckedVideoDataset',
+    type='ValidatedVideoDataset',
     num_classes=num_classes,
     classes=f'{data_root}/classes.txt',
     open_files=True,

@@ -13,13 +13,15 @@ require_stack()
 from .compat import (  # noqa: E402
     allow_mmengine_checkpoints,
     repair_localizers,
+    repair_multimodal,
 )
 
 repair_localizers()
+repair_multimodal()
 allow_mmengine_checkpoints()
 
 from . import datasets, engine, models, transforms  # noqa: E402,F401
 
-engine.guard_loading()
+engine.register_loaders()
 
 __all__ = ['__version__']

@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The packages that this one plugs into, before anything of them is used.
+"""Checks of the installed MMEngine, MMCV, MMAction2 and OpenCV.
 
-An import of theirs that fails names a module which nobody knows how to
-install, or a version of another package. Here it names a command.
+Their own errors, for a package that is missing or has the wrong version, do
+not say what to do. The errors here name the command that helps.
 """
 import contextlib
 import importlib
@@ -17,7 +17,7 @@ OPENCV = ('opencv-python', 'opencv-contrib-python', 'opencv-python-headless',
 
 
 class Needed(NamedTuple):
-    """A module, the versions of it that do, and the package that has it."""
+    """A module with its supported versions, and the package to install."""
     module: str
     oldest: str
     below: str
@@ -25,8 +25,8 @@ class Needed(NamedTuple):
     hint: str = ''
 
 
-# in the order in which they import each other; setup.cfg says the same of
-# mmcv-lite from 2.0.1 on, and a full mmcv may be older
+# in the order in which they import each other; setup.cfg has the same bounds,
+# but for mmcv-lite from 2.0.1 on: a full mmcv may be older
 NEEDED = (
     Needed('mmengine', '0.8.0', '1', 'mmengine'),
     Needed(
@@ -38,10 +38,10 @@ NEEDED = (
 
 
 def require_stack() -> None:
-    """Say what to install where it is missing, or of another version.
+    """Check that the packages are installed in a supported version.
 
     Raises:
-        ImportError: With the command that helps.
+        ImportError: If one is not; names the command that installs it.
     """
     check_opencv()
     for needed in NEEDED:
@@ -58,27 +58,27 @@ def require_stack() -> None:
 def check_opencv() -> None:
     """Warn of packages of OpenCV that overwrite each other.
 
-    MMEngine asks for one and MMAction2 for another, both unpack into the
-    folder ``cv2``, and pip may take different versions of them.
+    MMEngine requires one and MMAction2 another. Both unpack into the folder
+    ``cv2``, and pip may choose different versions of them.
     """
-    found = {}
+    versions = {}
     for package in OPENCV:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    if len({*found.values()}) > 1:
-        newest = max(found.values(), key=_numbers)
-        told = ', '.join(f'{name} {version}'
-                         for name, version in found.items())
-        command = ' '.join(f'{name}=={newest}' for name in found)
+            versions[package] = metadata.version(package)
+    if len({*versions.values()}) > 1:
+        newest = max(versions.values(), key=_numbers)
+        packages = ', '.join(f'{name} {version}'
+                             for name, version in versions.items())
+        command = ' '.join(f'{name}=={newest}' for name in versions)
         warnings.warn(
-            f'{told} are installed side by side and unpack into one folder, '
-            'of which some files are of one and some of the other: run "pip '
-            f'install --force-reinstall --no-deps {command}"',
+            f'{packages} are installed side by side and unpack into one '
+            'folder, which has some files of one and some of the other: run '
+            f'"pip install --force-reinstall --no-deps {command}"',
             stacklevel=4)
 
 
 def _version(module: str) -> str:
-    """Of what is installed; empty where it is not, or a bare folder is."""
+    """The installed version; empty for a missing module or a bare folder."""
     if importlib.util.find_spec(module) is None:
         return ''
     return getattr(importlib.import_module(module), '__version__', '')

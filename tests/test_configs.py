@@ -15,8 +15,8 @@ from mmengine.registry import OPTIM_WRAPPERS, RUNNERS, STRATEGIES
 from mmengine.runner import Runner
 
 from mmaction.registry import DATASETS, MODELS
-from mmlcr.apis import StreamRecognizer
 from mmlcr.datasets import mirrored_labels, without_mirrored
+from mmlcr.streaming import StreamRecognizer
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 NAMES = sorted(path.stem for path in CONFIGS.glob('*.py'))

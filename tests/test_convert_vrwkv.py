@@ -202,10 +202,12 @@ def channels(w: Dict[str, Tensor], x: Tensor, rows: int, cols: int) -> Tensor:
 
 def build(size: Size, side: int = 0, **options: Any) -> LCR:
     return MODELS.build(
-        dict(type='LCR', stack='vrwkv6', embed_dims=size.width,
+        dict(type='LCR', layer=dict(
+                type='VRWKV6Layer', post_norm=size.post_norm,
+                layer_scale=1e-5 if size.post_norm else None),
+             embed_dims=size.width,
              num_heads=size.width // HEAD, num_layers=size.depth,
-             hidden_rate=4, rotary=False, post_norm=size.post_norm,
-             layer_scale=1e-5 if size.post_norm else None,
+             hidden_rate=4, rotary=False,
              position_grid=(side or size.side, ) * 2, **options))
 
 
@@ -223,11 +225,13 @@ def converted(tool: ModuleType, weights: Dict[str, Tensor],
 
 def clip_features(model: LCR, clip: Tensor) -> Tensor:
     """Patch tokens of each frame, ``(T, B, L, D)``."""
-    layout = model._layout(clip, None)
+    layout = model.layout(clip)
     with torch.no_grad():
-        outputs = model._run(clip, None, layout,
-                             model._passage(clip, layout))[0]
-        return model.norm_out(torch.stack([*outputs]))[:, :, :-1]
+        tokens = model.embed(clip, layout)
+        output = model.executor(clip, layout).run_layers(
+            tokens, tokens.e_norm[0] if model.temporal_shift else None, None,
+            model.geometry(layout, tokens.x))
+        return model.norm_out(torch.stack([*output.x]))[:, :, :-1]
 
 
 @pytest.mark.slow
@@ -353,8 +357,9 @@ def test_configs_start_from_converted_weights(name: str, tmp_path: Path,
      ),
     (dict(other=1), 'no weights of a VRWKV6 model'),
     (dict(options=['model.backbone.rotary=True']), 'and has rotary=True'),
-    (dict(options=['model.backbone.layer_scale=0.1']), 'or neither'),
-    (dict(options=['model.backbone.stack=lcr']), "no stack='vrwkv6'"),
+    (dict(options=['model.backbone.layer.layer_scale=0.1']), 'or neither'),
+    (dict(options=['model.backbone.layer.type=CrossRWKVLayer']),
+     'no layer=dict'),
 ], ids=['more', 'less', 'width', 'depth', 'scale', 'other', 'rotary',
         'post-norm', 'stack'])
 def test_what_does_not_fit_is_named(change: Dict[str, Any], message: str,

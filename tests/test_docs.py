@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import List, Tuple
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
@@ -20,6 +21,11 @@ def commands_of(page: Path) -> List[str]:
     lines = ''.join(blocks).replace('\\\n', ' ').split('\n')
     return [line.strip() for line in lines
             if re.search(r'python tools/\w+\.py', line)]
+
+
+def python_of(page: Path) -> List[str]:
+    """Its Python blocks."""
+    return re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL)
 
 
 def words_of(command: str) -> Tuple[str, List[str]]:
@@ -64,3 +70,20 @@ def test_the_tool_takes_its_arguments(tool: str, arguments: List[str],
     for config in arguments:
         if re.fullmatch(r'configs/\S+\.py', config):
             assert (ROOT / config).is_file(), config
+
+
+def test_layers_are_called_as_the_page_says() -> None:
+    blocks = python_of(ROOT / 'docs/backends.md')
+    names: dict = {}
+    torch.manual_seed(0)
+    exec(blocks[0], names)
+    with torch.no_grad():
+        expected = names['model'](names['clip'])
+    assert torch.allclose(names['feature'], expected, atol=1e-5)
+
+
+def test_a_backend_joins_as_the_page_says() -> None:
+    from mmlcr.backends import backend_names, unregister_backend
+    exec(python_of(ROOT / 'docs/backends.md')[-1], {})
+    assert backend_names()[0] == 'fast'
+    unregister_backend('fast')

@@ -319,7 +319,7 @@ def set_csv(text: str) -> Callable:
      (), "labels.csv: not a CSV file in UTF-8: 'utf-8' codec"),
     (set_csv('path,label\na.mp4 ,b\n'), (), "'a.mp4 ' must not begin"),
     (set_csv('path,label\na.mp4,b\na.mp4,c\n'), (),
-     'there twice, with other labels or groups: a.mp4; several labels of a'),
+     'occur twice, with other labels or groups: a.mp4; several labels of a'),
     (set_csv('path,label\na.mp4,b\nc.mp4,b|\n'), (),
      "one of the labels of c.mp4 is empty: 'b|'"),
     (set_csv('path,label,subject\na,b,Ann\nc,d, ann\n'), (

@@ -1,9 +1,11 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What is said where the stack does not fit, and that its bounds agree."""
+"""Errors where the stack does not fit, and that its bounds agree."""
 import configparser
 import importlib
 import re
+import sys
 import warnings
+from importlib import metadata
 from pathlib import Path
 from typing import Callable, Dict
 
@@ -54,10 +56,10 @@ def test_a_missing_package_is_explained(needed: stack.Needed,
         'import sys\n'
         'sys.modules[sys.argv[1]] = None\n'
         'import mmlcr\n', needed.module)
-    said = run.stderr.splitlines()[-1]
-    assert said.startswith(f'ImportError: mmlcr needs {needed.module} >=')
-    assert f'found none: run "pip install \'{needed.package}>=' in said
-    assert ('never install both' in said) == (needed.module == 'mmcv')
+    output = run.stderr.splitlines()[-1]
+    assert output.startswith(f'ImportError: mmlcr needs {needed.module} >=')
+    assert f'found none: run "pip install \'{needed.package}>=' in output
+    assert ('never install both' in output) == (needed.module == 'mmcv')
     assert 'During handling' not in run.stderr
 
 
@@ -94,7 +96,7 @@ def test_versions_in_range_are_taken(version: str,
     stack.require_stack()
 
 
-@pytest.mark.parametrize('versions, said', [
+@pytest.mark.parametrize('versions, command', [
     ({'opencv-python': '5.1.0.1', 'opencv-contrib-python': '5.0.0.9'},
      'opencv-python==5.1.0.1 opencv-contrib-python==5.1.0.1'),
     ({'opencv-python': '4.9.0', 'opencv-python-headless': '4.10.0'},
@@ -103,7 +105,7 @@ def test_versions_in_range_are_taken(version: str,
     ({'opencv-contrib-python': '5.1'}, ''),
     ({}, ''),
 ], ids=str)
-def test_opencv_of_two_versions_is_told(versions: dict, said: str,
+def test_opencv_of_two_versions_warns(versions: dict, command: str,
                                         monkeypatch: pytest.MonkeyPatch
                                         ) -> None:
     def version(name: str) -> str:
@@ -112,10 +114,25 @@ def test_opencv_of_two_versions_is_told(versions: dict, said: str,
         return versions[name]
 
     monkeypatch.setattr(stack.metadata, 'version', version)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         stack.check_opencv()
-    assert len(told) == bool(said)
-    if said:
-        assert f'pip install --force-reinstall --no-deps {said}' in str(
-            told[0].message)
+    assert len(caught) == bool(command)
+    if command:
+        assert f'pip install --force-reinstall --no-deps {command}' in str(
+            caught[0].message)
+
+
+def test_the_oldest_python_is_true() -> None:
+    """Every extra installs on it: numba's oldest supported version, too."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / 'setup.cfg')
+    found = parser['options']['python_requires']
+    oldest = re.fullmatch(r'>=(\d+\.\d+)', found)
+    assert oldest is not None
+    assert stack._numbers(oldest[1]) <= sys.version_info[:2]
+    listed_versions = re.findall(
+        r'Python :: (\d\.\d+)', parser['metadata']['classifiers'])
+    assert listed_versions[0] == oldest[1]
+    numba = metadata.metadata('numba')['Requires-Python']
+    assert stack._numbers(numba) <= stack._numbers(oldest[1])

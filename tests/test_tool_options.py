@@ -15,13 +15,13 @@ import pytest
 from mmengine.config import Config
 from processes import run_script
 
-from mmlcr.apis import (
-    Settings,
+from mmlcr.cli.arguments import (
     add_segment_arguments,
     add_stream_arguments,
-    recognizer_of,
     settings_of,
 )
+from mmlcr.cli.models import build_recognizer
+from mmlcr.streaming import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / 'tests'
@@ -279,11 +279,11 @@ def test_the_table_names_tests_of_the_option(name: str) -> None:
 
 def test_options_of_a_config_are_read_by_one_function(
         options: Dict[str, List[str]]) -> None:
-    """tests/apis/test_launch.py tests it."""
+    """tests/cli/test_launch.py tests it."""
     for name, its in options.items():
         if {*OF_CONFIG} <= {*its}:
             text = (ROOT / f'tools/{name.split()[0]}.py').read_text()
-            assert re.search(r'load_config\(args|recognizer_of\(args|'
+            assert re.search(r'load_config\(args|build_recognizer\(args|'
                              r'build_model_and_clip\(args|prepare\(args',
                              text), name
 
@@ -306,19 +306,19 @@ def test_stream_arguments() -> None:
     parser = argparse.ArgumentParser()
     add_stream_arguments(parser)
     args = parser.parse_args([str(ROOT / CONFIG), MODEL[1]])
-    plain = recognizer_of(args)
+    plain = build_recognizer(args)
     args = parser.parse_args([
         str(ROOT / CONFIG), MODEL[1], '--context', 'free', '--fps', '5',
         '--pipeline', 'val_pipeline', '--device', 'meta'])
     with pytest.raises(Exception, match='meta'):
-        recognizer_of(args)
+        build_recognizer(args)
     args.device = 'cpu'
-    other = recognizer_of(args)
+    other = build_recognizer(args)
     assert (plain.context, other.context) == ('windowed', 'free')
     assert plain.fps != other.fps == 5
     args.pipeline = 'no_pipeline'
     with pytest.raises(ValueError, match='no no_pipeline'):
-        recognizer_of(args)
+        build_recognizer(args)
 
 
 def test_settings_of_segments() -> None:
@@ -379,7 +379,7 @@ def test_a_picture_by_each_option(clip: Path, parse: Callable,
 
 
 def test_features_by_each_option(parse: Callable, tmp_path: Path) -> None:
-    """--out, --per and --workers: tests/apis/test_features.py."""
+    """--out, --per and --workers: tests/streaming/test_features.py."""
     args, module = parse(
         'extract_features', ROOT / CONFIG, MODEL[1], '--out', 'o', '--per',
         'view', '--ann-file', tmp_path / 'list.txt', '--data-prefix', 'there',
@@ -576,7 +576,7 @@ def test_a_rank_of_an_old_launcher(parse: Callable,
     """--local-rank becomes what MMEngine reads, unless that is set."""
     from mmengine.runner import Runner
 
-    from mmlcr.apis import build_runner
+    from mmlcr.cli.launch import build_runner
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     monkeypatch.setattr(Runner, 'from_cfg', lambda config: None)
     args, _ = parse('test', *MODEL, '--local-rank', 3)
@@ -593,7 +593,7 @@ def test_what_a_page_is_served_with(parse: Callable,
                       '--max-seconds', 9, '--max-size', 3)
     page = mock.MagicMock()
     monkeypatch.setattr(module, 'Page', page)
-    monkeypatch.setattr(module, 'recognizer_of', mock.Mock())
+    monkeypatch.setattr(module, 'build_recognizer', mock.Mock())
     module.main()
     assert page.call_args[0][2] == 9
     served = page().blocks().queue().launch.call_args[1]

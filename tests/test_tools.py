@@ -726,7 +726,7 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
         return result.stdout
 
     found = python(
-        '-c', 'from mmlcr.apis.launch import find_config as find; '
+        '-c', 'from mmlcr.engine import find_config as find; '
         'print(find("configs/lcr_motion.py"))')
     assert str(site / 'mmlcr/.mim/configs/lcr_motion.py') in found
     assert (site / 'mmlcr/.mim/model-index.yml').is_file()
@@ -735,7 +735,7 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
     output = python(site / 'mmlcr/.mim/tools/train.py',
                     'configs/lcr_motion.py', '--cfg-options',
                     'train_cfg.max_epochs=2',
-                    'model.backbone.fused_kernels=False')
+                    'model.backbone.backend=eager')
     assert f'{ROOT}/mmlcr' not in output and f'{ROOT}/tools' not in output
     assert (tmp_path / 'work_dirs/lcr_motion/epoch_2.pth').exists()
     # a config for one's own clips finds the measured one there, too

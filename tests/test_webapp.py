@@ -17,7 +17,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmlcr.apis import Segmenter, StreamRecognizer, segments_of
+from mmlcr.streaming import Segmenter, StreamRecognizer, segments_of
 
 gr = pytest.importorskip('gradio')
 
@@ -57,7 +57,7 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
                                      webapp: ModuleType) -> None:
     path = str(make_video(num_frames=26))
     *shown, (*last, plot, table, moments, back) = page.of_clip(path)
-    expected = list(recognizer.twin().stream(path))
+    expected = list(recognizer.new_stream().stream(path))
     assert len(moments) == len(expected) == 13
     for moment, result in zip(moments, expected):
         assert moment.scores == dict(zip(result.labels, result.scores))
@@ -116,7 +116,7 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
 
 
 def Endless(path: str) -> Any:
-    from mmlcr.apis import SubprocessVideo
+    from mmlcr.streaming import SubprocessVideo
     video = SubprocessVideo(path)
     video.duration = 0.
     return video

@@ -11,7 +11,8 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmaction.registry import MODELS
-from mmlcr.apis import StreamRecognizer, multiply_adds, num_parameters
+from mmlcr.deploy import multiply_adds, num_parameters
+from mmlcr.streaming import StreamRecognizer
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY = ROOT / 'configs/recognition/lcr'

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, List, Sequence, Tuple, Union
 import numpy as np
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (
-    SourceError,
-    add_config_arguments,
-    class_names,
-    load_config,
-    middle_frame,
-)
-from mmlcr.apis.analysis import (
+from mmlcr.cli.arguments import add_config_arguments
+from mmlcr.cli.launch import load_config
+from mmlcr.datasets.class_names import class_names
+from mmlcr.engine import UnreadableFileError
+from mmlcr.streaming import middle_frame
+from mmlcr.video import SourceError
+from mmlcr.visualization.analysis import (
     ClassAccuracy,
     ClassPrecision,
     MultiLabelPredictions,
@@ -29,13 +28,12 @@ from mmlcr.apis.analysis import (
     read_predictions,
     worst_clips,
 )
-from mmlcr.apis.analysis_plots import (
+from mmlcr.visualization.analysis_plots import (
     plot_classes,
     plot_confusion,
     plot_curves,
     plot_sheet,
 )
-from mmlcr.engine import UnreadableFileError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -33,26 +33,23 @@ from torch import Tensor
 import mmaction
 import mmlcr  # repairs the published stack before all else
 from mmaction.registry import MODELS
-from mmlcr.apis import (
+from mmlcr.cli.arguments import add_model_arguments, positive
+from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.cli.models import build_model_and_clip
+from mmlcr.deploy import (
     Case,
-    StreamRecognizer,
-    add_model_arguments,
-    build_model_and_clip,
     can_measure_memory,
     count_multiply_adds,
-    ending_with_errors,
-    load_config,
     markdown,
     measure,
     multiply_adds,
     num_parameters,
-    open_source,
     peak_memory,
     plot_growth,
-    positive,
 )
-from mmlcr.apis.measure import Medians, resident
+from mmlcr.deploy.measure import Medians, resident
 from mmlcr.ops import bi_wkv
+from mmlcr.streaming import StreamRecognizer, open_source
 
 GEMM_SIZE = 2048
 PARTS = ('operator', 'clip', 'step', 'frames', 'side', 'batch', 'stream',
@@ -146,7 +143,7 @@ def frame_case(model: torch.nn.Module, clip: Tensor, name: str,
 
 def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
                compiled: bool) -> List[Case]:
-    """Clip and frame in bfloat16, without fused kernels, and compiled."""
+    """Clip and frame in bfloat16, and by other backends."""
 
     def bfloat16(run: Callable) -> Callable:
 
@@ -158,12 +155,10 @@ def other_ways(model: torch.nn.Module, clip: Tensor, base: str,
 
     cases = [frame_case(model, clip, 'LCR, one more frame', base)]
     ways = [('bf16 autocast', model, bfloat16)]
-    for way, option, value in (('without Numba', 'fused_kernels', False),
-                               ('compiled', 'compile_step', True)):
-        if way != 'compiled' or compiled:
-            other = copy.deepcopy(model)
-            setattr(other.backbone, option, value)
-            ways.append((way, other, lambda run: run))
+    for backend in ('eager', 'module', *(['inductor'] if compiled else [])):
+        other = copy.deepcopy(model)
+        other.backbone.backend = backend
+        ways.append((backend, other, lambda run: run))
     for way, model, wrap in ways:
         cases.append(
             Case('clip', f'LCR, {way}', wrap(scores(model, clip)), 'LCR',
@@ -351,7 +346,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compiled',
         action='store_true',
-        help='time LCR with compile_step=True as well; compiling takes '
+        help='time the backend inductor as well; compiling takes '
         'a minute or two')
     parser.add_argument('--threads', type=positive(int), default=2)
     parser.add_argument('--repeats', type=int, default=9)

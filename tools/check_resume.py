@@ -16,7 +16,7 @@ from rich.progress import Progress
 from torch.utils._pytree import tree_flatten
 
 import mmlcr  # noqa: F401  lets torch load checkpoints
-from mmlcr.apis import positive
+from mmlcr.cli.arguments import positive
 
 COMPARED = 'state_dict', 'optimizer', 'param_schedulers'
 

@@ -13,13 +13,10 @@ from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import MODELS
-from mmlcr.apis import (
-    add_config_arguments,
-    ending_with_errors,
-    load_config,
-)
-from mmlcr.engine import UnreadableFileError, read_checkpoint, write_whole
-from mmlcr.layers import resize_position
+from mmlcr.cli.arguments import add_config_arguments
+from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.engine import UnreadableFileError, atomic_write, read_checkpoint
+from mmlcr.layers import VRWKV6Layer, resize_position
 from mmlcr.models import LCR
 
 # name there, name here, and whether a matrix is turned around
@@ -127,18 +124,20 @@ def convert(weights: Dict[str, Tensor],
         ValueError: If the model has other layers or another shape, or a
             tensor is missing.
     """
-    if model.stack != 'vrwkv6':
-        raise ValueError("the config's backbone is no stack='vrwkv6', whose "
-                         'layers are those of Vision-RWKV')
+    if not isinstance(model.layers[0], VRWKV6Layer):
+        raise ValueError("the config's backbone has no layer=dict("
+                         "type='VRWKV6Layer'), whose layers are those of "
+                         'Vision-RWKV')
     if model.rotary or model.stem_input != 'frame':
         raise ValueError(
             'the image model has neither rotary position nor differences: '
             "the config needs rotary=False and stem_input='frame', and has "
             f'rotary={model.rotary} and stem_input={model.stem_input!r}')
-    if model.post_norm != (model.layers[0].scale_x is not None):
+    if model.layers[0].post_norm != (model.layers[0].scale_x is not None):
         raise ValueError('the image models have norms after their branches '
                          'and LayerScale, or neither: the config needs both '
-                         'post_norm=True and a layer_scale, or neither')
+                         'post_norm=True and a layer_scale of its layer, or '
+                         'neither')
     depth = 1 + max(
         int(name.split('.')[1]) for name in weights
         if name.startswith('layers.'))
@@ -255,7 +254,7 @@ def main() -> None:
         dict(
             state_dict={f'backbone.{name}': t for name, t in state.items()},
             meta={}), data)
-    write_whole(data.getvalue(), out)
+    atomic_write(data.getvalue(), out)
     print(f'{out}: {os.path.getsize(out) / 2**20:.1f} MiB')
 
 

@@ -13,17 +13,12 @@ import torch
 from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (
-    OnnxStep,
-    StreamRecognizer,
-    add_config_arguments,
-    ending_with_errors,
-    export_step,
-    load_config,
-    positive,
-)
-from mmlcr.apis.stream import TorchStep
-from mmlcr.models.lcr import LCRState
+from mmlcr.cli.arguments import add_config_arguments, positive
+from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.deploy import OnnxStep, export_step
+from mmlcr.models.state import LCRState
+from mmlcr.streaming import StreamRecognizer
+from mmlcr.streaming.step import TorchStep
 
 TOLERANCE = 1e-4  # of scores and state, relative, in norm
 BATCH = 2  # streams that are compared

@@ -11,13 +11,12 @@ from torch.utils.data import DataLoader
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
-from mmlcr.apis import (
-    SourceError,
-    StreamRecognizer,
-    add_config_arguments,
-    load_config,
-)
-from mmlcr.apis.features import (
+from mmlcr.cli.arguments import add_config_arguments
+from mmlcr.cli.launch import load_config
+from mmlcr.datasets import ClipError
+from mmlcr.engine import UnreadableFileError, atomic_write
+from mmlcr.streaming import StreamRecognizer
+from mmlcr.streaming.features import (
     BAD_CLIPS,
     FeatureFolder,
     Samples,
@@ -25,8 +24,7 @@ from mmlcr.apis.features import (
     frame_features,
     times_path,
 )
-from mmlcr.datasets import ClipError
-from mmlcr.engine import UnreadableFileError, write_whole
+from mmlcr.video import SourceError
 
 
 def parse_args() -> argparse.Namespace:
@@ -148,7 +146,7 @@ def main() -> int:
     lines = [f'{clip}\t{reason}\n' for clip, reason in bad.items()]
     path = osp.join(args.out, BAD_CLIPS)
     if bad or osp.exists(path):
-        write_whole(''.join(lines).encode(), path)
+        atomic_write(''.join(lines).encode(), path)
     print(f'\n{args.out}: {len(bad)} clips could not be read' +
           (f', {path}' if bad else ''))
     return bool(bad)

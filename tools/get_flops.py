@@ -2,13 +2,10 @@
 """Count the parameters and multiply-adds of a config's recognizer."""
 import argparse
 
-from mmlcr.apis import (
-    add_model_arguments,
-    build_model_and_clip,
-    ending_with_errors,
-    multiply_adds,
-    num_parameters,
-)
+from mmlcr.cli.arguments import add_model_arguments
+from mmlcr.cli.launch import ending_with_errors
+from mmlcr.cli.models import build_model_and_clip
+from mmlcr.deploy import multiply_adds, num_parameters
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,23 +15,23 @@ import sys
 from typing import Dict, List, Sequence, Tuple
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis.recipes import (
-    choose,
+from mmlcr.cli.recipes import (
     config_text,
     flip,
-    look_at,
     measure_of,
+    probe_videos,
+    suggest_settings,
     told_of_frames,
 )
 from mmlcr.datasets import (
     Clip,
     Parts,
     absent_classes,
-    check_apart,
+    assert_disjoint,
     class_names_of,
     clips_of,
-    deal,
-    share_out,
+    make_folds,
+    stratified_group_split,
 )
 from mmlcr.datasets.clips import (
     check_names,
@@ -42,7 +42,7 @@ from mmlcr.datasets.clips import (
     visible,
     with_groups,
 )
-from mmlcr.engine import write_whole
+from mmlcr.engine import atomic_write
 
 TOOLS = osp.dirname(sys.argv[0])
 BAD_CLIPS = 'bad_clips.txt'  # of --scan
@@ -177,15 +177,19 @@ def split(args: argparse.Namespace, clips: List[Clip]) -> Dict[str, Parts]:
         names = ['train', 'val', 'test'] if args.val_share else [
             'train', 'test']
         shares = [args.val_share, args.test_share][-len(names) + 1:]
-        dealt = share_out(clips, [1 - sum(shares), *shares], args.seed)
+        dealt = stratified_group_split(
+            clips, [1 - sum(shares), *shares], args.seed)
         return {
             '': {
                 name: clips_of(clips, theirs)
                 for name, theirs in zip(names, dealt)
             }
         }
-    tested = deal(groups, args.folds) if args.grouped else share_out(
-        clips, [1 / args.folds] * args.folds, args.seed)
+    if args.grouped:
+        tested = make_folds(groups, args.folds)
+    else:
+        tested = stratified_group_split(
+            clips, [1 / args.folds] * args.folds, args.seed)
     found = {}
     for fold, test in enumerate(tested):
         train = sorted({*groups} - {*test})
@@ -209,7 +213,7 @@ def report(args: argparse.Namespace, folder: str, folds: Dict[str, Parts],
            classes: Sequence[str]) -> None:
     """Say who is where, and what looks wrong."""
     for prefix, parts in folds.items():
-        check_apart(parts)
+        assert_disjoint(parts)
         for name, clips in parts.items():
             groups = sorted({clip.group for clip in clips})
             said = f': {shortened(groups)}' if args.grouped else ''
@@ -337,10 +341,10 @@ def prepare(args: argparse.Namespace) -> str:
     folder, clips = read_clips(args)
     classes = class_names_of(clips)
     several = any(len(clip.labels) > 1 for clip in clips)
-    facts = look_at(folder, clips)
+    facts = probe_videos(folder, clips)
     folds = split(args, clips)
     report(args, folder, folds, classes)
-    recipe = choose(facts,
+    recipe = suggest_settings(facts,
                     max(len(parts['train']) for parts in folds.values()))
 
     print('\n'.join([*told_of_frames(facts, recipe), flip(classes)[1]]))
@@ -371,7 +375,7 @@ def prepare(args: argparse.Namespace) -> str:
     for file in lost:
         os.remove(osp.join(args.out, file))
     for file, text in texts.items():
-        write_whole(text.encode(), osp.join(args.out, file))
+        atomic_write(text.encode(), osp.join(args.out, file))
     config = osp.join(args.out, config)
     print(f'written: {config}, {len(texts) - 1} lists and names in {args.out}'
           '\n\nnext:')

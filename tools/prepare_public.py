@@ -24,10 +24,9 @@ from typing import (
 from mmengine.config import Config
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import find_config
 from mmlcr.datasets import mirrored_labels
 from mmlcr.datasets.clips import VIDEOS, csv_rows, shortened, visible
-from mmlcr.engine import write_whole
+from mmlcr.engine import atomic_write, find_config
 
 Split = List[Tuple[str, str]]  # name of each clip, and that of its class
 
@@ -290,7 +289,7 @@ def prepare(public: PublicSet, root: Optional[str], frames: bool) -> bool:
     root = root or config.data_root
     labels = public.read(osp.join(root, 'annotations'))
     check_labels(labels, public, config)
-    write_whole(''.join(f'{name}\n' for name in labels.classes).encode(),
+    atomic_write(''.join(f'{name}\n' for name in labels.classes).encode(),
                 osp.join(root, 'classes.txt'))
     print(f'{len(labels.classes)} classes, as expected: {root}/classes.txt')
     whole = True
@@ -301,9 +300,9 @@ def prepare(public: PublicSet, root: Optional[str], frames: bool) -> bool:
         path = osp.join(
             root,
             public.lists.format(split, 'rawframes' if frames else 'videos'))
-        write_whole(''.join(lines).encode(), path)
+        atomic_write(''.join(lines).encode(), path)
         left = osp.join(root, f'missing_{split}.txt')
-        write_whole(''.join(missing).encode(), left)
+        atomic_write(''.join(missing).encode(), left)
         expected = public.counts[split]
         print(f'{split}: {expected:,} clips by the owners, {len(clips):,} in '
               f'their file, {len(lines):,} in {folder} and in {path}')

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.engine import UnreadableFileError, names_in, write_whole
+from mmlcr.engine import UnreadableFileError, atomic_write, names_in
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,7 +67,7 @@ def publish(args: argparse.Namespace) -> None:
     names = names_in(checkpoint, args.checkpoint)
     data = as_bytes(weights_of(checkpoint, args.checkpoint), names, kind)
     path = f'{stem}-{hashlib.sha256(data).hexdigest()[:8]}{kind}'
-    write_whole(data, path)
+    atomic_write(data, path)
     print(f'{path}: {len(data) / 2**20:.1f} MiB, '
           f'{len(names) if names else "no"} class names')
 

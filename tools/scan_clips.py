@@ -12,17 +12,12 @@ from rich.progress import Progress
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
-from mmlcr.apis import (
-    ImageFolder,
-    SourceError,
-    Video,
-    add_config_arguments,
-    ending_with_errors,
-    load_config,
-    positive,
-)
-from mmlcr.datasets import ClipError, check_file, try_each
-from mmlcr.engine import Draw, write_whole
+from mmlcr.cli.arguments import add_config_arguments, positive
+from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.datasets import ClipError, check_file, map_isolated
+from mmlcr.engine import SampleSeed, atomic_write
+from mmlcr.streaming import ImageFolder, Video
+from mmlcr.video import SourceError
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,8 +66,8 @@ def look(dataset: Any, number: int) -> Optional[str]:
     clip = dataset.get_data_info(number)
     path = clip[dataset.clip_key]
     try:
-        check_file(path, path, dataset.believes_headers)
-        dataset.prepare_data(Draw(number, 0, 0), decode_only=True)
+        check_file(path, path, dataset.trusts_headers)
+        dataset.prepare_data(SampleSeed(number, 0, 0), decode_only=True)
         if os.path.isdir(path):
             for _ in ImageFolder(path):
                 pass
@@ -87,12 +82,12 @@ def look(dataset: Any, number: int) -> Optional[str]:
 def scan(dataset: Any, jobs: int,
          seconds: float) -> Iterator[Tuple[int, Optional[str]]]:
     """Number of each clip, as they end, and what is wrong with it."""
-    for outcome in try_each(
+    for result in map_isolated(
             functools.partial(look, dataset),
             len(dataset),
             jobs=jobs,
             seconds=seconds):
-        yield outcome.number, outcome.fault or outcome.result
+        yield result.task_id, result.failure or result.value
 
 
 @ending_with_errors()
@@ -111,7 +106,7 @@ def main() -> int:
                 if reason is not None:
                     path = dataset.get_data_info(number)[dataset.clip_key]
                     bad.append(f'{path}\t{reason}\n')
-    write_whole(''.join(bad).encode(), args.out)
+    atomic_write(''.join(bad).encode(), args.out)
     print(f'{len(bad)} of {clips} clips are bad: {args.out}')
     return bool(bad)
 

@@ -14,27 +14,29 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (
+from mmlcr.cli.arguments import (
+    add_segment_arguments,
+    add_stream_arguments,
+    settings_given,
+    settings_of,
+)
+from mmlcr.cli.models import build_recognizer
+from mmlcr.engine import UnreadableFileError, read_checkpoint
+from mmlcr.streaming import (
     AnnotatedVideo,
     JSONLines,
     ScorePlot,
     Segmenter,
     SegmentFiles,
-    SourceError,
     StateFile,
     StreamRecognizer,
     StreamResult,
     Window,
     WindowClosed,
-    add_segment_arguments,
-    add_stream_arguments,
     closing_all,
     open_source,
-    recognizer_of,
-    settings_given,
-    settings_of,
 )
-from mmlcr.engine import UnreadableFileError, read_checkpoint
+from mmlcr.video import SourceError
 
 LAST = 100  # results that the speed is of
 USUAL_FPS = 25.  # of a video of frames whose rate nobody knows
@@ -169,7 +171,7 @@ def load_state(recognizer: StreamRecognizer, path: str) -> None:
 
 def run(args: argparse.Namespace, stop: Stop) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # that is for the results
-        recognizer = recognizer_of(args, topk=args.topk, maps=args.maps)
+        recognizer = build_recognizer(args, topk=args.topk, maps=args.maps)
     if args.load_state:
         load_state(recognizer, args.load_state)
     source = open_source(args.source, args.source_fps)
@@ -195,7 +197,7 @@ def run(args: argparse.Namespace, stop: Stop) -> None:
             for result in recognizer.stream(
                     source,
                     live=args.live or None,
-                    go_on=args.load_state is not None):
+                    keep_state=args.load_state is not None):
                 with stop:
                     for output in outputs:
                         output.write(result)

@@ -25,22 +25,23 @@ from torch import Tensor
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import DATASETS
-from mmlcr.apis import (
+from mmlcr.cli.arguments import (
+    add_config_arguments,
+    add_segment_arguments,
+    positive,
+    settings_given,
+    settings_of,
+)
+from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.streaming import (
     Frame,
     FrameRateFilter,
     Segment,
     Segmenter,
     Settings,
     StreamRecognizer,
-    add_config_arguments,
-    add_segment_arguments,
-    ending_with_errors,
-    load_config,
     match,
-    positive,
     segments_of,
-    settings_given,
-    settings_of,
 )
 from mmlcr.video import VideoReader
 

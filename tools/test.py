@@ -3,14 +3,14 @@
 import argparse
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (
-    add_common_arguments,
+from mmlcr.cli.arguments import add_common_arguments
+from mmlcr.cli.launch import (
     build_runner,
     ending_with_errors,
     load_config,
     set_work_dir,
 )
-from mmlcr.datasets import naming_clips
+from mmlcr.datasets import report_failed_clips
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +48,7 @@ def main() -> None:
             dict(type='DumpResults', out_file_path=args.dump)
         ]
     runner = build_runner(config, args)
-    with naming_clips(runner):
+    with report_failed_clips(runner):
         runner.test()
 
 

@@ -7,16 +7,16 @@ import torch
 from mmengine.config import Config
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (
-    add_common_arguments,
+from mmlcr.cli.arguments import add_common_arguments
+from mmlcr.cli.launch import (
     build_runner,
     ending_with_errors,
     load_config,
     lost_promises,
     set_work_dir,
 )
-from mmlcr.apis.overrides import OverrideError
-from mmlcr.datasets import naming_clips
+from mmlcr.cli.override_checks import OverrideError
+from mmlcr.datasets import report_failed_clips
 
 
 def parse_args() -> argparse.Namespace:
@@ -103,7 +103,7 @@ def main() -> None:
     for lost in lost_promises(config):
         warnings.warn(lost, stacklevel=1)
     runner = build_runner(config, args)
-    with naming_clips(runner):
+    with report_failed_clips(runner):
         runner.train()
 
 

@@ -13,19 +13,16 @@ from mmengine.utils import track_iter_progress
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
 from mmaction.registry import TRANSFORMS
-from mmlcr.apis import (
-    Maps,
-    SourceError,
-    StreamRecognizer,
-    StreamResult,
-    add_stream_arguments,
-    load_config,
-    open_source,
-    positive,
-    recognizer_of,
-)
-from mmlcr.apis.outputs import closing_all
-from mmlcr.apis.pictures import (
+from mmlcr.cli.arguments import add_stream_arguments, positive
+from mmlcr.cli.launch import load_config
+from mmlcr.cli.models import build_recognizer
+from mmlcr.engine import UnreadableFileError
+from mmlcr.streaming import StreamRecognizer, StreamResult, open_source
+from mmlcr.streaming.outputs import closing_all
+from mmlcr.streaming.step import TorchStep
+from mmlcr.video import SourceError, VideoWriter
+from mmlcr.visualization import Maps
+from mmlcr.visualization.pictures import (
     Row,
     Scores,
     cam_row,
@@ -39,9 +36,6 @@ from mmlcr.apis.pictures import (
     picture_row,
     spread,
 )
-from mmlcr.apis.stream import TorchStep
-from mmlcr.engine import UnreadableFileError
-from mmlcr.video import VideoWriter
 
 ROWS = 'frame', 'edges', 'tube', 'gate', 'hidden', 'cell', 'cam'
 OF_WEIGHTS = ROWS[3:]  # which an ONNX graph does not tell
@@ -224,7 +218,7 @@ def time_of(results: List[StreamResult]) -> Tuple[List[float], str]:
 
 def run(args: argparse.Namespace) -> None:
     config = load_config(args)
-    recognizer = recognizer_of(args, topk=args.topk, maps=True)
+    recognizer = build_recognizer(args, topk=args.topk, maps=True)
     classes = recognizer.classes
     wanted = find_rows(args, recognizer, config)
     check_layer(args.layer, recognizer)

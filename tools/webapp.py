@@ -16,23 +16,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.apis import (
+from mmlcr.cli.arguments import add_stream_arguments, positive
+from mmlcr.cli.launch import ending_with_errors
+from mmlcr.cli.models import build_recognizer
+from mmlcr.streaming import (
     Frame,
     FrameRateFilter,
-    KeptRange,
     Segment,
     Segmenter,
-    SourceError,
     StreamRecognizer,
     StreamResult,
     SubprocessVideo,
-    add_stream_arguments,
-    draw_maps,
-    ending_with_errors,
     plot_timeline,
-    positive,
-    recognizer_of,
 )
+from mmlcr.video import SourceError
+from mmlcr.visualization import RetentionRange, draw_maps
 
 try:
     import gradio as gr
@@ -86,7 +84,7 @@ class Progress:
                  seconds: Optional[float] = None,
                  several: bool = False) -> None:
         self.names, self.seconds = names, seconds
-        self.seen = KeptRange()
+        self.seen = RetentionRange()
         self.times: Deque[float] = deque()
         self.scores: Deque[np.ndarray] = deque()
         self.plotted = -PLOT_PERIOD
@@ -170,7 +168,7 @@ class Page:
 
     def warm_up(self) -> None:
         """What is slow the first time is done before anybody waits."""
-        stream = self.recognizer.twin()
+        stream = self.recognizer.new_stream()
         progress = self._progress()
         frame = np.zeros((240, 320, 3), np.uint8)
         progress.see(self.worker.submit(stream.step, frame, 0.).result())
@@ -201,7 +199,7 @@ class Page:
         if video.duration > self.max_seconds:
             raise ValueError(f'{path}: {video.duration:.0f} seconds, at most '
                              f'{self.max_seconds:g} are taken')
-        stream = self.recognizer.twin()
+        stream = self.recognizer.new_stream()
         progress, moments = self._progress(), []
         results = stream.stream(video)
         start = shown = time.monotonic()
@@ -244,7 +242,7 @@ class Page:
         if image is None:
             return (*[gr.skip()] * 4, known)
         if known is None:
-            stream = self.recognizer.twin()
+            stream = self.recognizer.new_stream()
             known = CameraStream(
                 stream, self._progress(CAMERA_SECONDS),
                 FrameRateFilter(stream.fps), time.monotonic())
@@ -387,7 +385,7 @@ def parse_args() -> argparse.Namespace:
 @ending_with_errors()
 def main() -> None:
     args = parse_args()
-    recognizer = recognizer_of(args, topk=CURVES, maps=True)
+    recognizer = build_recognizer(args, topk=CURVES, maps=True)
     page = Page(recognizer, osp.basename(args.config), args.max_seconds)
     fonts = dict(
         font=['system-ui', 'sans-serif'],

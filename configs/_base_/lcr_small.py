@@ -7,6 +7,7 @@ model = dict(
         num_heads=2,
         num_layers=2,
         patch_size=8,
+        layer=dict(type='CrossRWKVLayer', residual=False),
         hidden_rate=2.5,
         stem='conv',
         stem_input='both'),

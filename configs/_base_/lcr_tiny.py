@@ -8,7 +8,8 @@ model = dict(
         num_layers=8,
         patch_size=16,
         stem='patch',
-        layer_input='residual',  # with h, rounding errors double in each layer
+        # without A, rounding errors double in each layer
+        layer=dict(type='CrossRWKVLayer', residual=True),
         position_grid=(14, 14)),
     cls_head=dict(
         type='LCRHead',

@@ -4,7 +4,7 @@ model = dict(
     type='LCRRecognizer',
     backbone=dict(
         type='LCR',
-        stack='vrwkv6',
+        layer=dict(type='VRWKV6Layer'),
         embed_dims=192,
         num_heads=3,
         num_layers=12,

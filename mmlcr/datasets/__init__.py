@@ -1,28 +1,28 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The registered data sets, and what makes lists for them."""
-from .checked import (
-    CheckedRawframeDataset,
-    CheckedVideoDataset,
-    check_file,
-    read_lines,
-)
-from .children import Outcome, try_each
-from .faults import AtWork, ClipError, naming_clips
-from .mirrored import mirrored_labels, without_mirrored
+"""The registered data sets, and functions that make lists for them."""
+from .annotations import read_lines
+from .clip_files import check_file
+from .errors import ClipError, WorkerTracker, report_failed_clips
+from .flip_labels import mirrored_labels, without_mirrored
+from .pipelines import frames_needed
+from .process_pool import TaskResult, map_isolated
 from .splits import (
     Clip,
     Parts,
     absent_classes,
-    check_apart,
+    assert_disjoint,
     class_names_of,
     clips_of,
-    deal,
-    share_out,
+    make_folds,
+    stratified_group_split,
 )
+from .validated import ValidatedRawframeDataset, ValidatedVideoDataset
 
 __all__ = [
-    'AtWork', 'CheckedRawframeDataset', 'CheckedVideoDataset', 'Clip',
-    'ClipError', 'Outcome', 'Parts', 'absent_classes', 'check_apart',
-    'check_file', 'class_names_of', 'clips_of', 'deal', 'mirrored_labels',
-    'naming_clips', 'read_lines', 'share_out', 'try_each', 'without_mirrored'
+    'Clip', 'ClipError', 'Parts', 'TaskResult', 'ValidatedRawframeDataset',
+    'ValidatedVideoDataset', 'WorkerTracker', 'absent_classes',
+    'assert_disjoint', 'check_file', 'class_names_of', 'clips_of',
+    'frames_needed', 'make_folds', 'map_isolated', 'mirrored_labels',
+    'read_lines', 'report_failed_clips', 'stratified_group_split',
+    'without_mirrored'
 ]

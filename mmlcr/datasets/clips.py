@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Clips of a folder or a CSV file, before there are lists of them."""
+"""Clips of a folder or a CSV file, from which lists are made."""
 import csv
 import hashlib
 import os
@@ -12,20 +12,25 @@ from .splits import Clip
 
 VIDEOS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm',
           '.wmv')
-TOLD = 8  # of a long list of names, as many are told
+MAX_NAMES = 8  # of a long list of names in a message
 
 
 def csv_rows(path: str, delimiter: Optional[str] = None
              ) -> Iterator[Tuple[int, List[str]]]:
-    """Rows of a CSV file that are not empty, and the line each ends in.
+    """Iterate over the rows of a CSV file that are not empty.
 
     Args:
-        path (str): Of the file.
-        delimiter (str, optional): Defaults to None: a comma, or a semicolon or
-            tab where the first line has no comma. Spaces after it don't count.
+        path (str): Path of the file.
+        delimiter (str, optional): Spaces after it are ignored. Defaults to
+            None: a comma, or a semicolon or tab where the first line has no
+            comma.
+
+    Yields:
+        tuple[int, list[str]]: Number of the line in which the row ends, and
+        its fields.
 
     Raises:
-        ValueError: If it is no text in UTF-8, or no CSV file.
+        ValueError: If the file is not UTF-8 text, or not a CSV file.
     """
     with open(path, newline='', encoding='utf-8-sig') as file:
         try:
@@ -44,11 +49,16 @@ def csv_rows(path: str, delimiter: Optional[str] = None
 
 
 def read_csv(path: str, column: Optional[str]) -> List[Clip]:
-    """The clips of a CSV file.
+    """Read the clips of a CSV file with the columns ``path`` and ``label``.
+
+    Args:
+        path (str): Path of the file.
+        column (str, optional): The column that holds the group of a clip.
+            With None every clip is a group.
 
     Raises:
-        ValueError: If it is no CSV file in UTF-8, or it, a column, or a field
-            of a line is missing.
+        ValueError: If the file is not a CSV file in UTF-8 or has no rows, or
+            a column or a field is missing.
     """
     rows = csv_rows(path)
     _, columns = next(rows, (0, []))
@@ -68,16 +78,19 @@ def read_csv(path: str, column: Optional[str]) -> List[Clip]:
 
 
 def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
-    """The videos below each sub-folder, whose name is their class.
+    """Find the videos below each sub-folder, whose name is their class.
+
+    Args:
+        source (str): Path of the folder.
 
     Returns:
-        tuple[list[Clip], list[str]]: The clips, and what is there besides.
+        tuple[list[Clip], list[str]]: The clips, and all other files.
 
     Raises:
-        ValueError: If a sub-folder has no videos, or there is none.
+        ValueError: If a sub-folder has no videos, or there is no sub-folder.
     """
     clips: List[Clip] = []
-    left_out: List[str] = []
+    others: List[str] = []
     for label in visible(source):
         top = osp.join(source, label)
         if not osp.isdir(top):
@@ -94,50 +107,59 @@ def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
                 if name.lower().endswith(VIDEOS):
                     clips.append(Clip(path, label, path))
                 else:
-                    left_out.append(path)
+                    others.append(path)
         if len(clips) == before:
             raise ValueError(
                 f'{top}: no videos ({" ".join(VIDEOS)}) for a class of that '
-                'name; pictures of a clip are to be made a video first')
+                'name; make a video of the pictures of a clip first')
     if not clips:
         raise ValueError(f'{source}: neither a labels.csv nor sub-folders '
                          'with videos, one for each class')
-    return clips, left_out
+    return clips, others
 
 
 def visible(folder: str) -> List[str]:
-    """Names in a folder, in order, but for hidden ones."""
+    """The sorted names in a folder, without hidden ones."""
     return sorted(name for name in os.listdir(folder) if name[0] != '.')
 
 
 def with_groups(clips: Sequence[Clip], pattern: str) -> List[Clip]:
-    """Groups by a pattern that is found in each path.
+    """Set the group of each clip to what a pattern finds in its path.
+
+    Args:
+        clips (Sequence[Clip]): Their groups are replaced.
+        pattern (str): A regular expression. The group of a clip is the text
+            of its first parentheses, or the whole match if it has none.
 
     Raises:
-        ValueError: If it is no pattern, or not found in some path.
+        ValueError: If the pattern is not valid, or not found in some path.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(f'the pattern {pattern!r}: {error}') from None
-    found = []
+    grouped = []
     for clip in clips:
         match = compiled.search(clip.path)
         group = match and match.group(1 if compiled.groups else 0)
         if not group:
             raise ValueError(f'the pattern {pattern!r} is not found in '
                              f'{clip.path}')
-        found.append(clip._replace(group=group))
-    return found
+        grouped.append(clip._replace(group=group))
+    return grouped
 
 
 def check_names(source: str, clips: Sequence[Clip]) -> None:
-    """Refuse what a list, or a file of class names, cannot hold.
+    """Refuse paths and labels that an annotation list cannot hold.
+
+    Args:
+        source (str): Folder or CSV file, with which an error begins.
+        clips (Sequence[Clip]): All clips.
 
     Raises:
-        ValueError: If a path or a label begins or ends with a space, or has
-            characters that are not printed; if a path is there twice, or a
-            group in two ways of writing; if a clip has no label.
+        ValueError: If a path or a label begins or ends with a space or has
+            characters that can't be printed, a path occurs twice, a group is
+            spelled in two ways, or a clip has no label.
     """
     for clip in clips:
         for kind, text in (('path', clip.path), ('label', clip.label)):
@@ -148,35 +170,43 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
         if not all(clip.labels):
             raise ValueError(f'{source}: one of the labels of {clip.path} is '
                              f'empty: {clip.label!r}')
-    twice = [path for path, count in Counter(
+    repeated = [path for path, count in Counter(
         clip.path for clip in clips).items() if count > 1]
-    if twice:
-        raise ValueError(f'{source}: there twice, with other labels or '
-                         f'groups: {shortened(twice)}; several labels of a '
-                         'clip are written as a|b')
-    written: Dict[str, str] = {}
+    if repeated:
+        raise ValueError(f'{source}: these paths occur twice, with other '
+                         f'labels or groups: {shortened(repeated)}; several '
+                         'labels of a clip are written as a|b')
+    spellings: Dict[str, str] = {}
     for clip in clips:
-        other = written.setdefault(clip.group.casefold(), clip.group)
+        other = spellings.setdefault(clip.group.casefold(), clip.group)
         if clip.group not in (other, clip.path):
             raise ValueError(f'{source}: {other!r} and {clip.group!r} would '
-                             'be two groups: write one of them otherwise')
+                             'be two groups: spell them alike')
 
 
 def same_content(folder: str, paths: Sequence[str]) -> List[List[str]]:
-    """Files that are the same to the byte."""
-    sizes = defaultdict(list)
+    """Group the files whose bytes are equal.
+
+    Args:
+        folder (str): Folder of all clips.
+        paths (Sequence[str]): Paths in it.
+
+    Returns:
+        list[list[str]]: The paths of each group of two or more files.
+    """
+    by_size = defaultdict(list)
     for path in paths:
-        sizes[osp.getsize(osp.join(folder, path))].append(path)
-    contents = defaultdict(list)
-    for alike in sizes.values():
-        for path in alike if len(alike) > 1 else ():
+        by_size[osp.getsize(osp.join(folder, path))].append(path)
+    by_digest = defaultdict(list)
+    for candidates in by_size.values():
+        for path in candidates if len(candidates) > 1 else ():
             with open(osp.join(folder, path), 'rb') as file:
                 digest = hashlib.sha256(file.read()).digest()
-            contents[digest].append(path)
-    return [same for same in contents.values() if len(same) > 1]
+            by_digest[digest].append(path)
+    return [equal for equal in by_digest.values() if len(equal) > 1]
 
 
-def shortened(names: Sequence[str], most: int = TOLD) -> str:
-    """Names, and how many more there are."""
+def shortened(names: Sequence[str], most: int = MAX_NAMES) -> str:
+    """The first names, and the number of further ones, for a message."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return ', '.join(names[:most]) + more

@@ -1,29 +1,38 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the runner needs besides MMEngine's own."""
-from .checkpoints import WholeCheckpointHook, WholeFileBackend
+"""Extensions of MMEngine's runner.
+
+Nothing here knows LCR but :mod:`mmlcr.engine.layer_decay`, which knows the
+names of its parameters.
+"""
+from .atomic import atomic_write
+from .checkpoints import AtomicCheckpointHook, AtomicFileBackend
+from .configs import find_config
 from .cpu_amp import CPUAmpOptimWrapper
-from .draws import Draw, SeededSampler, SeedHook, seed_draws
-from .files import write_whole
+from .hooks import BadClipsHook, CheckInvalidLossHook, TrainingError
 from .layer_decay import LayerDecayConstructor
 from .loading import (
     BrokenFileError,
     UnreadableFileError,
     UntrustedFileError,
-    checked_names,
     guard_loading,
     names_in,
     read_checkpoint,
     read_dump,
+    register_loaders,
+    unguard_loading,
+    validate_class_names,
 )
 from .loops import ResumableTrainLoop
 from .progress import clip_ids
-from .watching import BadClipsHook, FiniteLossHook, TrainingError
+from .seeding import SampleSeed, SeededSampler, SeedHook, seed_generators
 
 __all__ = [
-    'BadClipsHook', 'BrokenFileError', 'CPUAmpOptimWrapper', 'Draw',
-    'FiniteLossHook', 'LayerDecayConstructor', 'ResumableTrainLoop',
-    'SeedHook', 'SeededSampler', 'TrainingError', 'UnreadableFileError',
-    'UntrustedFileError', 'WholeCheckpointHook', 'WholeFileBackend',
-    'checked_names', 'clip_ids', 'guard_loading', 'names_in',
-    'read_checkpoint', 'read_dump', 'seed_draws', 'write_whole'
+    'AtomicCheckpointHook', 'AtomicFileBackend', 'BadClipsHook',
+    'BrokenFileError', 'CPUAmpOptimWrapper', 'CheckInvalidLossHook',
+    'LayerDecayConstructor', 'ResumableTrainLoop', 'SampleSeed', 'SeedHook',
+    'SeededSampler', 'TrainingError', 'UnreadableFileError',
+    'UntrustedFileError', 'atomic_write', 'clip_ids', 'find_config',
+    'guard_loading', 'names_in', 'read_checkpoint', 'read_dump',
+    'register_loaders', 'seed_generators', 'unguard_loading',
+    'validate_class_names'
 ]

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Checkpoints that are never there in part."""
+"""Checkpoints that are written completely or not at all."""
 import os.path as osp
 from typing import Any, Dict, Optional
 
@@ -9,41 +9,43 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from .files import write_whole
+from .atomic import atomic_write
+from .hooks import TrainingError
 from .progress import convert_progress, record_progress
-from .watching import TrainingError
 
 
-@register_backend('whole')
-class WholeFileBackend(LocalBackend):
-    """Local files that are there as a whole, or as they were before."""
+@register_backend('atomic')
+class AtomicFileBackend(LocalBackend):
+    """Local files that are replaced atomically."""
 
     def put(self, obj: bytes, filepath: Any) -> None:
         """Write bytes."""
-        write_whole(obj, filepath)
+        atomic_write(obj, filepath)
 
     def put_text(self,
                  obj: str,
                  filepath: Any,
                  encoding: str = 'utf-8') -> None:
         """Write a text."""
-        write_whole(obj.encode(encoding), filepath)
+        atomic_write(obj.encode(encoding), filepath)
 
 
 @HOOKS.register_module()
-class WholeCheckpointHook(CheckpointHook):
+class AtomicCheckpointHook(CheckpointHook):
     """:class:`mmengine.hooks.CheckpointHook` that may be killed at any time.
 
-    A checkpoint is written beside its place and moved there at the end; then
-    ``last_checkpoint`` names it; only then are older ones removed. MMEngine
-    removes them first, and writes into the file that is found later.
+    A checkpoint is written to a temporary file beside its path and moved at
+    the end. Then ``last_checkpoint`` is updated, and only then are older
+    checkpoints removed. MMEngine removes them first, and writes directly to
+    the final path.
 
     Arguments are those of ``CheckpointHook``; ``backend_args`` default to
-    :class:`WholeFileBackend`.
+    :class:`AtomicFileBackend`.
 
     Raises:
-        OSError: If a checkpoint can't be written; the one before is whole.
-        TrainingError: If a weight is not finite; so it is.
+        OSError: If a checkpoint can't be written.
+        TrainingError: If a weight is not finite. Earlier checkpoints stay
+            valid in both cases.
     """
 
     def __init__(self,
@@ -51,26 +53,27 @@ class WholeCheckpointHook(CheckpointHook):
                  backend_args: Optional[dict] = None,
                  **kwargs: Any) -> None:
         super().__init__(
-            *args, backend_args=backend_args or dict(backend='whole'),
+            *args, backend_args=backend_args or dict(backend='atomic'),
             **kwargs)
         self._progress: Dict[str, int] = {}
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save again, with the best score in it, and if it is best."""
+        """Save the checkpoint again with its score, and also if it is best."""
         self._progress = dict(epoch=runner.epoch, iter=runner.iter)
         super().after_val_epoch(runner, metrics)
         self._progress = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Note how far the run is.
+        """Add the progress of the run.
 
-        After validation, MMEngine's flexible runner counts one too many.
+        After validation, the epoch of MMEngine's flexible runner is one too
+        large.
         """
         checkpoint['meta'].update(self._progress)
         record_progress(runner, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Go on in the units of this run."""
+        """Convert the progress of the checkpoint to the units of this run."""
         if runner._resume:
             convert_progress(runner, checkpoint)
 
@@ -79,12 +82,12 @@ class WholeCheckpointHook(CheckpointHook):
         for name, weight in runner.model.state_dict().items():
             if weight.is_floating_point() and not weight.isfinite().all():
                 raise TrainingError(
-                    f'{name} is not finite: no checkpoint is written, those '
-                    'before are whole')
+                    f'{name} is not finite: no checkpoint is written, earlier '
+                    'ones are unchanged')
         removed = []
         if self.max_keep_ckpts > 0:
             if step not in self.keep_ckpt_ids:
-                # MMEngine bounds the deque: an append alone would drop one
+                # MMEngine bounds the deque: append() alone would drop one
                 while len(self.keep_ckpt_ids) >= self.max_keep_ckpts:
                     removed.append(self.keep_ckpt_ids.popleft())
                 self.keep_ckpt_ids.append(step)
@@ -105,7 +108,7 @@ class WholeCheckpointHook(CheckpointHook):
             **self.args)
         if not is_main_process():
             return
-        write_whole(
+        atomic_write(
             str(self.last_ckpt).encode(),
             osp.join(runner.work_dir, 'last_checkpoint'))
         for old in removed:
@@ -116,5 +119,5 @@ class WholeCheckpointHook(CheckpointHook):
     def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):  # of DeepSpeed
+        elif self.file_backend.isdir(path):  # as DeepSpeed writes
             self.file_backend.rmtree(path)

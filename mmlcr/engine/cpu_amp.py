@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Mixed precision where there is no accelerator."""
+"""Mixed precision on CPUs."""
 from contextlib import contextmanager
 from typing import Iterator
 
@@ -13,7 +13,7 @@ from torch import nn
 class CPUAmpOptimWrapper(OptimWrapper):
     """Autocast to bfloat16 on CPUs, where ``AmpOptimWrapper`` refuses to run.
 
-    bfloat16 has the range of float32, so that losses are not scaled.
+    bfloat16 has the range of float32, so that losses need no scaling.
     Arguments are those of :class:`mmengine.optim.OptimWrapper`.
     """
 

@@ -1,5 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Learning rates that fall from the head to the stem."""
+"""Layer-wise decay of the learning rate, by the names of LCR's parameters.
+
+This is the only module of :mod:`mmlcr.engine` that knows LCR.
+"""
 import re
 from typing import Any, List
 
@@ -8,7 +11,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
 LAYER = re.compile(r'(?:backbone\.)?layers\.(\d+)\.')
-# what comes before the layers: stems, tokens and positions, and their norms
+# parameters before the layers: stems, tokens, positions, and their norms
 BEFORE = re.compile(r'(?:backbone\.)?(stem|edge_stem|zero_conv|cls_token|'
                     r'position|norm_0|norm_e)\b')
 
@@ -17,15 +20,18 @@ BEFORE = re.compile(r'(?:backbone\.)?(stem|edge_stem|zero_conv|cls_token|'
 class LayerDecayConstructor(DefaultOptimWrapperConstructor):
     """Layer-wise decay of the learning rate, for LCR.
 
-    As in BEiT (arXiv 2106.08254): of ``n`` layers, layer ``i`` (from zero)
-    learns at ``layer_decay ** (n - i)`` of the rate, what comes before them
-    at ``layer_decay ** (n + 1)``, and readout and head at the rate itself.
-    Weights that are pretrained change the less the nearer they are to the
-    pixels.
+    As in BEiT (arXiv 2106.08254), layer ``i`` of ``n`` layers (from zero) has
+    the learning rate times ``layer_decay ** (n - i)``. Parameters before the
+    layers have it times ``layer_decay ** (n + 1)``, and readout and head have
+    the learning rate itself. Pretrained weights near the pixels thus change
+    least.
 
     Args:
-        optim_wrapper_cfg (dict): As of ``DefaultOptimWrapperConstructor``.
-        paramwise_cfg (dict): Likewise, and ``layer_decay``, in ``(0, 1]``.
+        optim_wrapper_cfg (dict): The argument of
+            ``DefaultOptimWrapperConstructor``.
+        paramwise_cfg (dict): The argument of
+            ``DefaultOptimWrapperConstructor``, and also ``layer_decay``, in
+            ``(0, 1]``.
 
     Raises:
         ValueError: If ``layer_decay`` is missing or out of range, or the
@@ -38,7 +44,7 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
         if self.layer_decay is None or not 0 < self.layer_decay <= 1:
             raise ValueError('paramwise_cfg needs a layer_decay in (0, 1], '
                              f'got {self.layer_decay}')
-        # without any of its options, the base gives all one rate
+        # without any of its options, the base class makes a single group
         others.setdefault('bias_lr_mult', 1.)
         super().__init__(optim_wrapper_cfg, others)
 
@@ -47,10 +53,10 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
                    module: nn.Module,
                    prefix: str = '',
                    is_dcn_module: Any = None) -> None:
-        """A group for each parameter, its rate by its name."""
+        """Make a group for each parameter, with a rate by its name."""
         super().add_params(params, module, prefix, is_dcn_module)
         if prefix:
-            return  # of a part: all come here at the end
+            return  # a submodule: the whole model comes at the end
         names = {id(p): name for name, p in module.named_parameters()}
         found = [LAYER.match(name) for name in names.values()]
         numbers = [int(layer[1]) for layer in found if layer]
@@ -65,7 +71,7 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
 
 
 def _layer(name: str, n: int) -> int:
-    """From -1, before all layers, to ``n``, behind them."""
+    """The layer of a parameter: -1 before all layers, ``n`` after them."""
     layer = LAYER.match(name)
     if layer:
         return int(layer[1])

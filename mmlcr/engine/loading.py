@@ -1,8 +1,17 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Reading checkpoints and predictions of strangers: nothing in them is run.
+"""Reading checkpoints and predictions without running code in them.
 
 MMEngine leaves it to the version of torch whether a checkpoint may carry code,
-and with checkpoints from the web it always may. Here it never may.
+and one from the web always may. Here it never may: ``import mmlcr`` registers
+the functions of this module as MMEngine's checkpoint loaders, for the whole
+process. Two ways leave MMEngine's own loaders in place, which is needed for
+checkpoints that hold objects of other classes:
+
+- the environment variable ``MMLCR_GUARD_LOADING=0``, before the import;
+- :func:`unguard_loading`, after it.
+
+Models of the package, ``mmlcr://NAME``, load either way.
+:func:`read_checkpoint` and :func:`read_dump` never run code.
 """
 import io
 import json
@@ -15,48 +24,49 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 import torch
 from mmengine.dist import barrier, get_dist_info
-from mmengine.runner import checkpoint as of_mmengine
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-import mmlcr
 from mmlcr.compat import NUMPY_NAMES
 
 
 class UnreadableFileError(RuntimeError):
-    """A checkpoint or predictions that are not read; the file is named."""
+    """A checkpoint or predictions that can't be read; names the file."""
 
 
 class UntrustedFileError(UnreadableFileError):
-    """A file that carries more than it may; the message says what."""
+    """A file that holds more than it may; the message lists it."""
 
 
 class BrokenFileError(UnreadableFileError):
-    """A file that was cut off, or is of another kind."""
+    """A file that was cut off or has another format."""
 
 
-LONGEST_NAME = 1000  # of a class, in characters
-SHIPPED = 'mmlcr://'  # what the name of a model of the package begins with
-ZOO = osp.join(osp.dirname(mmlcr.__file__), 'zoo')
+MAX_NAME = 1000  # characters of a class name
+GUARD_VARIABLE = 'MMLCR_GUARD_LOADING'
+ZOO_SCHEME = 'mmlcr://'  # of the models that come with the package
+ZOO = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'zoo')
 
-# in what the unpicklers say of a file that is no pickle, or not all of one
+# in the messages of unpicklers about a file that is not a complete pickle
 _BROKEN = ('invalid load key', 'truncated', 'Ran out of input',
            'Unsupported operand')
 
 
 def read_checkpoint(path: str, map_location: Any = None) -> Any:
-    """What ``torch.save`` or safetensors wrote.
+    """Read what ``torch.save`` or safetensors wrote.
 
     Args:
-        path (str): ``.safetensors`` holds a state dict, and class names in its
-            header; all else is torch's.
-        map_location (Any): As of :func:`torch.load`. Defaults to None.
+        path (str): A ``.safetensors`` file holds a state dict, and class names
+            in its header; any other file is read by torch.
+        map_location (Any): The argument of :func:`torch.load`. Defaults to
+            None.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        UntrustedFileError: If it carries anything but tensors, numbers, texts
-            and what MMEngine's checkpoints hold; nothing of it was run.
+        UntrustedFileError: If it holds anything but tensors, numbers, texts
+            and what MMEngine's checkpoints hold; none of it was run.
         BrokenFileError: If it can't be read.
     """
     path = osp.expanduser(path)
@@ -69,51 +79,57 @@ def read_checkpoint(path: str, map_location: Any = None) -> Any:
 
 
 def names_in(checkpoint: Any, path: str) -> Optional[Tuple[str, ...]]:
-    """The class names that a checkpoint took along from its training.
+    """The class names in the metadata of a checkpoint.
 
     Args:
-        checkpoint (Any): Of :func:`read_checkpoint`.
-        path (str): What an error begins with.
+        checkpoint (Any): The result of :func:`read_checkpoint`.
+        path (str): Path of the file, with which an error begins.
 
     Returns:
-        tuple[str, ...] | None: In the order of the labels; None without.
+        tuple[str, ...] | None: In the order of the labels; None if the
+        checkpoint has no class names.
 
     Raises:
-        BrokenFileError: As of :func:`checked_names`.
+        BrokenFileError: If :func:`validate_class_names` refuses them.
     """
     found = checkpoint
     for key in ('meta', 'dataset_meta', 'classes'):
         found = found.get(key) if isinstance(found, dict) else None
-    return checked_names(found, path) if found else None
+    return validate_class_names(found, path) if found else None
 
 
-def checked_names(found: Any, path: str) -> Tuple[str, ...]:
-    """Class names out of a file, as they may go to a terminal.
+def validate_class_names(names: Any, path: str) -> Tuple[str, ...]:
+    """Validate class names of a file before they are printed.
+
+    Args:
+        names (Any): What the file holds.
+        path (str): Path of the file, with which an error begins.
 
     Raises:
-        BrokenFileError: If they are no list of texts that can be printed.
+        BrokenFileError: If they are not a list of printable texts.
     """
-    if not isinstance(found, (list, tuple)) or not all(
+    if not isinstance(names, (list, tuple)) or not all(
             isinstance(name, str) and name.isprintable()
-            and 0 < len(name) <= LONGEST_NAME for name in found):
-        raise BrokenFileError(f'{path}: its class names are no list of texts '
-                              f'of up to {LONGEST_NAME} printed characters')
-    return tuple(found)
+            and 0 < len(name) <= MAX_NAME for name in names):
+        raise BrokenFileError(f'{path}: its class names are not a list of '
+                              f'texts of up to {MAX_NAME} printable '
+                              'characters')
+    return tuple(names)
 
 
 def load_from_file(filename: str, map_location: Any = None) -> Any:
-    """As :func:`read_checkpoint`; MMEngine says "file" of it in the log."""
+    """:func:`read_checkpoint` by the name that MMEngine's log shows."""
     return read_checkpoint(filename, map_location)
 
 
 def load_from_package(filename: str, map_location: Any = None) -> Any:
-    """A model that comes with the package, ``mmlcr://NAME``."""
-    name = filename[len(SHIPPED):]
-    there = sorted(file[:-len('.safetensors')] for file in os.listdir(ZOO)
-                   if file.endswith('.safetensors'))
-    if name not in there:
+    """Load a model that comes with the package, ``mmlcr://NAME``."""
+    name = filename[len(ZOO_SCHEME):]
+    models = sorted(file[:-len('.safetensors')] for file in os.listdir(ZOO)
+                    if file.endswith('.safetensors'))
+    if name not in models:
         raise FileNotFoundError(f'there is no checkpoint {filename}; with the '
-                                f'package come {", ".join(there)}')
+                                f'package come {", ".join(models)}')
     return read_checkpoint(
         osp.join(ZOO, f'{name}.safetensors'), map_location)
 
@@ -122,9 +138,9 @@ def load_from_web(filename: str,
                   map_location: Any = None,
                   model_dir: Optional[str] = None,
                   progress: bool = True) -> Any:
-    """A checkpoint at an address; arguments and errors as above.
+    """Load a checkpoint from an address, with the errors of a local file.
 
-    The first process downloads it, the others wait.
+    The first process of a distributed run downloads it, the others wait.
     """
     rank, world_size = get_dist_info()
 
@@ -146,36 +162,66 @@ def load_from_web(filename: str,
 
 
 def read_dump(path: str) -> Any:
-    """The predictions that ``tools/test.py --dump`` wrote.
+    """Read the predictions that ``tools/test.py --dump`` wrote.
 
     Args:
-        path (str): Of the pickle file.
+        path (str): Path of the pickle file.
 
     Returns:
-        list[dict]: Of each sample.
+        list[dict]: One for each sample.
 
     Raises:
-        UntrustedFileError: If it carries more than tensors, arrays of numbers
-            and Python's own values; nothing of it was run.
+        UntrustedFileError: If it holds more than tensors, arrays of numbers
+            and Python's own values; none of it was run.
         BrokenFileError: If it can't be read.
     """
     with open(path, 'rb') as file:
         return _guarded(path, _DumpUnpickler(file).load)
 
 
+def register_loaders() -> None:
+    """Register the loaders of this module with MMEngine, on import.
+
+    The loader of ``mmlcr://`` is always registered, and :func:`guard_loading`
+    is called unless the environment has ``MMLCR_GUARD_LOADING=0``.
+    """
+    CheckpointLoader.register_scheme(ZOO_SCHEME, load_from_package, force=True)
+    if os.environ.get(GUARD_VARIABLE) != '0':
+        guard_loading()
+
+
 def guard_loading() -> None:
-    """Have MMEngine read all checkpoints this way."""
-    CheckpointLoader.register_scheme('', load_from_file, force=True)
-    CheckpointLoader.register_scheme(SHIPPED, load_from_package, force=True)
+    """Make MMEngine load all checkpoints by the functions of this module.
+
+    This holds for the whole process, also for models of other packages.
+    """
+    _set_loaders(load_from_file, load_from_web)
+
+
+def unguard_loading() -> None:
+    """Undo :func:`guard_loading`: MMEngine loads checkpoints by its own.
+
+    Its loaders may run code in a checkpoint, and do not read
+    ``.safetensors``.
+    """
+    _set_loaders(*_MMENGINE_LOADERS)
+
+
+_MMENGINE_LOADERS = (mmengine_checkpoint.load_from_local,
+                     mmengine_checkpoint.load_from_http)
+
+
+def _set_loaders(from_file: Callable, from_web: Callable) -> None:
+    CheckpointLoader.register_scheme('', from_file, force=True)
     CheckpointLoader.register_scheme(('http://', 'https://'),
-                                     load_from_web,
+                                     from_web,
                                      force=True)
-    of_mmengine.load_from_local = load_from_file
-    of_mmengine.load_from_http = load_from_web
+    mmengine_checkpoint.load_from_local = from_file
+    mmengine_checkpoint.load_from_http = from_web
 
 
 class _DumpUnpickler(pickle.Unpickler):
-    """Knows the few names that a dump of predictions holds."""
+    """Resolves only the names that a dump of predictions holds."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = _DUMP_NAMES.get((module, name))
@@ -185,12 +231,12 @@ class _DumpUnpickler(pickle.Unpickler):
 
 
 def _tensor_storage(data: bytes) -> Any:
-    """``torch.storage._load_from_bytes``, which would load anything."""
+    """Stands for ``torch.storage._load_from_bytes``, which loads all."""
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
 def _text_as_bytes(text: Any, encoding: Any) -> bytes:
-    """``_codecs.encode``, by which old pickles hold bytes."""
+    """Stands for ``_codecs.encode``, which makes the bytes of old pickles."""
     if type(text) is not str or encoding != 'latin1':
         raise pickle.UnpicklingError(f'refused: bytes in {encoding!r}')
     return text.encode('latin1')
@@ -207,38 +253,38 @@ _DUMP_NAMES: Dict[Tuple[str, str], Callable] = {
 
 def _read_safetensors(path: str, map_location: Any) -> Dict[str, Any]:
     try:
-        found = load_file(path)
+        weights = load_file(path)
         with safe_open(path, 'pt') as file:
-            told = file.metadata() or {}
+            header = file.metadata() or {}
         meta = {}
-        if 'classes' in told:  # json runs nothing of it
-            meta['dataset_meta'] = dict(classes=json.loads(told['classes']))
+        if 'classes' in header:  # json runs no code
+            meta['dataset_meta'] = dict(classes=json.loads(header['classes']))
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise BrokenFileError(f'{path}: {error}') from error
     if isinstance(map_location, (str, torch.device)):
-        found = {name: t.to(map_location) for name, t in found.items()}
-    return dict(state_dict=found, meta=meta)
+        weights = {name: t.to(map_location) for name, t in weights.items()}
+    return dict(state_dict=weights, meta=meta)
 
 
 def _guarded(path: str, read: Callable[[], Any]) -> Any:
-    """Read, with errors that say what is wrong with the file."""
+    """Call ``read``, and turn its errors into those of this module."""
     try:
         return read()
     except (FileNotFoundError, IsADirectoryError):
         raise
     except Exception as error:
-        said = str(error)
-        names = re.findall(r'GLOBAL (\S+)', said)
-        refused = re.findall(r'refused: (.*)', said)
-        unpickled = isinstance(error, pickle.UnpicklingError) and not any(
-            words in said for words in _BROKEN)
-        reason = (re.findall(r'WeightsUnpickler error: (.*)', said)
-                  or said.splitlines() or [type(error).__name__])[0]
-        if names or refused or unpickled:
-            carried = ', '.join(dict.fromkeys(names or refused)) or reason
+        message = str(error)
+        names = re.findall(r'GLOBAL (\S+)', message)
+        refused = re.findall(r'refused: (.*)', message)
+        is_pickle = isinstance(error, pickle.UnpicklingError) and not any(
+            words in message for words in _BROKEN)
+        reason = (re.findall(r'WeightsUnpickler error: (.*)', message)
+                  or message.splitlines() or [type(error).__name__])[0]
+        if names or refused or is_pickle:
+            content = ', '.join(dict.fromkeys(names or refused)) or reason
             raise UntrustedFileError(
                 f'{path} is refused, and nothing in it was run; in it: '
-                f'{carried}') from error
+                f'{content}') from error
         raise BrokenFileError(
-            f'{path} can not be read, and nothing in it was run; cut off or '
-            f'of another kind: {reason}') from error
+            f'{path} can not be read, and nothing in it was run; it is cut '
+            f'off or of another kind: {reason}') from error

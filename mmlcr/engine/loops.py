@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Training that goes on where it was killed."""
+"""A training loop that resumes where a run was killed."""
 from typing import Any, List
 
 from mmengine.hooks import Hook
@@ -7,35 +7,35 @@ from mmengine.logging import print_log
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from .draws import SeedHook
-from .watching import BadClipsHook, FiniteLossHook
+from .hooks import BadClipsHook, CheckInvalidLossHook
+from .seeding import SeedHook
 
 
 @LOOPS.register_module()
 class ResumableTrainLoop(EpochBasedTrainLoop):
     """:class:`mmengine.runner.EpochBasedTrainLoop` that resumes anywhere.
 
-    MMEngine goes on with the epoch after a checkpoint of its end: an epoch
-    that it had not validated yet is validated first, so that its best
-    checkpoint is not lost. From a checkpoint inside of an epoch
-    (``by_epoch=False`` of the hook) MMEngine begins the epoch anew: here it
-    goes on with the samples that are left of it, also in batches of another
-    size, other processes, or with clips added to the list or taken from it
+    From a checkpoint at the end of an epoch, MMEngine continues with the next
+    epoch. Here the epoch is validated first if it had not been, so that its
+    best checkpoint is not lost. From a checkpoint within an epoch
+    (``by_epoch=False`` of the hook), MMEngine restarts the epoch. Here the
+    epoch continues with its remaining samples, also with another batch size or
+    number of processes, or with clips added to the list or removed from it
     (:mod:`mmlcr.engine.progress`).
 
-    What this package promises of a training hangs on this loop, not on the
-    hooks of a config, which users replace: the loop registers those hooks that
-    it needs and that the config does not have.
+    The loop itself registers the hooks that it needs and that the config does
+    not have, because users replace the hooks of a config.
 
     Args:
-        seed_draws (bool): Whether all random draws are functions of the seed,
-            by :class:`SeedHook`. Defaults to True.
+        seed_draws (bool): Whether all randomness is a function of the seed, by
+            :class:`SeedHook`. Defaults to True.
         stop_at_invalid_loss (bool): Whether a loss that is not finite ends the
-            training, by :class:`FiniteLossHook`. Defaults to True.
-        max_bad_clips (int): Clips that may be skipped by a data set with
-            ``bad_clips='skip'``, by :class:`BadClipsHook`. Defaults to 100.
-        *args: Of ``EpochBasedTrainLoop``.
-        **kwargs: Likewise.
+            training, by :class:`CheckInvalidLossHook`. Defaults to True.
+        max_bad_clips (int): Number of clips that a data set with
+            ``bad_clips='skip'`` may skip, by :class:`BadClipsHook`. Defaults
+            to 100.
+        *args: Arguments of ``EpochBasedTrainLoop``.
+        **kwargs: Keyword arguments of ``EpochBasedTrainLoop``.
 
     Raises:
         ValueError: If the data loader has no batch.
@@ -57,13 +57,13 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 f'{loader.batch_size}, and drop_last=True')
         needed: List[Hook] = [BadClipsHook(max_bad_clips)]
         needed += [SeedHook()] * seed_draws
-        needed += [FiniteLossHook()] * stop_at_invalid_loss
+        needed += [CheckInvalidLossHook()] * stop_at_invalid_loss
         for hook in needed:
             if not any(isinstance(h, type(hook)) for h in runner.hooks):
                 runner.register_hook(hook)
 
     def run(self) -> None:
-        """Train, from wherever the run is."""
+        """Train from the present progress of the run to its end."""
         self.runner.call_hook('before_train')
         if self._iter == self._epoch * len(self.dataloader) > 0:
             self.validate_if_due()
@@ -74,7 +74,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         return self.runner.model
 
     def validate_if_due(self) -> None:
-        """After an epoch."""
+        """Validate after an epoch if it is due."""
         self._decide_current_val_interval()
         due = self._epoch % self.val_interval == 0
         if (self.runner.val_loop is not None and self._epoch >= self.val_begin
@@ -82,12 +82,12 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self.runner.val_loop.run()
 
     def run_epoch(self) -> None:
-        """What is left of an epoch."""
+        """Train on the remaining samples of an epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         first = self._iter - self._epoch * len(self.dataloader)
         if first:
-            print_log(f'going on after {first} batches of epoch '
+            print_log(f'continuing after {first} batches of epoch '
                       f'{self._epoch + 1}', 'current')
             self._skip_seen(first)
         for index, batch in enumerate(self.dataloader, first):
@@ -96,10 +96,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _skip_seen(self, batches: int) -> None:
-        """Leave clips out that a checkpoint does not tell.
+        """Skip the clips that were seen before a checkpoint without progress.
 
-        One of before progress was noted: their order follows from the seed,
-        which is known only now.
+        The order of the clips follows from the seed, which is known only now.
         """
         sampler, loader = self.dataloader.sampler, self.dataloader
         if sampler.resumed_in != self._epoch:
@@ -110,7 +109,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             sampler.begin_at(batches)
 
     def batches_of(self, clips: int) -> int:
-        """How many batches so many clips of all processes make."""
+        """Number of batches of a process for the clips of all processes."""
         mine = -(-clips // self.runner.world_size)
         if self.dataloader.drop_last:
             return mine // self.dataloader.batch_size

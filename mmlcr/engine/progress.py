@@ -1,12 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Progress in samples, so that a run may be resumed with other settings.
 
-MMEngine counts iterations. How many there are in an epoch follows from the
-batch size, the number of processes and the length of the list: with others, a
-count of before is another place of the training. A checkpoint of this package
-holds how many iterations an epoch had, and inside of an epoch which clips had
-been seen; when it is loaded, its counts are turned into those of the run that
-goes on.
+MMEngine counts iterations. The number of iterations in an epoch depends on the
+batch size, the number of processes and the length of the list, so that with
+other settings an old count means another point of the training. A checkpoint
+of this package therefore holds the number of iterations of an epoch and,
+within an epoch, the clips that were seen. When it is loaded, its counts are
+converted to those of the resumed run.
 """
 import hashlib
 import logging
@@ -24,15 +24,15 @@ KEY, SEEN = 'sample_progress', 'seen_clips'  # in meta, and in a checkpoint
 
 
 class Progress(NamedTuple):
-    """The units that a run counts in."""
-    iterations: int  # an epoch
-    clips: int  # of the list
-    batch: int  # of all processes
-    accumulated: int  # batches of a step of the optimizer
+    """The units in which a run counts."""
+    iterations: int  # in an epoch
+    clips: int  # in the list
+    batch: int  # clips in a batch of all processes
+    accumulated: int  # batches in a step of the optimizer
 
 
 def clip_ids(names: List[str]) -> np.ndarray:
-    """What clips are known by in a checkpoint: 64 bits of a hash each.
+    """Identifiers of clips in a checkpoint: 64 bits of a hash of each name.
 
     Args:
         names (list[str]): Paths of the clips.
@@ -56,10 +56,10 @@ def progress_of(runner: Runner) -> Progress:
 
 
 def record_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
-    """Note in a checkpoint how far a run is, in samples.
+    """Add the progress of a run in samples to a checkpoint.
 
-    Batches whose gradients wait for a step of the optimizer are not in the
-    weights, and count as not seen.
+    Batches whose gradients were accumulated since the last step of the
+    optimizer are not in the weights, and count as not seen.
     """
     units = progress_of(runner)
     meta = checkpoint['meta']
@@ -73,10 +73,10 @@ def record_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
 
 
 def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
-    """Turn the counts of a checkpoint into those of the run that goes on.
+    """Convert the counts of a checkpoint to those of the resumed run.
 
-    The next epoch, or what is left of one, begins with its first iteration,
-    and schedules by iteration are where they would be, had the whole run had
+    The next epoch, or the rest of the present one, then begins at its first
+    iteration. Schedules by iteration are advanced as if the whole run had had
     the present settings.
     """
     meta, units = checkpoint.get('meta', {}), progress_of(runner)
@@ -93,9 +93,9 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
         if changes:
             print_log(
-                f'{type(runner.train_loop).__name__} goes on by iterations, '
-                'whose meaning has changed, so that samples are passed over '
-                f'or come twice: {"; ".join(changes)}', 'current',
+                f'{type(runner.train_loop).__name__} continues by iterations, '
+                'whose meaning has changed, so that samples are left out or '
+                f'come twice: {"; ".join(changes)}', 'current',
                 logging.WARNING)
         return
     seen: Optional[Tensor] = checkpoint.get(SEEN)
@@ -110,17 +110,17 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
         done += first
     elif meta['iter'] - meta['epoch'] * before.iterations > 0:
         if not can_skip:
-            changes.append('a loop or sampler that can not leave clips out')
+            changes.append('a loop or sampler that can not skip clips')
         if changes:
             print_log(
                 f'epoch {meta["epoch"] + 1} begins anew: the checkpoint does '
-                'not tell which of its clips were seen, and there are '
+                'not hold which of its clips were seen, and there are '
                 f'{"; ".join(changes)}', 'current', logging.WARNING)
         else:
             done = meta['iter']
     if done != meta['iter'] or before.iterations != units.iterations:
         print_log(
-            f'resumed with {"; ".join(changes) or "a batch to do again"}: '
+            f'resumed with {"; ".join(changes) or "a batch to repeat"}: '
             f'iteration {meta["iter"]} is iteration {done} now', 'current')
         meta['iter'] = done
         if before.iterations != units.iterations:
@@ -129,44 +129,49 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
 
 def _units_before(checkpoint: Dict[str, Any],
                   now: Progress) -> Optional[Progress]:
-    """As the checkpoint has them; one of MMEngine tells one of them alone."""
+    """The units of a checkpoint; None if they are unknown.
+
+    A checkpoint that MMEngine's hook wrote gives only the iterations.
+    """
     meta = checkpoint['meta']
     if KEY in meta:
         return Progress(**meta[KEY])
     epoch, iteration = meta['epoch'], meta['iter']
-    told = checkpoint.get('message_hub', {}).get('runtime_info', {})
-    if told.get('max_epochs') and told.get('max_iters'):
-        an_epoch = told['max_iters'] // told['max_epochs']
+    info = checkpoint.get('message_hub', {}).get('runtime_info', {})
+    if info.get('max_epochs') and info.get('max_iters'):
+        iterations = info['max_iters'] // info['max_epochs']
     elif 0 <= iteration - epoch * now.iterations < now.iterations:
-        an_epoch = now.iterations  # nothing speaks against it
+        iterations = now.iterations  # the counts agree with the present ones
     elif epoch and not iteration % epoch:  # the end of an epoch
-        an_epoch = iteration // epoch
+        iterations = iteration // epoch
     else:
         return None
     unknown: Any = None
-    return Progress(an_epoch, unknown, unknown, unknown)
+    return Progress(iterations, unknown, unknown, unknown)
 
 
 def _convert_schedules(runner: Runner, checkpoint: Dict[str, Any],
                        iteration: int) -> None:
-    """Walk new schedules to where they are now, and take their state.
+    """Advance new schedules to the present iteration and store their state.
 
-    They are not scaled: most of MMEngine's compute a value from the last one.
+    A schedule can't be moved directly: most of MMEngine's compute a value from
+    the previous one.
     """
     schedulers = runner.param_schedulers
     if not schedulers:
         return
     known = isinstance(schedulers, list) and 'optimizer' in checkpoint and (
-        not any(  # a metric decides, which can't be walked through again
-            isinstance(each, ReduceOnPlateauParamScheduler)
-            for each in schedulers))
+        not any(  # depends on metrics of past epochs
+            isinstance(scheduler, ReduceOnPlateauParamScheduler)
+            for scheduler in schedulers))
     if not known:
         print_log(
-            'schedules by iteration are not those of the new number of '
+            'schedules by iteration are not converted to the new number of '
             f'iterations: {schedulers}', 'current', logging.WARNING)
         return
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of steps without an optimizer's
+        # torch warns of a schedule's step without one of the optimizer
+        warnings.simplefilter('ignore')
         for number in range(1, iteration + 1):
             ends_epoch = number % len(runner.train_loop.dataloader) == 0
             for scheduler in schedulers:

@@ -1,49 +1,30 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The parts of a Cross RWKV layer."""
-from .cell import FINITE_BOUND, CoupledCell, PaperCell, build_cell
-from .cross_rwkv import (
-    CrossRWKVLayer,
-    FramePrompt,
-    Frames,
-    Geometry,
-    LayerState,
-    LayerWeights,
-    Surroundings,
-)
-from .functions import (
-    Functions,
-    Fused,
-    compiled_functions,
-    find_compiler,
-    find_fused,
-    is_traced,
-)
-from .layout import TokenLayout, layout_from_mask
+"""The modules of LCR: stems, layers with their cell, readouts."""
+from .cell import FINITE_BOUND, Cell, CoupledCell, PaperCell, build_cell
+from .common import Geometry, LayerState, Prompt
+from .cross_rwkv import CrossRWKVLayer
 from .readout import (
     AttentionReadout,
     CLSReadout,
     MeanReadout,
     build_readout,
 )
-from .rotary import rotary_table, rotate
 from .stem import (
     ConvStem,
     Normalize,
+    PatchProjection,
     PatchStem,
     build_stem,
+    num_stem_inputs,
     resize_position,
+    stem_inputs,
 )
-from .token_shift import TokenShift
-from .vrwkv6 import VRWKV6Layer, VRWKV6Weights
-from .wavefront import Wavefront
+from .vrwkv6 import VRWKV6Layer
 
 __all__ = [
-    'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'ConvStem',
-    'CoupledCell', 'CrossRWKVLayer', 'FramePrompt', 'Frames', 'Functions',
-    'Fused', 'Geometry', 'LayerState', 'LayerWeights', 'MeanReadout',
-    'Normalize', 'PaperCell', 'PatchStem', 'Surroundings', 'TokenLayout',
-    'TokenShift', 'VRWKV6Layer', 'VRWKV6Weights', 'Wavefront', 'build_cell',
-    'build_readout', 'build_stem', 'compiled_functions', 'find_compiler',
-    'find_fused', 'is_traced', 'layout_from_mask', 'resize_position',
-    'rotary_table', 'rotate'
+    'FINITE_BOUND', 'AttentionReadout', 'CLSReadout', 'Cell', 'ConvStem',
+    'CoupledCell', 'CrossRWKVLayer', 'Geometry', 'LayerState', 'MeanReadout',
+    'Normalize', 'PaperCell', 'PatchProjection', 'PatchStem', 'Prompt',
+    'VRWKV6Layer', 'build_cell', 'build_readout', 'build_stem',
+    'num_stem_inputs', 'resize_position', 'stem_inputs'
 ]

@@ -5,10 +5,8 @@ from typing import Optional, Union
 import torch
 from torch import Tensor, nn
 
-from .stacked import add_linear
-
-# Far above what a clip reaches and far below what a square overflows: it is
-# there only so that an endless stream stays finite.
+# Clamp that keeps an endless stream finite: far above the cells of a clip, and
+# far below where a square overflows.
 FINITE_BOUND = 1e15
 
 
@@ -29,17 +27,12 @@ class PaperCell(nn.Module):
             raise ValueError(f'cell_clip must be positive, got {clip}')
         self.bound = FINITE_BOUND if clip is None else clip
 
-    def gate(self, e: Tensor, weight: Optional[Tensor],
-             bias: Optional[Tensor]) -> Tensor:
-        """The forget gate of the edge prompt ``e``: itself."""
-        return e
-
-    def kept(self, forget_gate: Tensor) -> Tensor:
+    def retention(self, forget_gate: Tensor) -> Tensor:
         """The factor of ``c_{t-1}`` in ``c_t``."""
         return 1 + forget_gate
 
     def activate(self, logit: Tensor) -> Tensor:
-        """The forget gate, given what the layer's ``forget`` gives: itself."""
+        """The forget gate: the edge prompt itself."""
         return logit
 
     def forward(self, candidate: Tensor, forget_gate: Tensor,
@@ -63,27 +56,16 @@ class CoupledCell(nn.Module):
     """
     has_weights = True
 
-    def gate(self, e: Tensor, weight: Optional[Tensor],
-             bias: Optional[Tensor]) -> Tensor:
-        """The forget gate of the edge prompt, of ``n`` layers.
-
-        In float32 or wider: in half precision, a gate that forgets little
-        would be rounded to one that never forgets.
-
-        Args:
-            e (Tensor): Shape ``(n, B, L, D)``.
-            weight (Tensor): ``W_f``, shape ``(n, D, D)``.
-            bias (Tensor): ``b_f``, shape ``(n, D)``.
-        """
-        assert weight is not None and bias is not None
-        return self.activate(add_linear(bias[:, None], e, weight))
-
     def activate(self, logit: Tensor) -> Tensor:
-        """The sigmoid of the logit, in float32 or wider."""
+        """The forget gate, the sigmoid of its logit, in float32 or wider.
+
+        In half precision, a gate that forgets little would be rounded to one
+        that never forgets.
+        """
         return torch.sigmoid(
             logit.to(torch.promote_types(logit.dtype, torch.float32)))
 
-    def kept(self, forget_gate: Tensor) -> Tensor:
+    def retention(self, forget_gate: Tensor) -> Tensor:
         """The factor of ``c_{t-1}`` in ``c_t``: the gate itself."""
         return forget_gate
 

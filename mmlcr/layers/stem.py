@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """From pixels to tokens and edge prompt, equations (1) and (2)."""
 import math
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,21 @@ class Normalize(NamedTuple):
         return (clip - mean).div_(std).to(dtype)
 
 
+class PatchProjection(nn.Conv2d):
+    """A convolution with kernel = stride, computed as a matrix product.
+
+    That is faster on a CPU, and gives tokens in the order they are needed.
+    """
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """``(N, channels, height, width)`` to ``(N, D, rows, cols)``."""
+        p, q = self.kernel_size
+        patches = rearrange(
+            frames, 'n c (r p) (s q) -> n r s (c p q)', p=p, q=q)
+        tokens = F.linear(patches, self.weight.flatten(1), self.bias)
+        return rearrange(tokens, 'n r s d -> n d r s')
+
+
 class PatchStem(BaseModule):
     """The paper's stem: one convolution, kernel = stride = patch size.
 
@@ -39,21 +54,12 @@ class PatchStem(BaseModule):
     def __init__(self, in_channels: int, embed_dims: int,
                  patch_size: int) -> None:
         super().__init__()
-        self.projection = nn.Conv2d(
+        self.projection = PatchProjection(
             in_channels, embed_dims, patch_size, stride=patch_size)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``.
-
-        A convolution that does not overlap is a product, which is faster, and
-        gives tokens as they are needed.
-        """
-        size = self.projection.stride[0]
-        patches = rearrange(
-            frames, 'n c (r p) (s q) -> n r s (c p q)', p=size, q=size)
-        tokens = F.linear(patches, self.projection.weight.flatten(1),
-                          self.projection.bias)
-        return rearrange(tokens, 'n r s d -> n d r s')
+        """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``."""
+        return self.projection(frames)
 
 
 class ConvStem(BaseModule):
@@ -100,6 +106,40 @@ def build_stem(kind: str, in_channels: int, embed_dims: int,
     if kind not in stems:
         raise ValueError(f"stem must be 'patch' or 'conv', got {kind!r}")
     return stems[kind](in_channels, embed_dims, patch_size)
+
+
+def num_stem_inputs(stem_input: str) -> int:
+    """How many pictures of a frame the stems read; see :func:`stem_inputs`.
+
+    Raises:
+        ValueError: If the option has another value.
+    """
+    if stem_input not in ('frame', 'difference', 'both'):
+        raise ValueError("stem_input must be 'frame', 'difference' or "
+                         f"'both', got {stem_input!r}")
+    return 2 if stem_input == 'both' else 1
+
+
+def stem_inputs(clip: Tensor, previous: Optional[Tensor],
+                stem_input: str) -> Tensor:
+    """The frames, their differences in time or both.
+
+    Args:
+        clip (Tensor): Shape ``(B, channels, T, height, width)``.
+        previous (Tensor, optional): The frame before the clip. None: there is
+            none, and the first difference is zero.
+        stem_input (str): ``'frame'``, ``'difference'`` or ``'both'``.
+
+    Returns:
+        Tensor: Shape ``(1 or 2, B, channels, T, height, width)``.
+    """
+    if stem_input == 'frame':
+        return clip[None]
+    before = clip[:, :, 0] if previous is None else previous
+    difference = torch.diff(clip, dim=2, prepend=before[:, :, None])
+    if stem_input == 'difference':
+        return difference[None]
+    return torch.stack([clip, difference])
 
 
 def resize_position(position: Tensor, grid: Tuple[int, int]) -> Tensor:

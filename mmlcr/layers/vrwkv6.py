@@ -1,125 +1,48 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A layer that computes what one of Vision-RWKV (RWKV-6) does, and remembers.
+"""A layer of Vision-RWKV (RWKV-6) with LCR's memory.
 
 Vision-RWKV (arXiv 2403.02308) with the data-dependent mixing and decay of
 RWKV-6 (arXiv 2404.05892), as in its published image models, is a residual
-stack: a token stays, and each layer adds to it. LCR's memory joins it by
-weights that start at zero, so that weights of such a model go on with what
-they learned:
+stack: each layer adds to its tokens. The weights that join LCR's memory to it
+start at zero, so that a model with pretrained weights starts as that model:
 
 - keys, values and decays read the layer's own input plus a projection of the
   edge prompt; receptance and gate read the input, and by columns of their own
   the memory; both read differences to the previous frame;
-- the next layer reads ``A + s h``: the stack's token, and what is remembered.
+- the next layer reads ``A + s h``: the stack's token and the hidden state.
 
-The class token, which those models have not, reads and is not read.
-
-As in :mod:`mmlcr.layers.cross_rwkv`, ``n`` layers are side by side,
-``(n, B, L, D)``, each at a frame of its own.
+Those models have no class token. Here it reads the patches and is not read.
 """
-from typing import TYPE_CHECKING, NamedTuple, Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmlcr.ops import bi_wkv_tokens
+from mmaction.registry import MODELS
+from mmlcr.ops import bi_wkv_tokens, rotate
 from .cell import Cell, hidden_state
-from .cross_rwkv import (
+from .common import (
     FASTEST_DECAY,
     SLOWEST_DECAY,
-    STRONGEST_DECAY,
-    FramePrompt,
     Geometry,
     LayerState,
     Prompt,
-    Surroundings,
-    centred,
-    forget_gate,
-    gate_weights,
+    build_forget_gate,
     log_decay,
     mix,
-    norm_heads,
-    transposed,
 )
-from .rotary import rotate
-from .stacked import layer_norm, linear, narrow, stack
-from .token_shift import Neighbours
 
-if TYPE_CHECKING:
-    from .functions import Functions
-
-# ranks of what tokens add to the shares of their neighbours and to decays
+# ranks of the data-dependent parts of the mixes and of the decays
 MIX_RANK, DECAY_RANK = 32, 64
 BRANCHES = 'decay', 'key', 'value', 'receptance', 'gate'  # each with a mix
-OF_PROMPT = 3  # the first of them read the edge prompt, too
+OF_PROMPT = 3  # the first so many also read the edge prompt
 
 
-class VRWKV6Weights(NamedTuple):
-    """The weights of some layers side by side, each ``(n, ...)``."""
-    norm_x: Tensor  # (D,), as all norms, biases and scales
-    norm_x_bias: Tensor
-    mu_base: Tensor  # (D,), of the mix that all other mixes depend on
-    mu: Tensor  # (5, D), by branch
-    mix_down: Tensor  # (5 * MIX_RANK, D)
-    mix_up: Tensor  # (5, MIX_RANK, D)
-    decay: Tensor  # (D,), log(-w) before a token adds to it
-    decay_down: Tensor  # (DECAY_RANK, D)
-    decay_up: Tensor  # (D, DECAY_RANK)
-    bonus: Tensor  # (H, K)
-    key: Tensor  # (D, D), as all that are not said to be otherwise
-    value: Tensor
-    receptance: Tensor
-    gate: Tensor
-    prompt: Tensor  # of the edge prompt, beside the layer's input
-    change: Optional[Tensor]  # (2D, D), differences to key and value
-    norm_h: Tensor
-    norm_h_bias: Tensor
-    past: Tensor  # (2D, D or 2D), (difference and) memory to receptance, gate
-    norm_y: Tensor
-    norm_y_bias: Tensor
-    output: Tensor
-    scale_x: Optional[Tensor]
-    norm_a: Tensor
-    norm_a_bias: Tensor
-    mu_receptance: Tensor  # (D,), of the channel mix
-    mu_key: Tensor
-    channel_receptance: Tensor
-    channel_key: Tensor  # (inner, D)
-    channel_value: Tensor  # (D, inner)
-    scale_a: Optional[Tensor]
-    forget: Optional[Tensor]
-    forget_bias: Optional[Tensor]
-    memory_scale: Tensor  # (D,), of h in what the next layer reads
-
-    @classmethod
-    def of(cls, layers: Sequence['VRWKV6Layer']) -> 'VRWKV6Weights':
-        """Stack those of ``n`` layers."""
-        return stack([layer.weights() for layer in layers])
-
-    @property
-    def num_layers(self) -> int:
-        """Layers ``n``."""
-        return len(self.mu)
-
-    def layers(self, start: int, stop: int) -> 'VRWKV6Weights':
-        """Those of some layers."""
-        return narrow(self, start, stop)
-
-    def laid_out(self) -> 'VRWKV6Weights':
-        """The same, matrices in the order that products read them in."""
-        return VRWKV6Weights(*map(transposed, self))
-
-    def step(self, functions: 'Functions', x: Tensor, prompt: Prompt,
-             state: LayerState,
-             around: Surroundings) -> Tuple[Tensor, LayerState]:
-        """See :func:`pass_through`."""
-        return functions.pass_through(self, x, prompt, state, around)
-
-
+@MODELS.register_module()
 class VRWKV6Layer(BaseModule):
-    """The weights of a layer.
+    """A layer of Vision-RWKV (RWKV-6) with LCR's memory.
 
     Args:
         embed_dims (int): Width ``D``.
@@ -134,8 +57,14 @@ class VRWKV6Layer(BaseModule):
             before. Defaults to False.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, hidden_rate: float,
-                 temporal_shift: bool, cell: Cell,
+    needs_outer_norms = True
+
+    def __init__(self,
+                 embed_dims: int,
+                 num_heads: int,
+                 hidden_rate: float,
+                 temporal_shift: bool,
+                 cell: Cell,
                  layer_scale: Optional[float] = None,
                  post_norm: bool = False) -> None:
         super().__init__()
@@ -184,10 +113,10 @@ class VRWKV6Layer(BaseModule):
         self.channel_key = matrix(inner, D)
         self.channel_value = matrix(D, inner)
         self.scale_a = scale()
-        self.forget = forget_gate(D, cell)
+        self.forget = build_forget_gate(D, cell)
         self.memory_scale = nn.Parameter(torch.zeros(D))
 
-    def forward(self, x: Tensor, prompt: FramePrompt, state: LayerState,
+    def forward(self, x: Tensor, prompt: Prompt, state: LayerState,
                 geometry: Geometry) -> Tuple[Tensor, LayerState]:
         """Read one frame; as :meth:`mmlcr.layers.CrossRWKVLayer.forward`."""
         h, c, x_before = state
@@ -214,7 +143,7 @@ class VRWKV6Layer(BaseModule):
         return branch if scale is None else branch * scale
 
     def _spatial_mix(self, x: Tensor, x_before: Optional[Tensor],
-                     past: Tensor, prompt: FramePrompt,
+                     past: Tensor, prompt: Prompt,
                      geometry: Geometry) -> Tensor:
         """The branch of eq.
 
@@ -223,8 +152,8 @@ class VRWKV6Layer(BaseModule):
         D, heads = x.shape[-1], self.bonus.shape
         e = x + self.prompt(prompt.normed)
         shares = torch.cat([
-            self._mix_shares(e, geometry)[:OF_PROMPT],
-            self._mix_shares(x, geometry)[OF_PROMPT:]
+            self._mix_shares(e, geometry, slice(OF_PROMPT)),
+            self._mix_shares(x, geometry, slice(OF_PROMPT, None))
         ])
         base = [e] * OF_PROMPT + [x] * (len(BRANCHES) - OF_PROMPT)
         d_in, k_in, v_in, r_in, g_in = (  # eq. (3)
@@ -235,6 +164,7 @@ class VRWKV6Layer(BaseModule):
         if self.change is not None:  # temporal difference
             difference = x - (x if x_before is None else x_before.to(x.dtype))
             past = torch.cat([difference, past], -1)
+            assert prompt.before is not None
             change = difference + self.prompt(prompt.normed - prompt.before)
             k_change, v_change = self.change(change).chunk(2, -1)
             k, v = k + k_change, v + v_change
@@ -250,14 +180,19 @@ class VRWKV6Layer(BaseModule):
         y = self.norm_y(y.reshape(-1, D)).view_as(x)
         return self.output(F.silu(g) * y.to(g.dtype))
 
-    def _mix_shares(self, x: Tensor, geometry: Geometry) -> Tensor:
-        """RWKV-6's data-dependent shares of the neighbours, (5, B, L, D)."""
+    def _mix_shares(self, x: Tensor, geometry: Geometry,
+                    branches: slice) -> Tensor:
+        """RWKV-6's data-dependent shares of the neighbours.
+
+        Returns:
+            Tensor: For some of the branches, shape ``(branches, B, L, D)``.
+        """
         base = mix(x, geometry.shift, self.mu_base)
         low = torch.tanh(self.mix_down(base)).unflatten(
-            -1, (len(BRANCHES), -1))
+            -1, (len(BRANCHES), -1))[..., branches, :]
         shares = torch.einsum('blmr,mrd->mbld', low,
-                              self.mix_up.to(low.dtype))
-        return shares + self.mu[:, None, None]
+                              self.mix_up[branches].to(low.dtype))
+        return shares + self.mu[branches, None, None]
 
     def _channel_mix(self, a: Tensor, geometry: Geometry) -> Tensor:
         """The branch of eq.
@@ -268,138 +203,3 @@ class VRWKV6Layer(BaseModule):
             mix(a, geometry.shift, self.mu_receptance))
         k = self.channel_key(mix(a, geometry.shift, self.mu_key))
         return torch.sigmoid(r) * self.channel_value(F.relu(k)**2)
-
-    def weights(self) -> VRWKV6Weights:
-        """All of them; of values without a mean along a head."""
-        heads = self.bonus.shape
-        change = None
-        if self.change is not None:
-            of_key, of_value = self.change.weight.chunk(2)
-            change = torch.cat([of_key, centred(of_value, heads)])
-        return VRWKV6Weights(
-            self.norm_x.weight, self.norm_x.bias, self.mu_base, self.mu,
-            self.mix_down.weight, self.mix_up, self.decay,
-            self.decay_down.weight, self.decay_up.weight, self.bonus,
-            self.key.weight, centred(self.value.weight, heads),
-            self.receptance.weight, self.gate.weight, self.prompt.weight,
-            change, self.norm_h.weight, self.norm_h.bias, self.past.weight,
-            self.norm_y.weight, self.norm_y.bias, self.output.weight,
-            self.scale_x, self.norm_a.weight, self.norm_a.bias,
-            self.mu_receptance, self.mu_key, self.channel_receptance.weight,
-            self.channel_key.weight, self.channel_value.weight, self.scale_a,
-            *gate_weights(self.forget), self.memory_scale)
-
-
-def pass_through(weights: VRWKV6Weights, x: Tensor, prompt: Prompt,
-                 state: LayerState,
-                 around: Surroundings) -> Tuple[Tensor, LayerState]:
-    """A frame's passage through a layer, of ``n`` layers side by side.
-
-    Args:
-        weights (VRWKV6Weights): Of ``n`` layers.
-        x (Tensor): What each of them reads, ``(n, B, L, D)``.
-        prompt (Prompt): Of a frame for each.
-        state (LayerState): Of each after its frame before, stacked. Layers
-            that meet their first frame have no ``x`` yet, and come last.
-        around (Surroundings): All else.
-
-    Returns:
-        tuple[Tensor, LayerState]: What the next layers read, of the shape of
-        ``x``, and the states after these frames.
-    """
-    h, c, before = state
-    cell, post_norm = around.cell, around.post_norm
-    norm_x = weights.norm_x, weights.norm_x_bias
-    norm_a = weights.norm_a, weights.norm_a_bias
-
-    def added(branch: Tensor, norm: Tuple[Tensor, Tensor],
-              scale: Optional[Tensor]) -> Tensor:
-        if post_norm:
-            branch = layer_norm(branch, *norm)
-        return branch if scale is None else branch * scale[:, None, None]
-
-    read = x if post_norm else layer_norm(x, *norm_x)
-    mixed = _spatial_mix(weights, read, h, before, prompt, around)
-    a = x + added(mixed, norm_x, weights.scale_x)  # eq. (7)
-    read_a = a if post_norm else layer_norm(a, *norm_a)
-    mixed = _channel_mix(weights, read_a, around.neighbours)
-    A = a + added(mixed, norm_a, weights.scale_a)  # eq. (8)
-    gate = cell.gate(prompt.e, weights.forget, weights.forget_bias)
-    A = A.to(c.dtype)  # the state's float32
-    c = cell(A, gate.to(c.dtype), c)  # eq. (9)
-    h = hidden_state(A, c)  # eq. (10)
-    output = A + weights.memory_scale[:, None, None] * h
-    return output, LayerState(h, c, read if around.temporal_shift else None)
-
-
-def _spatial_mix(weights: VRWKV6Weights, x: Tensor, h: Tensor,
-                 before: Optional[Tensor], prompt: Prompt,
-                 around: Surroundings) -> Tensor:
-    """Equations (3) to (7), but the sum."""
-    heads = weights.bonus.shape[-2:]
-    e = x + linear(prompt.normed, weights.prompt)
-    of_decay, of_key, of_value = _mixes(e, weights, slice(OF_PROMPT),
-                                        around.neighbours)
-    of_receptance, of_gate = _mixes(x, weights, slice(OF_PROMPT, None),
-                                    around.neighbours)
-    r = linear(of_receptance, weights.receptance)
-    g = linear(of_gate, weights.gate)
-    k, v = linear(of_key, weights.key), linear(of_value, weights.value)
-
-    past = layer_norm(h, weights.norm_h, weights.norm_h_bias)
-    if weights.change is not None:
-        assert prompt.before is not None
-        difference = around.neighbours.difference(x, before)
-        past = torch.cat([difference, past], dim=-1)
-        difference = difference + linear(prompt.normed - prompt.before,
-                                         weights.prompt)
-        of_k, of_v = linear(difference, weights.change).chunk(2, dim=-1)
-        k, v = k + of_k, v + of_v
-    of_r, of_g = linear(past, weights.past).chunk(2, dim=-1)
-    r, g = r + of_r, g + of_g
-    k = F.pad(k[..., :-1, :], (0, 0, 0, 1))  # nobody reads CLS
-
-    r, k, v = (t.unflatten(-1, heads) for t in (r, k, v))
-    y = bi_wkv_tokens(
-        rotate(r, around.rotation), rotate(k, around.rotation), v,
-        _log_decays(of_decay, weights).unflatten(-1, heads), weights.bonus)
-    y = norm_heads(y, weights.norm_y, weights.norm_y_bias).flatten(-2)
-    return linear(F.silu(g) * y.to(g.dtype), weights.output)
-
-
-def _mixes(x: Tensor, weights: VRWKV6Weights, which: slice,
-           neighbours: Neighbours) -> Tuple[Tensor, ...]:
-    """Tokens with their neighbours, by shares that depend on both.
-
-    RWKV-6's data-dependent mix: a share of the neighbours is ``mu`` plus a
-    function of low rank of the token mixed by ``mu_base``.
-    """
-    step = neighbours.shift(x) - x
-    base = x + step * weights.mu_base[:, None, None]
-    down = weights.mix_down.unflatten(1, (len(BRANCHES), -1))[:, which]
-    up, mu = weights.mix_up[:, which], weights.mu[:, which]
-    low = torch.tanh(linear(base, down.flatten(1, 2)))
-    low = low.unflatten(-1, down.shape[1:3])  # (n, B, L, branches, rank)
-    shares = torch.einsum('nblmr,nmrd->mnbld', low, up)
-    shares = shares + mu.transpose(0, 1)[:, :, None, None]
-    return torch.addcmul(x, step, shares.to(x.dtype)).unbind()
-
-
-def _log_decays(x: Tensor, weights: VRWKV6Weights) -> Tensor:
-    """Of each token and channel, in float32 or wider."""
-    added = linear(torch.tanh(linear(x, weights.decay_down)), weights.decay_up)
-    wide = torch.promote_types(added.dtype, torch.float32)
-    strength = weights.decay[:, None, None].to(wide) + added.to(wide)
-    return -torch.exp(strength.clamp(max=STRONGEST_DECAY))
-
-
-def _channel_mix(weights: VRWKV6Weights, a: Tensor,
-                 neighbours: Neighbours) -> Tensor:
-    """Equation (8) but the sum, receptance and key with a mix each."""
-    shifted = neighbours.shift(a)
-    of_receptance, of_key = (
-        torch.lerp(a, shifted, mu[:, None, None].to(a.dtype))
-        for mu in (weights.mu_receptance, weights.mu_key))
-    r = linear(of_receptance, weights.channel_receptance)
-    k = F.relu(linear(of_key, weights.channel_key))
-    return torch.sigmoid(r) * linear(k * k, weights.channel_value)

@@ -44,7 +44,7 @@ class LCRRecognizer(Recognizer3D):
 
         Returns:
             tuple[Tensor, dict]: Feature as of the backbone for ``N * clips``
-            clips, and what the head is to be told besides.
+            clips, and further arguments of the head.
         """
         tube_mask = None if test_mode else _tube_masks(data_samples,
                                                        inputs.shape[1])

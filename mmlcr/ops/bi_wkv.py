@@ -15,7 +15,7 @@ range, so that strong decays are slower and as exact as weak ones.
 
 Keys and values of LCR do not depend on its memory, receptance does. The
 operator is therefore in two halves: :func:`bi_wkv_memory` sums up keys and
-values, :func:`bi_wkv_read` asks the sums. Their gradients are written out for
+values, :func:`bi_wkv_read` reads the sums. Their gradients are written out for
 the sake of ``w``: of neighbours, which do not decay, those of the two factors
 would cancel, and drown the rest. So every factor counts whole steps from the
 chunk's edge, as if it were one of ``exp(p w)``, ``exp((C - 1 - p) w)`` and,
@@ -26,14 +26,21 @@ all. ``...`` are layers side by side, each with decays of its own, or nothing.
 """
 import functools
 import math
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .bi_wkv_tokens import bi_wkv_tokens
-from .into import into
+from .chunks import (
+    bmm,
+    from_chunks,
+    from_edges,
+    pass_on,
+    to_chunks,
+    undecayed,
+)
 
 # Longer chunks have fewer states to pass on, and more pairs.
 MAX_CHUNK_SIZE = 50
@@ -64,7 +71,13 @@ class BiWKVMemory(NamedTuple):
     decays: BiWKVDecays
 
 
-def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
+def bi_wkv(r: Tensor,
+           k: Tensor,
+           v: Tensor,
+           w: Tensor,
+           u: Tensor,
+           *,
+           check_values: bool = True) -> Tensor:
     """Bidirectional WKV over the tokens of a frame, eq. (6).
 
     ``y_l = r_l (diag(u) k_l^T v_l
@@ -77,6 +90,8 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
         w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``, or one of
             each token, shape ``(B, L, H, K)``: see :func:`bi_wkv_tokens`.
         u (Tensor): Bonus of the token itself, shape ``(H, K)``.
+        check_values (bool): Whether the values of ``w`` are checked, which
+            waits for a GPU. Defaults to True.
 
     Returns:
         Tensor: Output, shape ``(B, L, H, V)``, in the dtype of ``v``. Sums
@@ -86,7 +101,12 @@ def bi_wkv(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> Tensor:
         ValueError: If a shape does not fit, or ``w`` holds a value that is
             positive or not finite.
     """
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     _check(r, k, v, w, u)
+    if check_values and not traced:
+        _check_values(w)
+    if traced:  # no chunk size that depends on the strongest decay
+        w = w.expand(r.shape)
     if w.ndim == 4:
         return bi_wkv_tokens(r, k, v, w, u).to(v.dtype)
     dtype = torch.promote_types(v.dtype, w.dtype)
@@ -184,11 +204,11 @@ class _Memory(torch.autograd.Function):
                 factors: Tensor, whole: Tensor, half: Tensor,
                 C: int) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         B, L, _, K = k.shape[-4:]
-        keys, values = _to_chunks(k, C, factors), _to_chunks(v, C)
+        keys, values = to_chunks(k, C, factors), to_chunks(v, C)
         states = None
         if L > C:
-            sums = _bmm(keys[..., :2 * K].mT, values)  # (..., G, 2K, V)
-            states = _pass_on(sums, whole, half, B)
+            sums = bmm(keys[..., :2 * K].mT, values)  # (..., G, 2K, V)
+            states = pass_on(sums, whole, half, B)
         ctx.save_for_backward(keys, values, states, factors, whole, half)
         ctx.sizes = B, L
         return keys, values, states
@@ -203,19 +223,19 @@ class _Memory(torch.autograd.Function):
         of_keys = [grad_keys]
         if grad_states is not None:
             summed = keys[..., :2 * K]
-            grad_sums = _pass_on(grad_states, whole, half, B)
-            grad_summed = _bmm(values, grad_sums.mT)  # (..., G, C, 2K)
-            grad_w = _from_edges(grad_summed * summed, B, H)
+            grad_sums = pass_on(grad_states, whole, half, B)
+            grad_summed = bmm(values, grad_sums.mT)  # (..., G, C, 2K)
+            grad_w = from_edges(grad_summed * summed, B, H)
             passed = (grad_sums * states.roll(K, -2)).sum(-1)
             passed = passed.unflatten(-2, (B, H, -1)).unflatten(-1, (2, K))
             grad_w = grad_w + C * passed.sum((-5, -3, -2))
-            grad_values = grad_values + _bmm(summed, grad_sums)
+            grad_values = grad_values + bmm(summed, grad_sums)
             of_keys.append(grad_summed)
         first = factors[..., None, :, None, :, 0, :]  # (..., 1, H, 1, C, K)
         own = keys[..., :K].unflatten(-3, (B, H, -1)) / first / first  # k / ..
         own *= grad_keys[..., 2 * K:].unflatten(-3, (B, H, -1))
-        return (_undecayed(of_keys, factors, B, L),
-                _from_chunks(grad_values, B, L, H), grad_w,
+        return (undecayed(of_keys, factors, B, L),
+                from_chunks(grad_values, B, L, H), grad_w,
                 own.sum((-5, -3, -2)), None, None, None, None)
 
 
@@ -228,7 +248,7 @@ class _Read(torch.autograd.Function):
                 factors: Tensor) -> Tensor:
         B, L, H, K = r.shape[-4:]
         C = keys.shape[-2]
-        asking = _to_chunks(r, C, factors[..., :2, :])  # (..., G, C, 2K)
+        asking = to_chunks(r, C, factors[..., :2, :])  # (..., G, C, 2K)
         before, after = asking.flatten(0, -3).split(K, -1)
         keys_after, keys_before, own_keys = keys.flatten(0, -3).split(K, -1)
         score = torch.bmm(before, keys_before.mT).tril_(-1)
@@ -244,154 +264,45 @@ class _Read(torch.autograd.Function):
             y.baddbmm_(asking.flatten(0, -3), states.flatten(0, -3))
         ctx.save_for_backward(asking, score, keys, values, states, factors)
         ctx.sizes = B, L
-        return _from_chunks(y.view(*keys.shape[:-1], -1), B, L, H)
+        return from_chunks(y.view(*keys.shape[:-1], -1), B, L, H)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
         asking, score, keys, values, states, factors = ctx.saved_tensors
         (B, L), (H, C, _, K) = ctx.sizes, factors.shape[-4:]
-        grad = _to_chunks(grad, C)  # (..., G, C, V)
+        grad = to_chunks(grad, C)  # (..., G, C, V)
         score = score.view(*keys.shape[:-1], C)
         before, after = asking.split(K, -1)
         keys_after, keys_before, own_keys = keys.split(K, -1)
 
-        grad_score = _bmm(grad, values.mT)
+        grad_score = bmm(grad, values.mT)
         own = grad_score.diagonal(dim1=-2, dim2=-1)[..., None].clone()
         earlier, later = grad_score.tril(-1), grad_score.triu_(1)
         grad_keys = torch.cat([
-            _bmm(later.mT, after),
-            _bmm(earlier.mT, before),
+            bmm(later.mT, after),
+            bmm(earlier.mT, before),
             own * before,
         ], -1)
         grad_asking = torch.cat([
-            torch.addcmul(_bmm(earlier, keys_before), own, own_keys),
-            _bmm(later, keys_after),
+            torch.addcmul(bmm(earlier, keys_before), own, own_keys),
+            bmm(later, keys_after),
         ], -1)
         place = torch.arange(C, dtype=grad.dtype, device=grad.device)
         steps = (place[:, None] - place).abs() - 1  # between two of a chunk
-        between = _bmm(earlier.mul_(steps), keys_before) * before
-        between += _bmm(later.mul_(steps), keys_after) * after
+        between = bmm(earlier.mul_(steps), keys_before) * before
+        between += bmm(later.mul_(steps), keys_after) * after
         grad_w = between.unflatten(-3, (B, H, -1)).sum((-5, -3, -2))
 
         grad_states = None
         if states is not None:
-            grad_read = _bmm(grad, states.mT)
+            grad_read = bmm(grad, states.mT)
             grad_asking += grad_read
-            grad_w += _from_edges(grad_read * asking, B, H)
-            grad_states = _bmm(asking.mT, grad)
-        grad_r = _undecayed([grad_asking], factors, B, L)
-        return (grad_r, grad_keys, _bmm(score.mT, grad), grad_states, grad_w,
+            grad_w += from_edges(grad_read * asking, B, H)
+            grad_states = bmm(asking.mT, grad)
+        grad_r = undecayed([grad_asking], factors, B, L)
+        return (grad_r, grad_keys, bmm(score.mT, grad), grad_states, grad_w,
                 None)
-
-
-def _bmm(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` of the same batch dimensions, without its detours."""
-    product = torch.bmm(a.flatten(0, -3), b.flatten(0, -3))
-    return product.view(*a.shape[:-1], b.shape[-1])
-
-
-def _to_chunks(x: Tensor,
-               size: int,
-               factors: Optional[Tensor] = None) -> Tensor:
-    """``(..., B, L, H, K)`` to ``(..., G, C, K)``, zeros after the end.
-
-    With factors ``(..., H, C, F, K)``, times each of them:
-    ``(..., G, C, F K)``.
-    """
-    *layers, B, L, H, K = x.shape
-    x = x.transpose(-3, -2)  # (..., B, H, L, K)
-    width = K if factors is None else K * factors.shape[-2]
-    chunks = x.new_empty(*layers, B, H, -(-L // size) * size, width)
-    if factors is None:
-        chunks[..., :L, :] = x
-    else:
-        x, out = x.unsqueeze(-2), chunks.unflatten(-1, (-1, K))
-        whole = L - L % size  # tokens in whole chunks
-        if whole:
-            into(out[..., :whole, :, :].unflatten(-3, (-1, size)), torch.mul,
-                 x[..., :whole, :, :].unflatten(-3, (-1, size)),
-                 factors[..., None, :, None, :, :, :])
-        if L % size:
-            into(out[..., whole:L, :, :], torch.mul, x[..., whole:, :, :],
-                 factors[..., None, :, :L - whole, :, :])
-    chunks[..., L:, :].zero_()
-    return chunks.view(*layers, -1, size, width)
-
-
-def _from_chunks(x: Tensor, B: int, L: int, H: int) -> Tensor:
-    """``(..., G, C, V)`` to ``(..., B, L, H, V)``."""
-    x = x.unflatten(-3, (B, H, -1)).flatten(-3, -2)  # (..., B, H, N C, V)
-    return x[..., :L, :].transpose(-3, -2)
-
-
-def _undecayed(grads: Sequence[Tensor], factors: Tensor, B: int,
-               L: int) -> Tensor:
-    """The gradient of :func:`_to_chunks`.
-
-    Args:
-        grads (Sequence[Tensor]): To be summed up, each ``(..., G, C, F K)``
-            for the first ``F`` factors.
-        factors (Tensor): Of the tokens.
-        B (int): Batch.
-        L (int): Tokens.
-    """
-    H, _, _, K = factors.shape[-4:]
-    each = factors[..., None, :, None, :, :, :].unbind(-2)
-    parts = [(part, factor) for grad in grads for part, factor in zip(
-        grad.unflatten(-3, (B, H, -1)).split(K, -1), each)]
-    total = parts[0][0] * parts[0][1]
-    for part, factor in parts[1:]:
-        total.addcmul_(part, factor)
-    return _from_chunks(total.flatten(-5, -3), B, L, H)
-
-
-def _pass_on(sums: Tensor, whole: Tensor, half: Tensor, B: int) -> Tensor:
-    """Decayed sums over the chunks after and before each chunk.
-
-    The first half of the rows goes from the end to the start and becomes the
-    second half, the other the other way: what is passed on of gradients, too.
-
-    Args:
-        sums (Tensor): Shape ``(..., G, 2K, V)``.
-        whole (Tensor): Decay of a chunk, shape ``(..., H, K, 1)``.
-        half (Tensor): Of half a chunk, shape ``(..., H, K, 1)``.
-        B (int): Batch.
-    """
-    H, K, _ = half.shape[-3:]
-    whole, half = whole.unsqueeze(-4), half.unsqueeze(-4)  # (..., 1, H, K, 1)
-    states = torch.empty_like(sums)
-    frames = [t.unflatten(-3, (B, H, -1)) for t in (sums, states)]
-    (down, up), (before, after) = (t.split(K, -2) for t in frames)
-    for source, target, order in ((up, before, 1), (down, after, -1)):
-        # each (..., B, H, K, V)
-        sources, targets = ([t.select(-3, n) for n in range(t.shape[-3])]
-                            for t in (source, target))
-        sources, targets = sources[::order], targets[::order]
-        targets[0].zero_()
-        passed = None
-        for own, new in zip(sources, targets[1:]):
-            own = own * half
-            passed = own if passed is None else torch.addcmul(
-                own, passed, whole)
-            into(new, torch.mul, passed, half)
-    return states
-
-
-def _from_edges(x: Tensor, B: int, H: int) -> Tensor:
-    """The gradient of ``w``, given that of each token's exponent.
-
-    Args:
-        x (Tensor): Shape ``(..., G, C, 2K)``; of the first half, tokens are
-            as many steps from the chunk's start as their place, of the second,
-            as many from its end.
-        B (int): Batch.
-        H (int): Heads.
-    """
-    place = torch.arange(x.shape[-2], dtype=x.dtype, device=x.device)
-    edges = torch.stack([place, place.flip(0)], -1)
-    x = x.unflatten(-3, (B, H, -1)).sum((-5, -3))  # (..., H, C, 2K)
-    return torch.einsum('...csk,cs->...k', x.unflatten(-1, (2, -1)), edges)
 
 
 def _check(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> None:
@@ -406,6 +317,9 @@ def _check(r: Tensor, k: Tensor, v: Tensor, w: Tensor, u: Tensor) -> None:
         raise ValueError(f'w and u must be (H, K) = {tuple(r.shape[2:])}, or '
                          'w of the shape of r, got '
                          f'{tuple(w.shape)} and {tuple(u.shape)}')
+
+
+def _check_values(w: Tensor) -> None:
     if (w > 0).any() or not w.isfinite().all():
         raise ValueError('w is a log-decay, finite and not positive, got '
                          f'values from {w.min().item()} to {w.max().item()}')

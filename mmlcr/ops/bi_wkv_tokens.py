@@ -116,11 +116,11 @@ def _of_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
     # a later chunk reads an earlier one
     between = rearrange(between, '... m n k -> ... k m n').tril(-1)
     y = torch.zeros_like(v)
-    for kept, asked, passed in ((after, before, between),
-                                (before, after, between.mT)):
-        sums = rearrange((k * kept).mT @ v, '... n k v -> ... k n v')
+    for k_decay, r_decay, passed in ((after, before, between),
+                                     (before, after, between.mT)):
+        sums = rearrange((k * k_decay).mT @ v, '... n k v -> ... k n v')
         states = rearrange(passed @ sums, '... k n v -> ... n k v')
-        y = y + (r * asked) @ states
+        y = y + (r * r_decay) @ states
     return y
 
 

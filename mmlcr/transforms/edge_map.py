@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Edge maps of frames, the prompt of LCR."""
+"""Edge maps of frames, which are the prompt of LCR."""
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -8,14 +8,14 @@ from mmaction.registry import TRANSFORMS
 
 
 def edge_map(frame: np.ndarray, channel_order: str = 'rgb') -> np.ndarray:
-    """Canny edges of a frame, thresholds by Otsu.
+    """Canny edges of a frame, with thresholds by Otsu's method.
 
-    The upper threshold of the hysteresis is Otsu's of the grey image, the
-    lower one half of it.
+    The upper threshold of the hysteresis is Otsu's threshold of the grey
+    image, the lower one is half of it.
 
     Args:
         frame (np.ndarray): uint8, shape ``(height, width, 3)``.
-        channel_order (str): ``'rgb'`` or ``'bgr'``.
+        channel_order (str): ``'rgb'`` or ``'bgr'``. Defaults to ``'rgb'``.
 
     Returns:
         np.ndarray: 255 on an edge and 0 elsewhere, uint8, shape
@@ -31,7 +31,8 @@ def edge_map(frame: np.ndarray, channel_order: str = 'rgb') -> np.ndarray:
 class EdgeMap(BaseTransform):
     """Add every frame's edge map as its fourth channel.
 
-    Put it after cropping and flipping, and after whatever changes colours.
+    It belongs after cropping and flipping, and after transforms that change
+    colours.
 
     Required Keys:
 
@@ -42,13 +43,13 @@ class EdgeMap(BaseTransform):
     - imgs: each ``(height, width, 4)``
 
     Args:
-        channel_order (str): That of the frames, ``'rgb'`` (what MMAction2's
-            decoders give) or ``'bgr'``. The channels are not reordered.
+        channel_order (str): Channel order of the frames, ``'rgb'`` (as from
+            MMAction2's decoders) or ``'bgr'``. The channels are not reordered.
             Defaults to ``'rgb'``.
 
     Raises:
-        ValueError: If the channel order is neither, or a frame is not uint8
-            with three channels.
+        ValueError: If the channel order is another one, or a frame is not
+            uint8 with three channels.
     """
 
     def __init__(self, channel_order: str = 'rgb') -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Folders of frames that are given by their path alone."""
+"""Folders of frames of which only the path is given."""
 import os
 import os.path as osp
 import re
@@ -13,29 +13,29 @@ NUMBERED = re.compile(r'(?!\.)(\D*)(\d+)(\.(?:bmp|jpe?g|png|tiff?|webp))')
 
 @TRANSFORMS.register_module()
 class RawFrameInit(BaseTransform):
-    """Count the frames of a folder, where no list has done it.
+    """Count the frames of a folder that is not from an annotation list.
 
-    A data set tells how many frames a clip has and how they are named.
-    MMAction2's ``inference_recognizer`` gives a path alone: of a folder it is
-    told here, and a video is refused by name.
+    A data set adds the number of frames of a clip and the pattern of their
+    names. MMAction2's ``inference_recognizer`` passes only a path: this
+    transform adds both for a folder, and refuses a video by name.
 
     Required Keys:
 
-    - total_frames, or else filename: path of a folder of numbered images
+    - total_frames, or filename: path of a folder of numbered images
 
     Added Keys:
 
     - frame_dir: the folder
-    - total_frames: images in it
-    - filename_tmpl: how they are named
-    - start_index: number of the first
+    - total_frames: number of images in it
+    - filename_tmpl: pattern of their names
+    - start_index: number of the first image
 
     Raises:
-        ValueError: If the path is no folder, or has no numbered images.
+        ValueError: If the path is not a folder, or has no numbered images.
     """
 
     def transform(self, results: dict) -> dict:
-        """Leave what a list has told, or look into the folder."""
+        """Count the frames of a folder, unless a data set has done it."""
         if 'total_frames' in results:
             return results
         folder = results.get('frame_dir') or results['filename']
@@ -44,16 +44,16 @@ class RawFrameInit(BaseTransform):
                 f'{folder}: this config reads folders of frames; for videos '
                 'take one whose pipelines begin with VideoInit, such as '
                 'configs/lcr_jester_videos.py beside configs/lcr_jester.py')
-        found = [
+        images = [
             match for match in map(NUMBERED.fullmatch, os.listdir(folder))
             if match
         ]
-        if not found:
+        if not images:
             raise ValueError(f'{folder}: no numbered images, such as '
                              '00001.jpg')
-        numbers = sorted(int(match[2]) for match in found)
-        digits = min(len(match[2]) for match in found)
-        name, _, suffix = found[0].groups()
+        numbers = sorted(int(match[2]) for match in images)
+        digits = min(len(match[2]) for match in images)
+        name, _, suffix = images[0].groups()
         results.update(
             frame_dir=folder,
             total_frames=len(numbers),

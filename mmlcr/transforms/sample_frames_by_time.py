@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Sampling of frames a fixed time apart, at any frame rate of a clip."""
+"""Sampling of frames at a fixed time interval, at any rate of a clip."""
 from itertools import count
 from typing import List, Optional
 
@@ -15,17 +15,17 @@ from mmlcr.video import FrameClock
 class SampleFramesByTime(BaseTransform):
     """Sample frames that are ``frame_seconds`` apart.
 
-    The counterpart of MMAction2's ``SampleFrames``, whose ``frame_interval``
-    is another speed in a clip of another rate. A sampled clip holds the frames
-    that a stream of ``1 / frame_seconds`` frames a second takes from there on
-    (:class:`mmlcr.video.FrameClock`), so that the model sees in training what
-    it sees in use.
+    It is the counterpart of MMAction2's ``SampleFrames``, whose
+    ``frame_interval`` means another speed in a clip of another rate. A sampled
+    clip holds the frames that a stream of ``1 / frame_seconds`` frames per
+    second selects from its start on (:class:`mmlcr.video.FrameClock`), so that
+    the model sees in training what it sees in use.
 
-    Times are those of the decoder, ``frame_times``, else frame number by
-    ``avg_fps`` of the decoder or ``fps``. At a constant rate of which
-    ``frame_seconds`` is a multiple, test clips are those of ``SampleFrames``.
-    For clips of several speeds put several of this transform into a
-    ``RandomChoice``.
+    Times are those of the decoder, ``frame_times``, or else the frame number
+    divided by ``avg_fps`` of the decoder or by ``fps``. At a constant rate of
+    whose period ``frame_seconds`` is a multiple, test clips equal those of
+    ``SampleFrames``. A ``RandomChoice`` of several of this transform samples
+    clips at several speeds.
 
     Required Keys:
 
@@ -39,26 +39,27 @@ class SampleFramesByTime(BaseTransform):
 
     - frame_inds
     - clip_len
-    - frame_interval: None, as of ``UniformSample``
+    - frame_interval: None, as ``UniformSample`` adds
     - num_clips
-    - num_due: frames of the whole clip that a sampled one may have; at most
-      ``clip_len``, and fewer where frames are repeated
+    - num_due: number of frames without repetition that a sampled clip has,
+      at most ``clip_len``
 
     Args:
-        clip_len (int): Frames of a sampled clip.
+        clip_len (int): Number of frames of a sampled clip.
         frame_seconds (float): Time between two of them.
-        num_clips (int): Sampled clips; at random places in training, evenly
-            spaced in testing. Defaults to 1.
+        num_clips (int): Number of sampled clips, which start at random in
+            training and evenly spaced in testing. Defaults to 1.
         out_of_bound_opt (str): What follows the last frame of a clip that is
-            too short: its first ones (``'loop'``) or the last sampled one
+            too short: its first frames (``'loop'``), or the last sampled frame
             again (``'repeat_last'``). Defaults to ``'loop'``.
-        test_mode (bool): Whether places are not random. Defaults to False.
-        fps (float, optional): Rate of clips without times and ``avg_fps``,
-            such as folders of frames. Defaults to None.
+        test_mode (bool): Whether sampled clips start at fixed frames. Defaults
+            to False.
+        fps (float, optional): Frames per second of clips without times and
+            ``avg_fps``, such as folders of frames. Defaults to None.
 
     Raises:
-        ValueError: If an argument is out of range, or nothing tells the rate
-            of a clip.
+        ValueError: If an argument is out of range, or the rate of a clip is
+            unknown.
     """
 
     def __init__(self,
@@ -85,22 +86,22 @@ class SampleFramesByTime(BaseTransform):
 
     @property
     def frame_interval(self) -> Optional[float]:
-        """Distance in frames, if ``fps`` tells it beforehand."""
+        """Distance of sampled frames; None without ``fps``."""
         return self.fps and max(1., self.frame_seconds * self.fps)
 
     def transform(self, results: dict) -> dict:
         """Sample the clips.
 
         Args:
-            results (dict): With ``total_frames``, ``start_index`` and times.
+            results (dict): Has ``total_frames``, ``start_index`` and times.
 
         Returns:
-            dict: The same, with ``frame_inds`` of ``num_clips * clip_len``.
+            dict: The same with ``frame_inds``, ``(num_clips * clip_len, )``.
         """
         times = self._times(results)
         last = self._last_start(times)
         starts = self._draw_starts(last)
-        if self.test_mode:  # as SampleFrames
+        if self.test_mode:  # as SampleFrames does
             starts = np.array([last // 2])
             if self.num_clips > 1:
                 starts = np.round(np.linspace(0, last, self.num_clips))
@@ -122,12 +123,12 @@ class SampleFramesByTime(BaseTransform):
             return np.asarray(times, np.float64)
         fps = results.get('avg_fps') or self.fps
         if not fps:
-            raise ValueError('nothing tells how many frames a second the clip '
-                             'has: set fps of SampleFramesByTime')
+            raise ValueError('the frame rate of the clip is unknown: set fps '
+                             'of SampleFramesByTime')
         return np.arange(total) / fps
 
     def _last_start(self, times: np.ndarray) -> int:
-        """The last frame at which a clip may begin so that it fits."""
+        """The last frame from which enough frames follow for a clip."""
         low, high = 0, len(times) - 1
         while low < high:
             middle = (low + high + 1) // 2
@@ -139,34 +140,34 @@ class SampleFramesByTime(BaseTransform):
 
     @cache_randomness
     def _draw_starts(self, last: int) -> np.ndarray:
-        """Frames at which clips begin, one in each of as many segments."""
-        places = np.arange(self.num_clips) + np.random.rand(self.num_clips)
-        return np.floor(places * (last + 1) / self.num_clips)
+        """First frames of the clips, one in each of equal segments."""
+        positions = np.arange(self.num_clips) + np.random.rand(self.num_clips)
+        return np.floor(positions * (last + 1) / self.num_clips)
 
     def _sample(self, times: np.ndarray, start: int) -> List[int]:
-        """The frames of a clip."""
-        taken = self._due(times, start)
-        if len(taken) == self.clip_len:
-            return taken
+        """Frame numbers of a clip, ``clip_len`` of them."""
+        frames = self._due(times, start)
+        if len(frames) == self.clip_len:
+            return frames
         if self.out_of_bound_opt == 'repeat_last':
-            return taken + taken[-1:] * (self.clip_len - len(taken))
+            return frames + frames[-1:] * (self.clip_len - len(frames))
         return self._due(times, start, loop=True)
 
     def _due(self, times: np.ndarray, start: int,
              loop: bool = False) -> List[int]:
-        """The first frames that are due from a frame on."""
+        """The first ``clip_len`` frames that are due, or all there are."""
         clock = FrameClock(1 / self.frame_seconds)
         length = times[-1] - times[0] + (_mean_gap(times) or clock.period)
-        total, taken = len(times), []
+        total, frames = len(times), []
         for frame in count(start) if loop else range(start, total):
             rounds, index = divmod(frame, total)
             seconds = times[index] + rounds * length - times[start]
             if not clock.is_due(seconds):
                 continue
-            taken.append(index)
-            if len(taken) == self.clip_len:
+            frames.append(index)
+            if len(frames) == self.clip_len:
                 break
-        return taken
+        return frames
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(clip_len={self.clip_len}, '
@@ -177,5 +178,5 @@ class SampleFramesByTime(BaseTransform):
 
 
 def _mean_gap(times: np.ndarray) -> float:
-    """Mean time between two frames; zero where there is one alone."""
+    """Mean time between two frames; zero for a single frame."""
     return (times[-1] - times[0]) / max(1, len(times) - 1)

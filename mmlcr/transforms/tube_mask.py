@@ -10,11 +10,11 @@ from mmaction.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class TubeMask(BaseTransform):
-    """Draw the patches that training drops from every frame of a clip.
+    """Choose at random the patches that training drops from every frame.
 
-    Of ``rows * cols`` patches, ``round(ratio * rows * cols)`` are dropped,
-    whatever the draw. Put it after the frames have their final size, and
-    name ``tube_mask`` in ``PackActionInputs(algorithm_keys=...)``.
+    It always drops ``round(ratio * rows * cols)`` of ``rows * cols`` patches.
+    It belongs after the frames have their final size, and
+    ``PackActionInputs(algorithm_keys=...)`` must name ``tube_mask``.
 
     Required Keys:
 
@@ -25,8 +25,8 @@ class TubeMask(BaseTransform):
     - tube_mask: bool tensor ``(rows, cols)``, True where dropped
 
     Args:
-        ratio (float): Part of the patches that is dropped, in ``[0, 1)``.
-        patch_size (int): Side of a patch in pixels, the backbone's.
+        ratio (float): Ratio of dropped patches, in ``[0, 1)``.
+        patch_size (int): The backbone's patch size in pixels.
 
     Raises:
         ValueError: If the ratio is out of range or leaves no patch, or the
@@ -42,13 +42,13 @@ class TubeMask(BaseTransform):
         self.patch_size = patch_size
 
     def transform(self, results: dict) -> dict:
-        """Draw a mask.
+        """Add a random mask.
 
         Args:
-            results (dict): With ``imgs``.
+            results (dict): Has ``imgs``.
 
         Returns:
-            dict: The same, with ``tube_mask``.
+            dict: The same with ``tube_mask``.
         """
         height, width = results['imgs'][0].shape[:2]
         if height % self.patch_size or width % self.patch_size:
@@ -60,13 +60,13 @@ class TubeMask(BaseTransform):
             raise ValueError(f'a mask ratio of {self.ratio} leaves none of '
                              f'{rows}x{cols} patches')
         mask = np.zeros(rows * cols, dtype=bool)
-        mask[self._draw(rows * cols)[:dropped]] = True
+        mask[self._permutation(rows * cols)[:dropped]] = True
         results['tube_mask'] = torch.from_numpy(mask.reshape(rows, cols))
         return results
 
     @cache_randomness
-    def _draw(self, num_patches: int) -> np.ndarray:
-        """The patches in random order, by numpy's global generator."""
+    def _permutation(self, num_patches: int) -> np.ndarray:
+        """The patches in random order, by NumPy's global generator."""
         return np.random.permutation(num_patches)
 
     def __repr__(self) -> str:

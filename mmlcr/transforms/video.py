@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Open and decode videos by the reader that streams have, too."""
+"""Opening and decoding of videos, by the reader of streams."""
 import io
 import os.path as osp
 from typing import Any, BinaryIO, Optional, Union
@@ -14,32 +14,33 @@ from mmlcr.video import VideoReader
 
 @TRANSFORMS.register_module()
 class VideoInit(BaseTransform):
-    """Open a video, and tell its frames and their times.
+    """Open a video, and add the number of its frames and their times.
 
-    It takes the place of ``DecordInit``, reads what decord can't (AV1,
-    recordings of browsers), and counts the frames that a video shows rather
-    than those of its header: :class:`mmlcr.video.VideoReader`. With
-    :class:`VideoDecode`, pixels are the same wherever decord is right.
-    MMAction2's ``MMAction2Inferencer`` puts its own in the place of both.
+    It replaces ``DecordInit``, reads what decord can't (AV1, recordings of
+    browsers), and counts the frames that a video shows rather than those of
+    its header: :class:`mmlcr.video.VideoReader`. With :class:`VideoDecode`,
+    pixels are the same wherever decord reads a file correctly.
+    MMAction2's ``MMAction2Inferencer`` replaces both by its own transforms.
 
     Required Keys:
 
-    - filename: path; without a suffix, ``.mp4`` is added, as MMAction2 does;
-      or array: RGB frames, uint8, ``(frames, height, width, 3)``
+    - filename: path, to which ``.mp4`` is added if it has no suffix, as in
+      MMAction2; or array: RGB frames, uint8, ``(frames, height, width, 3)``
 
     Added Keys:
 
-    - video_reader: of :class:`mmlcr.video.VideoReader`
-    - total_frames: frames that are shown
-    - avg_fps: mean frames a second, by their times
+    - video_reader: a :class:`mmlcr.video.VideoReader`
+    - total_frames: number of frames that are shown
+    - avg_fps: mean frames per second, by their times
     - frame_times: seconds of each from the first one, float64,
       ``(total_frames, )``
 
     Args:
-        num_threads (int): Threads of the decoder. Defaults to 1.
-        io_backend (str): Where files are, as MMEngine calls it; ``'disk'``, or
-            another one whose files are read whole. Defaults to ``'disk'``.
-        **kwargs: Of the backend.
+        num_threads (int): Number of threads of the decoder. Defaults to 1.
+        io_backend (str): MMEngine's name of the storage: ``'disk'``, or
+            another one, whose files are read into memory. Defaults to
+            ``'disk'``.
+        **kwargs: Arguments of the backend.
     """
 
     def __init__(self,
@@ -57,7 +58,7 @@ class VideoInit(BaseTransform):
         Raises:
             SourceError: If it does not open, or no frame can be decoded.
         """
-        if 'array' in results:  # as of MMAction2's ArrayDecode
+        if 'array' in results:  # the key of MMAction2's ArrayDecode
             results['total_frames'] = len(results['array'])
             return results
         path = results['filename']
@@ -81,18 +82,18 @@ class VideoInit(BaseTransform):
 
 @TRANSFORMS.register_module()
 class VideoDecode(BaseTransform):
-    """Decode the sampled frames of a video, in the place of ``DecordDecode``.
+    """Decode the sampled frames of a video; replaces ``DecordDecode``.
 
     Required Keys:
 
-    - video_reader: of :class:`VideoInit`, or array
+    - video_reader: added by :class:`VideoInit`; or array
     - frame_inds: numbers of the frames
 
     Added Keys:
 
     - imgs: frames, RGB, uint8, each ``(height, width, 3)``
     - original_shape: height and width
-    - img_shape: likewise
+    - img_shape: height and width
 
     Deleted Keys:
 

@@ -1,7 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Reading and writing of video files, with the times of their frames."""
+from .errors import SourceError, TruncatedVideoError
 from .frame_clock import FrameClock
-from .reader import SourceError, TimedImage, TruncatedVideoError, VideoReader
+from .reader import TimedImage, VideoReader
 from .writer import VideoWriter
 
 __all__ = [

@@ -1,15 +1,15 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Which frames are due: one rule for sampled clips and for streams."""
+"""The rule that selects frames at a rate, in sampled clips and in streams."""
 
 
 class FrameClock:
-    """Frames at a rate, out of frames at any other.
+    """Selects frames at a fixed rate from frames at any other.
 
-    Due is the frame that is nearest to each wanted time; of a source that is
-    slower, each frame once.
+    It selects the frame nearest to each multiple of ``1 / fps``. Of a slower
+    source it selects every frame once.
 
     Args:
-        fps (float): Frames a second that are wanted.
+        fps (float): Frames per second to select.
     """
 
     def __init__(self, fps: float) -> None:
@@ -17,17 +17,17 @@ class FrameClock:
         self.next_due = self.previous = 0.
 
     def is_due(self, seconds: float, is_first: bool = False) -> bool:
-        """Whether to take a frame; to be asked once of each, in order.
+        """Whether to select a frame; call it once for each frame, in order.
 
         Args:
             seconds (float): Time of the frame.
-            is_first (bool): Whether times are counted anew from this frame.
-                Defaults to False.
+            is_first (bool): Whether times start anew at this frame. Defaults
+                to False.
         """
         gap = seconds - self.previous
         self.previous = seconds
         late = seconds - self.next_due
-        if late < -gap / 2:  # the next one is nearer
+        if late < -gap / 2:  # the next frame is nearer
             return False
         if late > self.period or is_first:  # after a pause
             self.next_due = seconds

@@ -1,12 +1,11 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The frames that a video shows, and when: one reader for every path.
+"""The reader of all videos: the frames that a video shows, and their times.
 
 Training, testing, streams and pictures all read through :class:`VideoReader`,
-so that they agree on how many frames a video has, on their times and on every
-pixel. PyAV (FFmpeg) decodes. Headers are not believed where packets say more:
-an edit list hides frames that the header counts, a browser's recording has
-neither a duration nor a rate, and the mean rate of a phone's clip is not the
-rate of any part of it.
+so that they agree on the number of frames, on their times and on every pixel.
+PyAV (FFmpeg) decodes. Packets count more than headers: an edit list hides
+frames that the header counts, a browser's recording has neither a duration nor
+a rate, and the mean rate of a phone's clip is not the rate of any part of it.
 """
 import bisect
 import itertools
@@ -27,26 +26,25 @@ from typing import (
 
 import av
 import numpy as np
-from av.error import ExitError, FFmpegError
-from av.stream import Disposition
+from av.error import FFmpegError
 
-DEFAULT_RATE = Fraction(25)  # of raw streams, which tell neither time nor rate
-# A video that ends so much before its header's duration was cut off;
-# durations are rounded, and in some containers estimates.
+from .errors import (
+    SourceError,
+    TruncatedVideoError,
+    conversion_hint,
+    ffmpeg_message,
+)
+from .images import to_rgb
+from .packets import PacketIndex, read_index, stores_times, why_undecodable
+
+DEFAULT_RATE = Fraction(25)  # of raw streams, which have neither time nor rate
+# A video that ends earlier than its header's duration by this share was cut
+# off. Durations are rounded, and estimates in some containers.
 DURATION_SLACK = 0.05
-# how lists begin that name other files: HLS, DASH, concat, SDP
-LISTS = b'#EXTM3U', b'<', b'ffconcat', b'v=0'
-LONGEST_SAID = 300  # characters of what FFmpeg says
+# the first bytes of lists that name other files: HLS, DASH, concat, SDP
+LIST_HEADS = b'#EXTM3U', b'<', b'ffconcat', b'v=0'
 
-av.logging.set_level(av.logging.FATAL)  # what matters is raised, by name
-
-
-class SourceError(RuntimeError):
-    """A source does not open, has no frames or broke off; it is named."""
-
-
-class TruncatedVideoError(SourceError):
-    """A video that ends before its header says."""
+av.logging.set_level(av.logging.FATAL)  # errors are raised with a file's name
 
 
 class TimedImage(NamedTuple):
@@ -55,32 +53,26 @@ class TimedImage(NamedTuple):
     seconds: float  # from the first frame
 
 
-class PacketIndex(NamedTuple):
-    """What the packets tell of the frames, without decoding."""
-    times: Optional[np.ndarray]  # seconds (frames, ); None: decode to know
-    pts: List[int]  # of the frames, in order; empty where unknown
-    keyframes: List[int]  # pts at which decoding may begin, in order
-
-
 class VideoReader:
     """Frames of a video file, in order or by number, by PyAV.
 
-    Frames are those that a player shows, in the order in which it shows them:
-    without the ones that an edit list hides, turned as the file asks, all of
-    the size of the first. Pixels are those of decord and OpenCV to the bit
-    wherever these read a file of 8 bits a channel right.
+    Frames are those that a player shows, in its order: without those that an
+    edit list hides, rotated as the file asks, and all of the size of the
+    first. Pixels equal those of decord and OpenCV to the bit wherever these
+    read a file of 8 bits per channel correctly.
 
     Args:
         video (str | BinaryIO): Path, address, or file object.
-        name (str, optional): What errors call it. Defaults to ``video``.
+        name (str, optional): Its name in errors. Defaults to ``video``.
         num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
             Defaults to 0.
         timeout (tuple[float, float], optional): Seconds that opening and
-            reading may wait for an address. Defaults to None: for ever.
+            reading may wait for an address. Defaults to None, which is no
+            limit.
 
     Raises:
-        SourceError: If it does not open, there is no video in it, or PyAV has
-            no decoder for its codec.
+        SourceError: If the file does not open, has no video stream, or PyAV
+            has no decoder for its codec.
     """
 
     def __init__(self,
@@ -96,8 +88,8 @@ class VideoReader:
         self.stream: Any = None
         self._used = False
         self._open()
-        self._size: Optional[Tuple[int, int]] = None  # before it is turned
-        self._first_pts: Optional[int] = None  # of the frames decoded last
+        self._size: Optional[Tuple[int, int]] = None  # before the rotation
+        self._first_pts: Optional[int] = None  # in the last pass over frames
         self._index: Optional[PacketIndex] = None
         self._times: Optional[np.ndarray] = None
 
@@ -112,7 +104,7 @@ class VideoReader:
             self.container.close()
 
     def close(self) -> None:
-        """Close the file; it is opened again when frames are asked for."""
+        """Close the file; it is opened again when frames are read."""
         self._used = True
         self.container.close()
 
@@ -123,13 +115,13 @@ class VideoReader:
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second by the header, or by its first packets."""
+        """Frames per second by the header, or by its first packets."""
         rate = self.stream.average_rate or self.stream.guessed_rate
         return rate or DEFAULT_RATE
 
     @property
     def duration(self) -> float:
-        """Seconds by the header, which may be wrong; 0 if it has none."""
+        """Seconds by the header, which may be wrong; 0 if unknown."""
         return self._length(self.stream) or (
             (self.container.duration or 0) / 1e6)
 
@@ -138,13 +130,13 @@ class VideoReader:
         """Seconds of each frame from the first one, ``(frames, )``.
 
         Raises:
-            SourceError: If not one frame can be decoded.
+            SourceError: If no frame can be decoded.
         """
         if self._times is None:
             times = self.index.times
             if times is None:
-                shown = [seconds for _, seconds in self._timed_frames()]
-                times = np.array(shown)
+                times = np.array(
+                    [seconds for _, seconds in self._timed_frames()])
             self._times = times
         return self._times
 
@@ -153,21 +145,23 @@ class VideoReader:
 
     @property
     def fps(self) -> float:
-        """Mean frames a second, by the times of the frames."""
+        """Mean frames per second, by the times of the frames."""
         duration = self.times[-1]
         return float((len(self) - 1) / duration if duration else self.rate)
 
     @property
     def size(self) -> Tuple[int, int]:
-        """Width and height, as shown."""
+        """Width and height after the rotation."""
         height, width = self.frames_at([0])[0].shape[:2]
         return width, height
 
     @property
     def index(self) -> PacketIndex:
-        """What the packets tell; read once."""
+        """Times and keyframes by the packets, which are read once."""
         if self._index is None:
-            self._index = self._read_index()
+            self._index = read_index(
+                self._packets(), self.stream.time_base, self.rate,
+                stores_times(self.container, self.stream))
         return self._index
 
     def __iter__(self) -> Iterator[TimedImage]:
@@ -175,23 +169,24 @@ class VideoReader:
 
         Raises:
             TruncatedVideoError: After the last frame, if the file ends before
-                its header says.
-            SourceError: If not one frame can be decoded.
+                its header's duration.
+            SourceError: If no frame can be decoded.
         """
         end = 0.
         for frame, seconds in self._timed_frames():
             yield TimedImage(self._to_rgb(frame), seconds)
             end = seconds + max(1 / float(self.rate), self._length(frame))
-        promised = self._length(self.stream) - self._missing_start()
-        if end < (1 - DURATION_SLACK) * promised - 1 / float(self.rate):
+        duration = self._length(self.stream) - self._missing_start()
+        if end < (1 - DURATION_SLACK) * duration - 1 / float(self.rate):
             raise TruncatedVideoError(
-                f'{self.name}: broke off after {end:.2f} of {promised:.2f} '
+                f'{self.name}: broke off after {end:.2f} of {duration:.2f} '
                 'seconds')
 
     def frames_at(self, numbers: Sequence[int]) -> List[np.ndarray]:
         """Frames by number, which may repeat and come in any order.
 
-        In a damaged video with fewer frames than packets, the nearest in time.
+        A damaged video may have fewer frames than packets. Then the frame
+        nearest in time takes the place of a missing one.
 
         Args:
             numbers (Sequence[int]): From 0 to ``len(self) - 1``.
@@ -201,19 +196,19 @@ class VideoReader:
             share their memory.
 
         Raises:
-            IndexError: If there is no frame of some number.
-            SourceError: If not one frame can be decoded.
+            IndexError: If a number is out of range.
+            SourceError: If no frame can be decoded.
         """
-        wanted = sorted({int(number) for number in numbers})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+        unique = sorted({int(number) for number in numbers})
+        if unique and not 0 <= unique[0] <= unique[-1] < len(self):
             raise IndexError(f'{self.name}: frames are numbered 0 to '
-                             f'{len(self) - 1}, asked for {wanted}')
+                             f'{len(self) - 1}, got {unique}')
         if self.index.pts:
-            found = self._decode_from_keyframes(wanted)
+            found = self._decode_from_keyframes(unique)
         else:
-            found = self._decode_from_start(wanted)
-        if len(found) < len(wanted):
-            found = self._decode_nearest(wanted)
+            found = self._decode_from_start(unique)
+        if len(found) < len(unique):
+            found = self._decode_nearest(unique)
         repeats = Counter(int(number) for number in numbers)
         images = []
         for number in map(int, numbers):
@@ -223,16 +218,12 @@ class VideoReader:
         return images
 
     def _open(self) -> None:
-        """Open the file at its start.
-
-        Raises:
-            SourceError: As of the class.
-        """
+        """Open the file at its start, with the errors of the class."""
         if not isinstance(self.video, str):
-            # FFmpeg keeps lists in files from opening addresses, and knows
-            # nothing of files that are read for it
+            # FFmpeg does not let a list in a local file open addresses, but
+            # it can't tell that a file object is a local file
             self.video.seek(0)
-            if self.video.read(64).lstrip().startswith(LISTS):
+            if self.video.read(64).lstrip().startswith(LIST_HEADS):
                 raise SourceError(f'{self.name}: a list of addresses, not a '
                                   'video')
             self.video.seek(0)
@@ -241,9 +232,9 @@ class VideoReader:
                 self.video, timeout=self.timeout, metadata_errors='ignore')
         except (FFmpegError, OSError, ValueError) as error:
             raise SourceError(f'{self.name}: not a video that can be opened: '
-                             f'{_said(error)}') from error
+                             f'{ffmpeg_message(error)}') from error
         stream = self.container.streams.best('video')
-        reason = _no_video(self.container, stream)
+        reason = why_undecodable(self.container, stream)
         if reason is not None:
             self.container.close()
             raise SourceError(f'{self.name}: {reason}')
@@ -252,17 +243,18 @@ class VideoReader:
         self.stream, self._used = stream, False
 
     def _packets(self) -> Iterator[Any]:
-        """Those of the file from its start; the last one flushes the decoder.
+        """All packets from the start; the last one flushes the decoder.
 
-        A file that can't be read on ends there.
+        Where the file can't be read any further, the packets end.
         """
         if self._used:
             self.container.close()
             self._open()
         self._used = True
-        return self._packets_on()
+        return self._further_packets()
 
-    def _packets_on(self) -> Iterator[Any]:
+    def _further_packets(self) -> Iterator[Any]:
+        """The packets from the present position, as :meth:`_packets`."""
         try:
             yield from self.container.demux(self.stream)
         except FFmpegError as error:
@@ -270,15 +262,16 @@ class VideoReader:
             last.stream = self.stream
             yield last
             if self.timeout is not None:  # an address
-                raise SourceError(f'{self.name}: {_said(error)}') from error
+                raise SourceError(
+                    f'{self.name}: {ffmpeg_message(error)}') from error
 
     def _decoded(self, packets: Iterator[Any]) -> Iterator[Any]:
-        """Frames in the order in which they are shown.
+        """Decode frames in the order in which they are shown.
 
-        Packets that can't be decoded are passed over, as players do.
+        Packets that can't be decoded are skipped, as players do.
 
         Raises:
-            SourceError: If none can be decoded.
+            SourceError: If no packet can be decoded.
         """
         reason: Optional[Exception] = None
         decoded = False
@@ -294,84 +287,61 @@ class VideoReader:
         if not decoded:
             raise SourceError(
                 f'{self.name}: no frame of it can be decoded'
-                f'{": " + _said(reason) if reason else ""} (codec '
-                f'{self.codec}); {_way_out(self.name)}')
+                f'{": " + ffmpeg_message(reason) if reason else ""} (codec '
+                f'{self.codec}); {conversion_hint(self.name)}')
 
     def _timed_frames(self) -> Iterator[Tuple[Any, float]]:
-        """Frames as decoded, and their seconds from the first one.
+        """Decoded frames, and their seconds from the first one.
 
-        By their number and the rate where the file has no times that are good
-        for anything.
+        Where the file has no usable times, they follow from the number of the
+        frame and the rate.
         """
         period, base = 1 / float(self.rate), self.stream.time_base
+        has_times = stores_times(self.container, self.stream)
         self._first_pts = first = None
         seconds = -period
         for number, frame in enumerate(self._decoded(self._packets())):
-            if frame.pts is None or self._is_untimed():
+            if frame.pts is None or not has_times:
                 seconds = number * period
             else:
                 if first is None:
                     self._first_pts = first = frame.pts
                 now = float((frame.pts - first) * base)
-                # where times jump back, as in files that were joined
+                # times jump back in files that were concatenated
                 seconds = now if now > seconds else seconds + period
             yield frame, seconds
 
-    def _is_untimed(self) -> bool:
-        """Whether packets have no times: AVI has the order of decoding."""
-        context = self.stream.codec_context
-        return self.container.format.name == 'avi' and context.has_b_frames
-
-    def _read_index(self) -> PacketIndex:
-        packets = [(p.pts, p.is_keyframe, p.is_discard, p.is_corrupt)
-                   for p in self._packets() if p.size]
-        pts = [at for at, _, is_hidden, _ in packets if not is_hidden]
-        keyframes = [at for at, is_key, _, _ in packets if is_key]
-        if (not pts or not packets[0][1] or None in pts or None in keyframes
-                or any(is_corrupt for *_, is_corrupt in packets)):
-            return PacketIndex(None, [], [])
-        if self._is_untimed():
-            times = np.arange(len(pts)) * (1 / float(self.rate))
-            return PacketIndex(times, [], [])
-        if (len(set(pts)) < len(pts) or keyframes != sorted(keyframes)
-                or keyframes[0] > min(pts)):
-            return PacketIndex(None, [], [])
-        pts.sort()
-        base = self.stream.time_base
-        times = np.array([float((at - pts[0]) * base) for at in pts])
-        return PacketIndex(times, pts, keyframes)
-
     def _decode_from_keyframes(self,
-                               wanted: List[int]) -> Dict[int, np.ndarray]:
-        """Seek to the keyframe before each; frames are known by their pts.
+                               numbers: List[int]) -> Dict[int, np.ndarray]:
+        """Decode from the keyframe before each frame, identified by its pts.
 
-        Fewer are found where a keyframe is not where the index has it.
+        The result lacks frames if a keyframe is not where the index has it.
         """
         _, pts, keyframes = self.index
         found: Dict[int, np.ndarray] = {}
         packets = self._packets()
-        for key, numbers in itertools.groupby(
-                wanted, lambda n: bisect.bisect_right(keyframes, pts[n]) - 1):
-            by_pts = {pts[number]: number for number in numbers}
+        for key, group in itertools.groupby(
+                numbers, lambda n: bisect.bisect_right(keyframes, pts[n]) - 1):
+            by_pts = {pts[number]: number for number in group}
             try:
                 if key > 0:
                     self.container.seek(keyframes[key], stream=self.stream)
-                    packets = self._packets_on()
+                    packets = self._further_packets()
                 first = pts[bisect.bisect_left(pts, keyframes[key])]
                 for frame in self._decoded_from(first, packets):
                     if frame.pts in by_pts:
                         found[by_pts[frame.pts]] = self._to_rgb(frame)
                     if frame.pts >= max(by_pts):
                         break
-            except (FFmpegError, SourceError):  # no way to seek in it
+            except (FFmpegError, SourceError):  # the file is not seekable
                 return found
         return found
 
     def _decoded_from(self, pts: int,
                       packets: Iterator[Any]) -> Iterator[Any]:
-        """Frames from one on; none if the decoder comes in after it.
+        """Frames from a pts on; none if the decoder begins after it.
 
-        Those before it may be of a group of pictures that began before.
+        Frames before it may belong to an earlier group of pictures.
         """
         frames = itertools.dropwhile(lambda frame: frame.pts < pts,
                                      self._decoded(packets))
@@ -380,87 +350,43 @@ class VideoReader:
             yield first
             yield from frames
 
-    def _decode_from_start(self, wanted: List[int]) -> Dict[int, np.ndarray]:
-        """Frames are known by their number."""
+    def _decode_from_start(self, numbers: List[int]) -> Dict[int, np.ndarray]:
+        """Decode from the start and count the frames."""
         found = {}
         for number, (frame, _) in enumerate(self._timed_frames()):
-            if number in wanted:
+            if number in numbers:
                 found[number] = self._to_rgb(frame)
-            if number == wanted[-1]:
+            if number == numbers[-1]:
                 break
         return found
 
-    def _decode_nearest(self, wanted: List[int]) -> Dict[int, np.ndarray]:
-        """Those that are nearest in time, of the frames that there are."""
-        shown = np.array([seconds for _, seconds in self._timed_frames()])
-        if self.index.pts and self._first_pts is not None:  # it may be lost
-            lost = (self._first_pts - self.index.pts[0])
-            shown += float(lost * self.stream.time_base)
+    def _decode_nearest(self, numbers: List[int]) -> Dict[int, np.ndarray]:
+        """Decode the frames nearest in time, of those that can be decoded."""
+        times = np.array([seconds for _, seconds in self._timed_frames()])
+        if self.index.pts and self._first_pts is not None:
+            # the first frame may be missing
+            offset = self._first_pts - self.index.pts[0]
+            times += float(offset * self.stream.time_base)
         nearest = {
-            number: int(np.abs(shown - self.times[number]).argmin())
-            for number in wanted
+            number: int(np.abs(times - self.times[number]).argmin())
+            for number in numbers
         }
         found = self._decode_from_start(sorted(nearest.values()))
-        return {number: found[nearest[number]] for number in wanted}
+        return {number: found[nearest[number]] for number in numbers}
 
     def _to_rgb(self, frame: Any) -> np.ndarray:
-        """A decoded frame as an image, turned as the file asks."""
-        turns = round(frame.rotation / 90) % 4
-        if frame.interlaced_frame:
-            frame = self._progressive(frame)
+        """A decoded frame as an image of the size of the first one."""
         self._size = self._size or (frame.width, frame.height)
-        if (frame.width, frame.height) != self._size:
-            frame = frame.reformat(*self._size, format='rgb24')
-        image = frame.to_ndarray(format='rgb24')
-        return np.ascontiguousarray(np.rot90(image, turns))
-
-    def _progressive(self, frame: Any) -> Any:
-        """The same picture; its fields would be converted one by one."""
-        graph = av.filter.Graph()
-        nodes = (graph.add_buffer(
-            width=frame.width,
-            height=frame.height,
-            format=frame.format,
-            time_base=self.stream.time_base), graph.add('setfield', 'prog'),
-                 graph.add('buffersink'))
-        for node, after in zip(nodes, nodes[1:]):
-            node.link_to(after)
-        graph.configure()
-        graph.push(frame)
-        return graph.pull()
+        return to_rgb(frame, self._size, self.stream.time_base)
 
     def _missing_start(self) -> float:
-        """Seconds before the first frame that could be decoded."""
+        """Seconds that are missing before the first decoded frame."""
         start = self.stream.start_time
         if start is None or self._first_pts is None:
             return 0.
         return max(0., float(
             (self._first_pts - start) * self.stream.time_base))
 
-    def _length(self, timed: Any) -> float:
-        """Seconds that a frame or the stream takes; 0 where nobody knows."""
-        return float((timed.duration or 0) * self.stream.time_base)
-
-
-def _no_video(container: Any, stream: Any) -> Optional[str]:
-    """Why a stream can't be decoded, if that is so."""
-    if stream is None or stream.disposition & Disposition.attached_pic:
-        audio = {s.codec_context.name for s in container.streams.audio}
-        return 'no video in it' + (
-            f', only audio ({", ".join(sorted(audio))})' if audio else '')
-    if stream.codec_context is None:
-        return 'PyAV has no decoder for its codec; ' + _way_out('CLIP')
-    return None
-
-
-def _way_out(clip: str) -> str:
-    return ('a conversion may help, as by '
-            f'"ffmpeg -i {clip} -c:v libx264 NEW.mp4"')
-
-
-def _said(error: Exception) -> str:
-    """What FFmpeg says, without its number and our path."""
-    if isinstance(error, ExitError):
-        return 'no answer within the time limit'
-    text = getattr(error, 'strerror', None) or ' '.join(str(error).split())
-    return text[:LONGEST_SAID]
+    def _length(self, item: Any) -> float:
+        """Duration of a frame or of the stream in seconds; 0 if unknown."""
+        return float((item.duration or 0) * self.stream.time_base)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Video files whose pictures are shown when they are due."""
+"""Writing of video files whose images have times."""
 import errno
 import os
 import os.path as osp
@@ -11,28 +11,28 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-# Bytes that are left free on a disk: the end of a video is written last, and
+# Bytes that stay free on a disk: the end of a video is written last, and
 # without it the video can't be read.
-RESERVE = 16 * 2**20
-TICKS = 1000  # a second, of the times of an MP4
+MIN_FREE_BYTES = 16 * 2**20
+MP4_TICKS = 1000  # of the times in an MP4, per second
 FORMATS = '.avi', '.mp4'
 H264 = dict(preset='veryfast', crf='20', tune='zerolatency')
 
 
 class VideoWriter:
-    """A video, picture by picture, each shown from its time to the next.
+    """Writes a video image by image, each shown from its time to the next.
 
-    An MP4 holds times to the millisecond, an AVI multiples of ``1 / fps``. The
-    last picture is shown as long as the one before.
+    An MP4 has times in milliseconds, an AVI multiples of ``1 / fps``. The last
+    image is shown as long as the one before.
 
     Args:
         path (str): ``.mp4`` or ``.avi``.
-        fps (float): Frames a second of pictures without times, and of an AVI.
+        fps (float): Frames per second of images without times, and of an AVI.
 
     Raises:
-        ValueError: If the file is to have another format.
-        OSError: If it can't be written, or the disk is nearly full: while
-            there still is room to end it.
+        ValueError: If the path has another suffix.
+        OSError: If the file can't be written, or less than ``MIN_FREE_BYTES``
+            are free on the disk. The file can still be closed then.
     """
 
     def __init__(self, path: str, fps: float) -> None:
@@ -43,32 +43,34 @@ class VideoWriter:
         self.path, self.fps = path, fps
         self._container: Any = None
         self._stream: Any = None
-        self._packet: Any = None  # the last one, until its length is known
-        self._start: Optional[float] = None  # time of the first picture
-        self._tick = Fraction(1, TICKS)  # seconds
-        self._ticks = -1  # at which the last picture is shown
-        self._length = self._frame = 1  # ticks of the last picture; 1 / fps
+        self._packet: Any = None  # the last one, until its duration is known
+        self._start: Optional[float] = None  # time of the first image
+        self._tick = Fraction(1, MP4_TICKS)  # seconds
+        self._last_pts = -1  # ticks at which the last image is shown
+        # durations in ticks: of the last image, and 1 / fps
+        self._duration = self._frame_duration = 1
 
     def add(self, image: np.ndarray, seconds: Optional[float] = None) -> None:
-        """One more picture.
+        """Add an image.
 
         Args:
-            image (np.ndarray): RGB, uint8, of the size of the first.
-            seconds (float, optional): Its time, counted from anywhere.
-                Defaults to None: that of the one before and a frame's.
+            image (np.ndarray): RGB, uint8, ``(height, width, 3)``, of the size
+                of the first.
+            seconds (float, optional): Its time from any origin. Defaults to
+                None: ``1 / fps`` after the image before.
         """
         folder = osp.dirname(osp.abspath(self.path))
-        if shutil.disk_usage(folder).free < RESERVE:
+        if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         try:
             if self._container is None:
                 self._open(image)
-            self._encode(image, self._due(seconds))
+            self._encode(image, self._pts(seconds))
         except FFmpegError as error:
-            raise self._failed(error) from error
+            raise self._os_error(error) from error
 
     def close(self) -> None:
-        """Without this, it can't be read."""
+        """Write the end of the file, without which it can't be read."""
         if self._container is None:
             return
         try:
@@ -76,7 +78,7 @@ class VideoWriter:
                 self._end()
             self._container.close()
         except FFmpegError as error:
-            raise self._failed(error) from error
+            raise self._os_error(error) from error
         finally:
             self._container = None
 
@@ -89,55 +91,61 @@ class VideoWriter:
             codec, pixels, options = 'mpeg4', 'yuv420p', {}
             if 'libx264' in av.codecs_available:
                 codec, options = 'libx264', H264
-            self._tick = Fraction(1, TICKS)
+            self._tick = Fraction(1, MP4_TICKS)
         self._container = av.open(self.path, 'w')
         stream = self._container.add_stream(codec, rate=rate, options=options)
         stream.codec_context.time_base = self._tick
-        self._length = self._frame = max(1, round(1 / self.fps / self._tick))
+        self._duration = self._frame_duration = max(
+            1, round(1 / self.fps / self._tick))
         height, width = image.shape[:2]
         stream.height, stream.width = height + height % 2, width + width % 2
         stream.pix_fmt = pixels
         self._container.start_encoding()
         self._stream = stream
 
-    def _due(self, seconds: Optional[float]) -> int:
-        """Time of the next picture, in ticks of the file."""
+    def _pts(self, seconds: Optional[float]) -> int:
+        """Time of the next image, in ticks of the file."""
         if seconds is None:
-            return self._ticks + self._frame if self._ticks >= 0 else 0
+            is_first = self._last_pts < 0
+            return 0 if is_first else self._last_pts + self._frame_duration
         if self._start is None:
             self._start = seconds
-        due = round((seconds - self._start) / float(self._tick))
-        return max(self._ticks + 1, due)
+        pts = round((seconds - self._start) / float(self._tick))
+        return max(self._last_pts + 1, pts)
 
-    def _encode(self, image: np.ndarray, due: int) -> None:
+    def _encode(self, image: np.ndarray, pts: int) -> None:
         height, width = image.shape[:2]
-        image = np.pad(  # codecs take even sizes
+        image = np.pad(  # codecs need even sizes
             image, ((0, height % 2), (0, width % 2), (0, 0)), 'edge')
         frame = av.VideoFrame.from_ndarray(image, format='rgb24')
-        frame.pts, frame.time_base = due, self._tick
+        frame.pts, frame.time_base = pts, self._tick
         for packet in self._stream.encode(frame):
             if self._packet is not None:
-                self._mux(due - self._ticks)
+                self._mux(pts - self._last_pts)
             self._packet = packet
-        if self._ticks >= 0:
-            self._length = due - self._ticks
-        self._ticks = due
+        if self._last_pts >= 0:
+            self._duration = pts - self._last_pts
+        self._last_pts = pts
 
-    def _mux(self, length: int) -> None:
-        """Write the last packet, now that it is known how long it is shown."""
+    def _mux(self, duration: int) -> None:
+        """Write the last packet, when its duration in ticks is known."""
         if self.format == '.mp4':
-            self._packet.duration = length
+            self._packet.duration = duration
         self._container.mux(self._packet)
         self._packet = None
 
     def _end(self) -> None:
-        """Write the last picture; in an AVI, a second time where it ends."""
+        """Write the last image.
+
+        An AVI has no durations, so that it is written twice there: the second
+        time one tick before it ends.
+        """
         again = av.Packet(bytes(self._packet))
-        again.pts = again.dts = self._ticks + self._length - 1
+        again.pts = again.dts = self._last_pts + self._duration - 1
         again.stream, again.time_base = self._stream, self._tick
-        self._mux(self._length)
-        if self.format == '.avi' and self._length > 1:
+        self._mux(self._duration)
+        if self.format == '.avi' and self._duration > 1:
             self._container.mux(again)
 
-    def _failed(self, error: Any) -> OSError:
+    def _os_error(self, error: Any) -> OSError:
         return OSError(error.errno, error.strerror, self.path)

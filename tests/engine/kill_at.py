@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mmlcr  # noqa: F401  repairs the published stack before all else
-from mmlcr.engine import SeedHook, files
+from mmlcr.engine import SeedHook, atomic
 
 
 def die() -> None:
@@ -44,7 +44,7 @@ def die_at(name: str) -> None:
             os.ftruncate(args[0], os.fstat(args[0]).st_size // 2)
         die()
 
-    setattr(files.os, name, call)
+    setattr(atomic.os, name, call)
 
 
 if __name__ == '__main__':

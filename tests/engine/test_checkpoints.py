@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from mmlcr.engine import WholeCheckpointHook
+from mmlcr.engine import AtomicCheckpointHook
 
 
 @pytest.mark.parametrize('keep, left', [(1, [4]), (2, [3, 4]),
@@ -26,7 +26,7 @@ def test_older_ones_are_removed(keep: int, left: list,
         logger=logging.getLogger('test'),
         message_hub=MessageHub('checkpoints'),
         save_checkpoint=save)
-    hook = WholeCheckpointHook(interval=1, max_keep_ckpts=keep)
+    hook = AtomicCheckpointHook(interval=1, max_keep_ckpts=keep)
     hook.before_train(runner)
     for step in (1, 2, 3, 3, 4):  # the best one's call is of the same step
         hook._save_checkpoint_with_step(runner, step, {})
@@ -53,7 +53,7 @@ def test_the_best_that_a_kill_removed_is_not_missed(tmp_path: Path) -> None:
         message_hub=hub,
         logger=logging.getLogger(__name__),
         save_checkpoint=save)
-    hook = WholeCheckpointHook(save_best='top1', rule='greater')
+    hook = AtomicCheckpointHook(save_best='top1', rule='greater')
     hook.before_train(runner)
     hook.after_val_epoch(runner, dict(top1=0.75))
     assert hub.get_info('best_score') == 0.75

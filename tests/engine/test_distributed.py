@@ -120,18 +120,18 @@ def test_a_process_that_dies_ends_the_run(place: Path) -> None:
 
 
 def test_slurm_is_asked_as_in_mmaction(tmp_path: Path) -> None:
-    """What srun is told; there is no Slurm here."""
+    """The arguments of srun; there is no Slurm here."""
     srun = tmp_path / 'srun'
     srun.write_text('#!/bin/sh\necho "$@"\n')
     srun.chmod(0o755)
-    said = subprocess.run(
+    output = subprocess.run(
         [ROOT / 'tools/slurm_train.sh', 'gpu', 'lcr', 'configs/lcr_k400.py',
          '--amp'], text=True, capture_output=True, check=True,
         env={**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}',
              'GPUS': '16', 'PYTHON': 'python'}).stdout
     for word in ('-p gpu', '--job-name=lcr', '--gres=gpu:8', '--ntasks=16',
                  'train.py configs/lcr_k400.py --launcher slurm --amp'):
-        assert word in said
+        assert word in output
     for name in ('dist_train', 'dist_test', 'slurm_train'):
         result = subprocess.run([ROOT / f'tools/{name}.sh'], text=True,
                                 capture_output=True)

@@ -11,7 +11,8 @@ from mmaction.registry import MODELS
 MODEL = dict(
     type='LCRRecognizer',
     backbone=dict(type='LCR', embed_dims=16, num_heads=2, num_layers=3,
-                  patch_size=8, stack='vrwkv6', stem='conv', rotary=False,
+                  patch_size=8, layer=dict(type='VRWKV6Layer'), stem='conv',
+                  rotary=False,
                   position_grid=(2, 2), readout='attention'),
     cls_head=dict(type='LCRHead', num_classes=3, in_channels=32))
 

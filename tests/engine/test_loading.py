@@ -13,19 +13,22 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import load_checkpoint
-from mmengine.runner.checkpoint import _load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint
 from processes import run_script
 
 from mmaction.apis import init_recognizer
-from mmlcr.apis import StreamRecognizer
 from mmlcr.engine import (
     BrokenFileError,
     UnreadableFileError,
     UntrustedFileError,
+    guard_loading,
     read_checkpoint,
     read_dump,
+    unguard_loading,
 )
+from mmlcr.streaming import StreamRecognizer
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / 'configs/lcr_motion.py')
@@ -170,8 +173,8 @@ def test_every_tool(tool: str, arguments: list, evil: Path, tmp_path: Path,
     result = run_script(ROOT / 'tools' / tool, CONFIG, *arguments,
                         '--data-root', tmp_path, cwd=tmp_path)
     assert result.returncode, result.stdout[-2000:]
-    said = result.stdout + result.stderr
-    assert 'evil.pth is refused' in said and 'system' in said
+    output = result.stdout + result.stderr
+    assert 'evil.pth is refused' in output and 'system' in output
 
 
 def test_from_the_web(evil: Path, tmp_path: Path,
@@ -200,3 +203,49 @@ def test_broken_files_are_named(data: bytes, tmp_path: Path) -> None:
         read_dump(str(path))
     with pytest.raises(FileNotFoundError, match='no checkpoint .*none.pth'):
         read_checkpoint(str(tmp_path / 'none.pth'))
+
+
+# ---- MMEngine's own loaders
+
+LOADERS = """
+import mmengine.runner.checkpoint as m
+own = m.load_from_local, m.load_from_http
+import mmlcr
+schemes = m.CheckpointLoader._schemes
+now = {(schemes[''], schemes['http://']), (schemes[''], schemes['https://']),
+       (m.load_from_local, m.load_from_http)}
+print(len(now), own in now, len(m._load_checkpoint('mmlcr://lcr_motion')))
+"""
+
+
+@pytest.mark.parametrize('value, is_mmengines', [
+    ('0', True), ('1', False), ('', False), (None, False)])
+def test_the_environment_leaves_mmengine_s_loaders(
+        value: Any, is_mmengines: bool, run_python: Callable,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of the package loads either way."""
+    if value is None:
+        monkeypatch.delenv('MMLCR_GUARD_LOADING', raising=False)
+    else:
+        monkeypatch.setenv('MMLCR_GUARD_LOADING', value)
+    run = run_python(LOADERS)
+    assert run.returncode == 0, run.stderr[-2000:]
+    printed = run.stdout.splitlines()[-1]
+    assert printed == f'1 {is_mmengines} 2'
+
+
+def test_the_guard_is_taken_off_and_put_back(
+        evil: Path) -> None:
+    guarded = CheckpointLoader._get_checkpoint_loader(str(evil))
+    unguard_loading()
+    try:
+        own = CheckpointLoader._get_checkpoint_loader(str(evil))
+        assert own.__module__.startswith('mmengine.')
+        assert own is mmengine_checkpoint.load_from_local
+        with pytest.raises(UntrustedFileError):
+            read_checkpoint(str(evil))
+    finally:
+        guard_loading()
+    assert CheckpointLoader._get_checkpoint_loader(str(evil)) is guarded
+    with pytest.raises(UntrustedFileError):
+        _load_checkpoint(str(evil))

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 import mmlcr.engine
 from mmlcr.engine import (
     BadClipsHook,
-    Draw,
     ResumableTrainLoop,
+    SampleSeed,
     SeededSampler,
     clip_ids,
 )
@@ -27,7 +27,7 @@ CLIPS = 24
 
 class Clips(Dataset):
     """Clips that are their names; what a process loads is noted."""
-    takes_draws = True
+    takes_sample_seeds = True
 
     def __init__(self, names: List[str]) -> None:
         self.names, self.loaded = names, []  # type: ignore[var-annotated]
@@ -39,7 +39,7 @@ class Clips(Dataset):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, draw: Draw) -> dict:
+    def __getitem__(self, draw: SampleSeed) -> dict:
         name = self.names[draw.sample]
         self.loaded.append((draw.epoch, name))
         return dict(inputs=torch.tensor([float(draw.sample)]))
@@ -174,7 +174,7 @@ def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
                  **by_iteration)],
         default_hooks=dict(
             logger=None,
-            checkpoint=dict(type='WholeCheckpointHook', interval=every,
+            checkpoint=dict(type='AtomicCheckpointHook', interval=every,
                             by_epoch=by_epoch)),
         default_scope='mmaction',
         custom_hooks=[*hooks],
@@ -279,8 +279,8 @@ def test_a_checkpoint_of_mmengine_tells_its_epochs(
 def test_inside_of_an_epoch_without_our_notes(
         kill_at: int, now: int, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unchanged, it goes on; else the epoch begins anew, and that is told."""
-    told: List[str] = []
+    """Unchanged, it continues; else the epoch begins anew, with a warning."""
+    logged: List[str] = []
     whole = train(tmp_path / 'whole', monkeypatch, batch=4)
     part = tmp_path / 'part'
     train(part, monkeypatch, batch=4, kill_at=kill_at, by_epoch=False)
@@ -289,30 +289,30 @@ def test_inside_of_an_epoch_without_our_notes(
     del checkpoint['meta']['sample_progress'], checkpoint['seen_clips']
     torch.save(checkpoint, path)
     monkeypatch.setattr(mmlcr.engine.progress, 'print_log',
-                        lambda text, *args: told.append(text))
+                        lambda text, *args: logged.append(text))
     resumed = train(part, monkeypatch, batch=now, by_epoch=False)
     assert resumed.iter == resumed.max_iters
     if now == 4:
         assert resumed.data.loaded == whole.data.loaded[kill_at * 4:]
-        assert not told
+        assert not logged
     else:
         epoch = kill_at // 6
         assert loaded(resumed)[epoch] == Counter(names('same'))
-        assert any(f'epoch {epoch + 1} begins anew' in text for text in told)
+        assert any(f'epoch {epoch + 1} begins anew' in text for text in logged)
 
 
 def test_a_sampler_that_can_not_skip_is_told(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: List[str] = []
+    logged: List[str] = []
     plain = dict(sampler='DefaultSampler', batch=4, by_epoch=False)
     monkeypatch.setattr(Clips, '__getitem__', lambda self, at: dict(
         inputs=torch.tensor([float(at)])))
     train(tmp_path, monkeypatch, kill_at=8, **plain)
     monkeypatch.setattr(mmlcr.engine.progress, 'print_log',
-                        lambda text, *args: told.append(text))
+                        lambda text, *args: logged.append(text))
     resumed = train(tmp_path, monkeypatch, **plain)
     assert resumed.iter == resumed.max_iters
-    assert any('epoch 2 begins anew' in text for text in told)
+    assert any('epoch 2 begins anew' in text for text in logged)
 
 
 def test_a_hook_of_ones_own_counts_as_ours(
@@ -325,24 +325,24 @@ def test_a_hook_of_ones_own_counts_as_ours(
     assert sum(isinstance(h, BadClipsHook) for h in runner.hooks) == 1
 
 
-@pytest.mark.parametrize('loop, said', [
-    ('IterBasedTrainLoop', 'samples are passed over or come twice: iterations '
+@pytest.mark.parametrize('loop, message', [
+    ('IterBasedTrainLoop', 'samples are left out or come twice: iterations '
                            '6 before, 3 now; batch 4 before, 8 now'),
     ('EpochBasedTrainLoop', 'epoch 1 begins anew'),
 ])
 def test_other_loops_say_what_they_can_not_do(
-        loop: str, said: str, tmp_path: Path, caplog: Any,
+        loop: str, message: str, tmp_path: Path, caplog: Any,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    told: List[str] = []
+    logged: List[str] = []
 
     def note(text: str, *args: Any, **kwargs: Any) -> None:
-        told.append(text)
+        logged.append(text)
 
     monkeypatch.setattr(mmlcr.engine.progress, 'print_log', note)
     train(tmp_path, monkeypatch, batch=4, kill_at=3, by_epoch=False, loop=loop)
-    told.clear()
+    logged.clear()
     train(tmp_path, monkeypatch, batch=8, by_epoch=False, loop=loop)
-    assert any(said in text for text in told), told
+    assert any(message in text for text in logged), logged
 
 
 def test_ids_are_small_and_of_the_path_alone() -> None:
@@ -361,7 +361,7 @@ def test_hooks_of_a_user_take_none_away(tmp_path: Path,
     runner = train(tmp_path, monkeypatch, batch=8, kill_at=0, hooks=[
         dict(type='EMAHook'), dict(type='BadClipsHook', limit=3)])
     kinds = Counter(type(hook).__name__ for hook in runner.hooks)
-    for name in 'SeedHook', 'FiniteLossHook', 'BadClipsHook', 'EMAHook':
+    for name in 'SeedHook', 'CheckInvalidLossHook', 'BadClipsHook', 'EMAHook':
         assert kinds[name] == 1, name
     limit, = (h.limit for h in runner.hooks if isinstance(h, BadClipsHook))
     assert limit == 3
@@ -379,7 +379,7 @@ def test_promises_are_given_up_by_name(tmp_path: Path,
     monkeypatch.setattr(ResumableTrainLoop, '__init__', without)
     runner = train(tmp_path, monkeypatch, batch=8, kill_at=0)
     kinds = {type(hook).__name__: hook for hook in runner.hooks}
-    assert not {'SeedHook', 'FiniteLossHook'} & {*kinds}
+    assert not {'SeedHook', 'CheckInvalidLossHook'} & {*kinds}
     assert kinds['BadClipsHook'].limit == 7
 
 

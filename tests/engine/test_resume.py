@@ -24,11 +24,12 @@ INSIDE = ('default_hooks.checkpoint.by_epoch=False',
 
 
 def train(folder: Path, work_dir: str, *options: str, kill_at: str = '',
-          seed: Any = 0) -> subprocess.CompletedProcess:
+          seed: Any = 0, config: str = 'configs/lcr_motion.py'
+          ) -> subprocess.CompletedProcess:
     """Three epochs of three iterations, from wherever the folder is."""
     seeded = [] if seed is None else ['--seed', str(seed)]
     return run_script(
-        HERE / 'kill_at.py', 'configs/lcr_motion.py', '--resume', *seeded,
+        HERE / 'kill_at.py', config, '--resume', *seeded,
         '--work-dir', work_dir, '--cfg-options', *SMALL, *options,
         cwd=folder, environment={'KILL_AT': kill_at})
 
@@ -89,8 +90,34 @@ def test_checkpoints_inside_of_an_epoch(place: Path,
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     result = train(place, 'inside', *INSIDE, seed=None)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert 'going on after 1 batches of epoch 2' in result.stdout
+    assert 'continuing after 1 batches of epoch 2' in result.stdout
     assert_same(trained(place / 'inside', 'iter_9.pth'), uninterrupted)
+
+
+WRAPPED = """
+_base_ = ['{root}/configs/lcr_motion.py']
+clips = {{{{_base_.train_dataloader.dataset}}}}
+more = dict(type='RepeatDataset', times=2, dataset=clips)
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='ConcatDataset', datasets=[clips, more]))
+"""
+
+
+def test_inside_of_wrapped_data_sets(place: Path) -> None:
+    """Of 72 samples in batches of 8, nine iterations an epoch."""
+    config = place / 'wrapped.py'
+    config.write_text(WRAPPED.format(root=HERE.parents[1]))
+    how = dict(config=str(config))
+    whole = train(place, 'wrapped', *INSIDE, **how)
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    killed = train(place, 'wrapped_killed', *INSIDE, kill_at='iteration:13',
+                   **how)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    result = train(place, 'wrapped_killed', *INSIDE, **how)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert 'continuing after 3 batches of epoch 2' in result.stdout
+    assert_same(trained(place / 'wrapped_killed', 'iter_27.pth'),
+                trained(place / 'wrapped', 'iter_27.pth'))
 
 
 def test_under_mmengine_s_flexible_runner(place: Path,
@@ -130,8 +157,8 @@ def test_a_full_disk(small_disk: Path, place: Path,
     (small_disk / 'ballast').write_bytes(bytes(left))
     full = train(place, str(work_dir))
     assert full.returncode == 1
-    assert ('OSError: [Errno 28] No space left on device: what was there '
-            f"before is whole: '{work_dir}/epoch_2.pth'") in full.stderr
+    assert ('OSError: [Errno 28] No space left on device: the previous '
+            f"file is unchanged: '{work_dir}/epoch_2.pth'") in full.stderr
     assert (work_dir / 'epoch_1.pth').read_bytes() == before
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
     assert not list(work_dir.glob('*.part'))

@@ -21,9 +21,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 import mmlcr
-from mmlcr.apis import SourceError
-from mmlcr.datasets import ClipError, Outcome, try_each
+from mmlcr.datasets import ClipError, TaskResult, map_isolated
 from mmlcr.engine import UnreadableFileError
+from mmlcr.video import SourceError
 
 from kinds import ABSOLUTE, KINDS, images, videos, weights  # isort: skip
 
@@ -113,13 +113,13 @@ def judge(error: Exception, folder: Path) -> Tuple[str, str]:
         traceback.format_exception(type(error), error, error.__traceback__))
 
 
-def verdict_of(outcome: Outcome) -> Tuple[str, str]:
+def verdict_of(result: TaskResult) -> Tuple[str, str]:
     """What the process of an input came to, or the input in it."""
-    if outcome.exit_code is not None:
-        return 'crash, named', str(outcome.fault)
-    if outcome.too_slow is not None:
-        return 'hang', str(outcome.fault)
-    return outcome.result
+    if result.exit_code is not None:
+        return 'crash, named', str(result.failure)
+    if result.timeout is not None:
+        return 'hang', str(result.failure)
+    return result.value
 
 
 @functools.lru_cache(maxsize=None)
@@ -150,14 +150,14 @@ def fuzz(inputs: List[Input],
             console=console) as progress:
         task = progress.add_task('fuzzing', total=len(inputs))
         function = functools.partial(attempt, inputs, Path(place))
-        for outcome in try_each(
+        for result in map_isolated(
                 function,
                 len(inputs),
                 jobs=jobs,
                 seconds=seconds,
                 memory=MEMORY):
-            tried = inputs[outcome.number]
-            verdict, said = verdict_of(outcome)
+            tried = inputs[result.task_id]
+            verdict, said = verdict_of(result)
             counts[tried.kind][verdict] += 1
             progress.advance(task)
             if verdict not in ('result', 'our error'):
@@ -165,9 +165,9 @@ def fuzz(inputs: List[Input],
                               f'{said}', markup=False)
                 if kept is not None:
                     keep(tried, verdict, said, kept)
-            if outcome.fault is not None:
+            if result.failure is not None:
                 shutil.rmtree(
-                    Path(place, str(outcome.number)), ignore_errors=True)
+                    Path(place, str(result.task_id)), ignore_errors=True)
     return counts
 
 

@@ -17,9 +17,9 @@ from mutations import ATOMS, change_atom, claim_image_size, mutate, noise
 from safetensors.torch import save
 
 from mmaction.registry import DATASETS
-from mmlcr.apis import ImageFolder, Video
 from mmlcr.datasets import ClipError
 from mmlcr.engine import read_checkpoint, read_dump
+from mmlcr.streaming import ImageFolder, Video
 
 FRAMES, HEIGHT, WIDTH = 12, 48, 64  # a width that decord has no trouble with
 CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG', '.xvid.avi': 'XVID',
@@ -225,7 +225,7 @@ def pipeline(rng: random.Random, *decode: str) -> List[dict]:
 def read_set(rng: random.Random, folder: Path, kind: str,
              *decode: str) -> None:
     """Build a data set of a list and load its first samples."""
-    raw = kind == 'CheckedRawframeDataset'
+    raw = kind == 'ValidatedRawframeDataset'
     # not by build(): older MMEngine raises its errors there, in place of ours
     dataset = DATASETS.get(kind)(
         ann_file=str(folder / 'list.txt'),
@@ -248,7 +248,7 @@ def read_set(rng: random.Random, folder: Path, kind: str,
 def read_clip(rng: random.Random, folder: Path, kind: str,
               *decode: str) -> None:
     """Load the one clip of a list that is good."""
-    raw = kind == 'CheckedRawframeDataset'
+    raw = kind == 'ValidatedRawframeDataset'
     line = '. 4 1\n' if raw else 'clip.mp4 1\n'
     (folder / 'list.txt').write_text(line)
     (folder / 'classes.txt').write_text('one\ntwo\nthree\n')
@@ -269,7 +269,7 @@ def _writer(*good: str) -> Callable:
     return lambda rng, folder: write_list(rng, folder, *good)
 
 
-VIDEOS, FOLDERS = 'CheckedVideoDataset', 'CheckedRawframeDataset'
+VIDEOS, FOLDERS = 'ValidatedVideoDataset', 'ValidatedRawframeDataset'
 PYAV, DECORD, OPENCV = ((f'{name}Init', f'{name}Decode')
                         for name in ('Video', 'Decord', 'OpenCV'))
 

@@ -13,8 +13,8 @@ import fuzz
 import kinds
 import pytest
 
-from mmlcr.apis.sources import SourceError
-from mmlcr.datasets import try_each
+from mmlcr.datasets import map_isolated
+from mmlcr.video import SourceError
 
 pytestmark = [
     pytest.mark.slow,
@@ -149,11 +149,11 @@ def test_children_of_a_process_that_was_killed_end(tmp_path: Path) -> None:
     script = tmp_path / 'parent.py'
     script.write_text(
         'import os, signal, mmlcr\n'
-        'from mmlcr.datasets import try_each\n'
+        'from mmlcr.datasets import map_isolated\n'
         'def work(number):\n'
         '    return os.getpid()\n'
-        'outcomes = try_each(work, 9, jobs=3, seconds=100)\n'
-        'found = {next(outcomes).result for _ in range(6)}\n'
+        'results = map_isolated(work, 9, jobs=3, seconds=100)\n'
+        'found = {next(results).value for _ in range(6)}\n'
         'print(*found, flush=True)\n'
         'os.kill(os.getpid(), signal.SIGKILL)\n')
     said = subprocess.run([sys.executable, script], capture_output=True,
@@ -177,8 +177,8 @@ def test_children_that_nobody_waits_for_are_ended() -> None:
             time.sleep(60)
         return os.getpid()
 
-    outcomes = try_each(work, 3, jobs=2, seconds=100)
-    process = next(outcomes).result
-    outcomes.close()
+    results = map_isolated(work, 3, jobs=2, seconds=100)
+    process = next(results).value
+    results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)

@@ -7,15 +7,13 @@ from torch import Tensor, nn
 from mmlcr.layers import (
     CoupledCell,
     CrossRWKVLayer,
-    FramePrompt,
     Geometry,
     LayerState,
     PaperCell,
-    TokenLayout,
-    TokenShift,
+    Prompt,
     VRWKV6Layer,
-    rotary_table,
 )
+from mmlcr.ops import TokenLayout, TokenShift, rotary_table
 
 ROWS, COLS, D, H = 3, 4, 24, 2
 LAYERS = {
@@ -42,7 +40,7 @@ def read(layer: nn.Module, frames: Tensor) -> Tensor:
         rotary_table(layout, D // H, frames.device, torch.float32))
     state, before, outputs = LayerState.zeros(frames[0]), frames[0], []
     for x in frames:
-        output, state = layer(x, FramePrompt(x, x, before), state, geometry)
+        output, state = layer(x, Prompt(x, x, before), state, geometry)
         before = x
         outputs.append(output)
     assert state.h.dtype == state.c.dtype == torch.float32

@@ -25,7 +25,7 @@ FORMS = {
     'conv-difference': dict(
         stem='conv',
         stem_input='difference',
-        layer_input='residual',
+        layer=dict(type='CrossRWKVLayer', residual=True),
         readout='attention'),
 }
 INPUTS = {

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmaction.models.heads import BaseHead
 from mmaction.registry import MODELS
 from mmaction.structures import ActionDataSample
-from mmlcr.apis.onnx_step import view_scores
+from mmlcr.deploy.onnx_step import view_scores
 from mmlcr.models import LCRHead
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_lcr import (
+from lcr_cases import (
     FLOAT32_TOLERANCE,
     FLOAT64_TOLERANCE,
     build,
     draw_clip,
-    restated,
+    expected_feature,
     stream,
 )
 from torch import Tensor
@@ -28,7 +28,8 @@ OPTIONS = st.fixed_dictionaries(
         edge_prompt=st.booleans(),
         cell=st.sampled_from(['paper', 'coupled']),
         cell_clip=st.sampled_from([None, 2., 10.]),
-        layer_input=st.sampled_from(['h', 'residual']),
+        layer=st.sampled_from(
+            [None, dict(type='CrossRWKVLayer', residual=True)]),
         rotary=st.booleans(),
         position_grid=st.one_of(st.none(), GRIDS),
         readout=st.sampled_from(['cls', 'mean', 'attention'])))
@@ -59,14 +60,15 @@ def cases(draw: st.DrawFn, **fixed: Any) -> Case:
 
 
 @settings(max_examples=25)
-@given(case=cases(stem='patch'))
+@given(case=cases())
 def test_any_model_is_its_equations(case: Case, redraw: Callable,
                                     relative_error: Callable) -> None:
     model = build(redraw, torch.float64, **case.options)
     features = model(case.clip, case.mask)
     for index, feature in enumerate(features):
         mask = None if case.mask is None else case.mask[index]
-        expected = restated(model, case.options, case.clip[index], mask)
+        expected = expected_feature(model, case.options, case.clip[index],
+                                    mask)
         assert relative_error(feature, expected) < FLOAT64_TOLERANCE
 
 

@@ -13,7 +13,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 
 from mmaction.registry import TRANSFORMS
-from mmlcr.engine import seed_draws
+from mmlcr.engine import seed_generators
 from mmlcr.transforms import EdgeMap, TubeMask
 from mmlcr.transforms.edge_map import edge_map
 
@@ -66,7 +66,7 @@ def clips(draw: st.DrawFn) -> dict:
 @given(clip=clips(), seed=st.integers(0, 2**32 - 1))
 def test_any_clip_is_packed(name: str, split: str, clip: dict,
                             seed: int) -> None:
-    seed_draws(seed)
+    seed_generators(seed)
     pipeline, config = after_decoding(name, split)
     crops = [t for t in pipeline.transforms if 'ThreeCrop' in repr(t)]
     packed = pipeline(clip)
@@ -109,7 +109,7 @@ def test_edge_map_of_any_frames(clip: dict, data: st.DataObject) -> None:
     seed=st.integers(0, 2**32 - 1))
 def test_tube_mask_of_any_ratio(rows: int, cols: int, patch: int,
                                 ratio: float, seed: int) -> None:
-    """Drops as many as asked, or says that it can't; the seed decides."""
+    """Drops the given ratio of patches, or raises; depends on the seed."""
     frames = [np.zeros((rows * patch, cols * patch, 4), np.uint8)] * 2
     dropped = round(ratio * rows * cols)
     drawn = []

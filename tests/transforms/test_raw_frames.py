@@ -43,8 +43,8 @@ def test_a_folder_is_counted(folder: Path) -> None:
 
 
 def test_what_a_list_has_told_stays() -> None:
-    told = dict(total_frames=3, frame_dir='a', filename_tmpl='x{}')
-    assert RawFrameInit()(dict(told)) == told
+    listed = dict(total_frames=3, frame_dir='a', filename_tmpl='x{}')
+    assert RawFrameInit()(dict(listed)) == listed
 
 
 def test_inference_of_a_folder(model: Any, folder: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmaction.registry import TRANSFORMS
-from mmlcr.apis.sources import Frame, FrameRateFilter
+from mmlcr.streaming.frames import Frame, FrameRateFilter
 from mmlcr.transforms import SampleFramesByTime
 
 SHARED_CASES = Path(__file__).resolve().parents[3] / 'shared/cases'

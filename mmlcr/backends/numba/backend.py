@@ -1,0 +1,120 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The backend of :mod:`mmlcr.backends.numba`."""
+import functools
+import importlib
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from mmlcr.backends.base import (
+    Backend,
+    StackOutput,
+    Tokens,
+    is_traced,
+    register_backend,
+)
+from mmlcr.backends.eager import CrossRWKVWeights
+from mmlcr.backends.eager.backend import stack_spec
+from mmlcr.backends.packing import unknown_parts, unknown_to_packing
+from mmlcr.layers import CrossRWKVLayer, Geometry, LayerState, PatchStem
+from mmlcr.ops import TokenLayout
+
+# With Numba 0.57, threads that share a clip's layers compute wrong states.
+# Versions between are not tested.
+OLDEST_NUMBA = (0, 68)
+STEM_PARTS = 'stem', 'edge_stem', 'zero_conv', 'norm_0', 'norm_e'
+
+
+@functools.lru_cache(maxsize=None)
+def missing() -> Optional[str]:
+    """What of the installation does not serve; None if all does."""
+    try:
+        import numba
+        if numba.version_info[:2] < OLDEST_NUMBA:
+            oldest = '.'.join(map(str, OLDEST_NUMBA))
+            return f'Numba {numba.__version__} is older than {oldest}'
+        # OpenMP; the other threading layers start kernels too slowly
+        importlib.import_module('numba.np.ufunc.omppool')
+        importlib.import_module('mmlcr.backends.numba.layers')
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+class NumbaExecutor:
+    """Kernels for the layers, and for patch stems."""
+
+    def __init__(self, model: Any, num_tokens: int) -> None:
+        from .layers import NumbaLayers
+        from .stem import NumbaStem
+        self.model = model
+        self.layers = NumbaLayers(
+            CrossRWKVWeights.pack(model.layers, num_tokens),
+            stack_spec(model))
+        self.stem: Any = None
+        if (isinstance(model.stem, PatchStem) and model.stem_input == 'frame'
+                and unknown_parts(model, STEM_PARTS) is None):
+            self.stem = NumbaStem(model.stem, model.edge_stem,
+                                  model.zero_conv, model.position,
+                                  model.cls_token, model.norm_e,
+                                  model.normalize)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether the kernels of the stem can be used."""
+        return (self.stem is not None
+                and unknown_parts(self.model, STEM_PARTS) is None)
+
+    def embed(self, clip: Tensor, layout: TokenLayout,
+              previous: Optional[Tensor]) -> Tokens:
+        """See :class:`mmlcr.backends.Executor`."""
+        if self.takes_bytes:
+            return self.stem(clip, layout)
+        return self.model.embed(clip, layout, previous)
+
+    def run_layers(self,
+                   tokens: Tokens,
+                   e_norm_before: Optional[Tensor],
+                   state: Optional[LayerState],
+                   geometry: Geometry,
+                   out: Optional[LayerState] = None) -> StackOutput:
+        """See :class:`mmlcr.backends.Executor`."""
+        return self.layers(tokens, e_norm_before, state, geometry, out)
+
+
+class NumbaBackend(Backend):
+    """Cross RWKV layers in float32 on a CPU, without gradients.
+
+    Nothing can look into the kernels: neither a tracer nor a compiler nor
+    what counts operations.
+    """
+    name = 'numba'
+    priority = 20
+
+    def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
+        """Other layers, dtypes and devices, gradients, tracing."""
+        if type(model.layers[0]) is not CrossRWKVLayer:
+            return f'no kernels for {type(model.layers[0]).__name__}'
+        if torch.is_grad_enabled():
+            return 'gradients are enabled'
+        if clip.device.type != 'cpu':
+            return f'the clip is on {clip.device}'
+        if torch.is_autocast_enabled('cpu'):
+            return 'autocast is enabled'
+        for what, tensor in (('the clip', clip), ('the model',
+                                                  model.cls_token)):
+            if tensor.dtype not in (torch.float32, torch.uint8):
+                return f'{what} is {tensor.dtype}'
+        if (type(clip) is not Tensor or is_traced()
+                or _get_current_dispatch_mode() is not None):
+            return 'operations are recorded'
+        return unknown_to_packing(model) or missing()
+
+    def build(self, model: Any, num_tokens: int) -> NumbaExecutor:
+        """An executor with weights in the order of the kernels."""
+        return NumbaExecutor(model, num_tokens)
+
+
+register_backend(NumbaBackend())

@@ -1,0 +1,283 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Cross RWKV layers by chunks of tokens, in functions that Numba compiles.
+
+The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`. A thread takes
+a chunk of tokens, the operator's, through all that does not wait for other
+tokens, so that it stays in the cache: three passes make a layer.
+
+Threads share the layers that are side by side, or, where these do not occupy
+all of them, the chunks of each pass.
+
+Symbols as there. ``R`` tokens are in a chunk, of at most ``C``, and ``N``
+chunks in a frame. All arrays are contiguous.
+"""
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy import float32 as f32
+
+from .bi_wkv import enter, read, sum_up
+from .blas import compiled, kernel, product
+from .token_ops import (
+    add,
+    copy,
+    coupled_cell,
+    gated_sum,
+    mix,
+    norm,
+    norm_heads_gate,
+    paper_cell,
+    square_relu,
+    subtract,
+)
+
+PASSES = 3  # of a layer; all chunks of one before any of the next
+
+
+class LayerArgs(NamedTuple):
+    """The arguments of all kernels.
+
+    They are one flat tuple: Numba hands no nested ones to threads.
+    """
+    blas: int  # for products
+    residual: bool  # a layer gives A + h to the next
+    bound: float  # of the paper's cell
+    # frames that the layers read; their output overwrites x
+    x: np.ndarray  # (T, B, L, D)
+    cells: np.ndarray  # (T, B, L, D), result, of the last layer
+    e: np.ndarray  # (T, B, L, D)
+    prompt: np.ndarray  # (T, B, L, D), e normed
+    prompt_before: np.ndarray  # (B, L, D), of the frame before the first
+    # state of each layer after the frame before, (n, B, L, D), and result,
+    # which may be the same
+    fresh: bool  # there was no frame before
+    h_before: np.ndarray
+    c_before: np.ndarray
+    x_before: np.ndarray
+    h: np.ndarray
+    c: np.ndarray
+    normed_x: np.ndarray
+    # where the tokens sit
+    neighbours: np.ndarray  # (B or 1, L, 4)
+    cos: np.ndarray  # (B or 1, L, K / 2)
+    sin: np.ndarray
+    # weights
+    shares_e: np.ndarray  # (n, 5, D), of neighbours and of the token itself
+    key_value: np.ndarray  # (n, D or 2D, 2D)
+    forget: np.ndarray  # (n or 0, D, D)
+    forget_bias: np.ndarray  # (n or 0, D)
+    norm_x: np.ndarray  # (n, D), as all norms
+    norm_x_bias: np.ndarray
+    shares_x: np.ndarray
+    norm_h: np.ndarray
+    norm_h_bias: np.ndarray
+    receptance_gate: np.ndarray  # (n, 2D or 3D, 2D)
+    norm_y: np.ndarray
+    norm_y_bias: np.ndarray
+    output: np.ndarray  # (n, D, D)
+    norm_a: np.ndarray
+    norm_a_bias: np.ndarray
+    shares_a: np.ndarray
+    receptance_key: np.ndarray  # (n, D, D + inner)
+    value: np.ndarray  # (n, inner, D)
+    # decays, as in mmlcr.ops.BiWKVDecays
+    factors: np.ndarray  # (n, H, C, 2, K), the first two
+    whole: np.ndarray  # (n, H, K)
+    half: np.ndarray  # (n, H, K)
+    u: np.ndarray  # (n, H, K)
+    nothing: np.ndarray  # (D,), zeros for a missing neighbour
+    # room for each thread
+    inputs: np.ndarray  # (threads, C * widest), of a product
+    outputs: np.ndarray  # likewise
+    decayed_r: np.ndarray  # (threads, C, 2K)
+    scores: np.ndarray  # (threads, 2, C, C)
+    states: np.ndarray  # (threads, H, 2K, K)
+    # room for each of s layers that are side by side
+    keys_values: np.ndarray  # (s, B, L, 2D)
+    keys: np.ndarray  # (s, B, N, H, C, 2K)
+    sums: np.ndarray  # (s, B, H, N, 2K, K)
+    logits: np.ndarray  # (s, B, L, D), as all that follow: of forget gates
+    difference: np.ndarray
+    a: np.ndarray
+    normed_a: np.ndarray
+
+
+@compiled
+def pass_layers(args: LayerArgs) -> None:
+    """All frames through all layers, ``s`` layers side by side.
+
+    A layer is one frame behind the layer below. The lowest of them goes on
+    with the next ``s`` layers when it has seen all ``T`` frames, ``T`` of at
+    least ``s``.
+    """
+    T, B = args.x.shape[:2]
+    n, s = len(args.u), len(args.a)
+    steps = T * ((n + s - 1) // s)  # of each that is side by side
+    for step in range(steps + s - 1):
+        first, last = max(0, step - steps + 1), min(s, step + 1)
+        if (last - first) * B % len(args.inputs) == 0:
+            _share_frames(args, step, first, last)
+        else:
+            for this_pass in range(PASSES):
+                _share_chunks(args, step, first, last, this_pass)
+
+
+@kernel
+def _share_frames(args: LayerArgs, step: int, first: int, last: int) -> None:
+    """Each thread takes frames of its own through a layer."""
+    N, B = args.sums.shape[3], args.x.shape[1]
+    for t in numba.prange((last - first) * B):
+        for this_pass in range(PASSES):
+            for m in range(N):
+                _pass_chunk(args, step, first + t // B, t % B, m, this_pass)
+
+
+@kernel
+def _share_chunks(args: LayerArgs, step: int, first: int, last: int,
+                  this_pass: int) -> None:
+    """Each thread takes chunks of its own through a pass."""
+    N, B = args.sums.shape[3], args.x.shape[1]
+    for t in numba.prange((last - first) * B * N):
+        _pass_chunk(args, step, first + t // (B * N), t // N % B, t % N,
+                    this_pass)
+
+
+@compiled
+def _pass_chunk(args: LayerArgs, step: int, slot: int, b: int, m: int,
+                this_pass: int) -> None:
+    """One pass of chunk ``m``."""
+    T, n, s = len(args.x), len(args.u), len(args.a)
+    i, frame = (step - slot) // T * s + slot, (step - slot) % T
+    if i >= n:
+        return
+    if this_pass == 0:
+        _project_prompt(args, i, frame, b, m)
+    elif this_pass == 1:
+        _spatial_mix(args, i, frame, b, m)
+    else:
+        _channel_mix(args, i, frame, b, m)
+
+
+@compiled
+def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
+                    m: int) -> None:
+    """Key, value and forget gate of equation (5), tokens' norm."""
+    x, prompt = args.x[frame, b], args.prompt[frame, b]
+    earlier = args.prompt[frame - 1, b] if frame > 0 else args.prompt_before[b]
+    before, after = args.x_before[i, b], args.normed_x[i, b]
+    shares, key_value = args.shares_e[i], args.key_value[i]
+    norm_x, norm_x_bias = args.norm_x[i], args.norm_x_bias[i]
+    L, D = x.shape
+    C, s, where = args.factors.shape[2], i % len(args.a), b % len(args.cos)
+    start, stop = m * C, min(L, m * C + C)
+    R, width = stop - start, len(key_value)
+    mixed = args.inputs[numba.get_thread_id(), :R * width]
+    mixed = mixed.reshape((R, width))
+    for l in range(start, stop):
+        mix(prompt, l, args.neighbours[where, l], shares, args.nothing,
+            mixed[l - start, :D])
+        if width > D:
+            subtract(prompt[l], earlier[l], mixed[l - start, D:])
+    keys_values = args.keys_values[s, b, start:stop]
+    product(args.blas, mixed, key_value, f32(0), keys_values)
+    sum_up(args.blas, keys_values, args.cos[where, start:stop],
+           args.sin[where, start:stop], args.factors[i], m,
+           args.sums.shape[3], args.keys[s, b, m], args.sums[s, b, :, m])
+    if len(args.forget):
+        product(args.blas, args.e[frame, b, start:stop], args.forget[i],
+                f32(0), args.logits[s, b, start:stop])
+    for l in range(start, stop):
+        normed, difference = mixed[l - start, :D], args.difference[s, b, l]
+        norm(x[l], norm_x, norm_x_bias, normed)
+        if frame > 0:
+            subtract(normed, after[l], difference)
+        elif args.fresh:
+            difference[:] = f32(0)
+        else:
+            subtract(normed, before[l], difference)
+        copy(normed, after[l])
+
+
+@compiled
+def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
+    """Equations (4), (6) and (7), and the norm of the result."""
+    x, tokens = args.x[frame, b], args.normed_x[i, b]
+    past = args.h[i, b] if frame > 0 else args.h_before[i, b]
+    shares, receptance_gate = args.shares_x[i], args.receptance_gate[i]
+    norm_h, norm_h_bias = args.norm_h[i], args.norm_h_bias[i]
+    norm_y, norm_y_bias = args.norm_y[i], args.norm_y_bias[i]
+    norm_a, norm_a_bias = args.norm_a[i], args.norm_a_bias[i]
+    L, D = x.shape
+    H, C = args.factors.shape[1:3]
+    s, where, me = i % len(args.a), b % len(args.cos), numba.get_thread_id()
+    start, stop = m * C, min(L, m * C + C)
+    R, width = stop - start, len(receptance_gate)
+    mixed = args.inputs[me, :R * width].reshape((R, width))
+    for l in range(start, stop):
+        row = mixed[l - start]
+        mix(tokens, l, args.neighbours[where, l], shares, args.nothing,
+            row[:D])
+        if width > 2 * D:
+            copy(args.difference[s, b, l], row[D:2 * D])
+        norm(past[l], norm_h, norm_h_bias, row[width - D:])
+    projected = args.outputs[me, :R * 2 * D].reshape((R, 2 * D))
+    product(args.blas, mixed, receptance_gate, f32(0), projected)  # eq. (4)
+
+    y = args.inputs[me, :R * D].reshape((R, D))
+    states = args.states[me]
+    for head in range(H):
+        enter(args.sums[s, b, head], m, args.whole[i, head],
+              args.half[i, head], states[head])
+    read(args.blas, projected, args.keys_values[s, b, start:stop],
+         args.keys[s, b, m], states,
+         args.cos[where, start:stop], args.sin[where, start:stop],
+         args.factors[i], args.u[i], m, args.sums.shape[3],
+         args.decayed_r[me], args.scores[me], y)  # eq. (6)
+    for l in range(R):
+        norm_heads_gate(y[l], projected[l, D:], norm_y, norm_y_bias, H)
+    added = args.outputs[me, :R * D].reshape((R, D))
+    product(args.blas, y, args.output[i], f32(0), added)
+    for l in range(start, stop):
+        a = args.a[s, b, l]
+        add(x[l], added[l - start], a)  # eq. (7)
+        norm(a, norm_a, norm_a_bias, args.normed_a[s, b, l])
+
+
+@compiled
+def _channel_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
+    """Equations (8) to (10)."""
+    x, e, bound = args.x[frame, b], args.e[frame, b], f32(args.bound)
+    before, c, h = args.c_before[i, b], args.c[i, b], args.h[i, b]
+    shares, receptance_key = args.shares_a[i], args.receptance_key[i]
+    L, D = x.shape
+    C, s, me = args.factors.shape[2], i % len(args.a), numba.get_thread_id()
+    where, last = b % len(args.neighbours), i == len(args.u) - 1
+    start, stop = m * C, min(L, m * C + C)
+    R, width = stop - start, receptance_key.shape[1]
+    mixed = args.inputs[me, :R * D].reshape((R, D))
+    for l in range(start, stop):
+        mix(args.normed_a[s, b], l, args.neighbours[where, l], shares,
+            args.nothing, mixed[l - start])
+    projected = args.outputs[me, :R * width].reshape((R, width))
+    product(args.blas, mixed, receptance_key, f32(0), projected)
+    for l in range(R):
+        square_relu(projected[l, D:])
+    value = args.inputs[me, :R * D].reshape((R, D))
+    product(args.blas, projected[:, D:], args.value[i], f32(0), value)
+    for l in range(start, stop):
+        A = args.a[s, b, l]
+        gated_sum(A, projected[l - start, :D], value[l - start])  # eq. (8)
+        if frame == 0:
+            copy(before[l], c[l])
+        if len(args.forget):
+            coupled_cell(A, args.logits[s, b, l], args.forget_bias[i], c[l],
+                         h[l])
+        else:
+            paper_cell(A, e[l], bound, c[l], h[l])
+        if args.residual:
+            add(A, h[l], x[l])
+        else:
+            copy(h[l], x[l])
+        if last:
+            copy(c[l], args.cells[frame, b, l])

@@ -1,0 +1,194 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From pixels to tokens and edge prompt, for inference on a CPU in float32.
+
+A thread takes some patches through :class:`mmlcr.layers.PatchStem` of frames
+and edge maps, and through all that follows up to the layers.
+"""
+import math
+from typing import Dict, NamedTuple, Optional, Tuple
+
+import numba
+import numpy as np
+import torch
+from numpy import float32 as f32
+from torch import Tensor, nn
+
+from mmlcr.backends.base import Tokens
+from mmlcr.layers import Normalize, PatchStem, resize_position
+from mmlcr.ops import TokenLayout
+from .blas import BLAS, compiled, kernel, product
+from .token_ops import add, copy, norm
+from .workspace import as_array, share_threads, workspace
+
+MAX_PATCHES = 56  # that are taken together
+
+
+class StemArgs(NamedTuple):
+    """The arguments of all kernels."""
+    blas: int  # for products
+    size: int  # of a patch
+    clip: np.ndarray  # (B, channels, T, height, width), floats or bytes
+    mean: np.ndarray  # (channels, ), that is subtracted from it
+    std: np.ndarray  # (channels, ), that it is divided by then
+    patch_ids: np.ndarray  # (B or 1, L - 1), of patches in a frame's grid
+    # results
+    x: np.ndarray  # (T, B, L, D), tokens, CLS last
+    e: np.ndarray  # likewise, edge prompt
+    prompt: np.ndarray  # likewise, e normed
+    # weights
+    weight: np.ndarray  # (3 * size * size, D)
+    bias: np.ndarray  # (1 or all patch_ids, D)
+    edge_weight: np.ndarray  # (size * size, D), or of no edges
+    edge_bias: np.ndarray  # (D,)
+    cls: np.ndarray  # (D,)
+    norm: np.ndarray  # (D,)
+    norm_bias: np.ndarray  # (D,)
+    pixels: np.ndarray  # (threads, patches together, 3 * size * size)
+
+
+class NumbaStem:
+    """Patch stems and edge prompt, :meth:`mmlcr.models.LCR.embed`.
+
+    Args:
+        stem (PatchStem): Of frames.
+        edge_stem (PatchStem, optional): Of edge maps.
+        zero_conv (nn.Conv2d, optional): What follows it.
+        position (Tensor, optional): Embedding, ``(1, D, rows, cols)``.
+        cls_token (Tensor): Shape ``(D, )``.
+        norm_e (nn.LayerNorm): Of the edge prompt.
+        normalize (Normalize, optional): Of clips of bytes.
+    """
+
+    def __init__(self, stem: PatchStem, edge_stem: Optional[PatchStem],
+                 zero_conv: Optional[nn.Conv2d], position: Optional[Tensor],
+                 cls_token: Tensor, norm_e: nn.LayerNorm,
+                 normalize: Optional[Normalize]) -> None:
+        self.size = stem.projection.stride[0]
+        self.position = position
+        self._biases: Dict[Tuple[int, int], np.ndarray] = {}  # by grid
+        self.normalize = normalize
+        weight, bias = _matrix_and_bias(stem.projection)
+        self.bias = bias.detach()[None]
+        edge_weight, edge_bias = weight[:, :0], torch.zeros_like(bias)
+        if edge_stem is not None and zero_conv is not None:
+            # one product after the other, with no bend in between
+            of_edges, edge_bias = _matrix_and_bias(edge_stem.projection)
+            then, then_bias = _matrix_and_bias(zero_conv)
+            edge_weight = then @ of_edges
+            edge_bias = then @ edge_bias + then_bias
+        self.weights = dict(
+            weight=as_array(weight.mT),
+            edge_weight=as_array(edge_weight.mT),
+            edge_bias=as_array(edge_bias),
+            cls=as_array(cls_token),
+            norm=as_array(norm_e.weight),
+            norm_bias=as_array(norm_e.bias))
+
+    def __call__(self, clip: Tensor, layout: TokenLayout,
+                 previous: Optional[Tensor] = None) -> Tokens:
+        """Equations (1) and (2).
+
+        Args:
+            clip (Tensor): Shape ``(B, 4, T, height, width)``, normalized or
+                bytes.
+            layout (TokenLayout): Which patches are tokens.
+            previous (Tensor, optional): Not used.
+
+        Returns:
+            Tokens: Each ``(T, B, L, D)``, until the next call.
+        """
+        (B, _, T), P = clip.shape[:3], layout.num_patches
+        inputs, D = self.weights['weight'].shape
+        results = [
+            workspace(name, T, B, P + 1, D) for name in ('x', 'e', 'prompt')
+        ]
+        if clip.dtype == torch.uint8:
+            assert self.normalize is not None
+            normalize = self.normalize
+        else:
+            normalize = Normalize.nothing(clip.shape[1])
+            clip = clip.to(torch.float32)
+        together = math.ceil(P / math.ceil(P / MAX_PATCHES))
+        pass_stem(
+            StemArgs(
+                blas=BLAS,
+                size=self.size,
+                clip=clip.detach().numpy(),
+                mean=as_array(normalize.mean),
+                std=as_array(normalize.std),
+                patch_ids=layout.patch_ids(clip.device).numpy(),
+                x=results[0],
+                e=results[1],
+                prompt=results[2],
+                bias=self._bias_of(layout.rows, layout.cols),
+                pixels=workspace('inputs', share_threads(), together, inputs),
+                **self.weights))
+        return Tokens(*map(torch.from_numpy, results))
+
+    def _bias_of(self, rows: int, cols: int) -> np.ndarray:
+        if (rows, cols) not in self._biases:
+            bias = self.bias
+            if self.position is not None:
+                position = resize_position(self.position, (rows, cols))
+                bias = bias + position[0].flatten(1).mT
+            self._biases[rows, cols] = as_array(bias)
+        return self._biases[rows, cols]
+
+
+def _matrix_and_bias(convolution: nn.Conv2d) -> Tuple[Tensor, Tensor]:
+    assert convolution.bias is not None
+    return convolution.weight.flatten(1), convolution.bias
+
+
+@kernel
+def pass_stem(args: StemArgs) -> None:
+    """Equations (1) and (2)."""
+    T, B, L, D = args.x.shape
+    together = args.pixels.shape[1]
+    N = (L - 1 + together - 1) // together
+    for t in numba.prange(T * B * N):
+        frame, b, start = t // (B * N), t // N % B, t % N * together
+        _pass_patches(args, frame, b, start, min(L - 1, start + together))
+
+
+@compiled
+def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
+                  stop: int) -> None:
+    x, e, prompt = args.x[frame, b], args.e[frame, b], args.prompt[frame, b]
+    patch_ids, L = args.patch_ids[b % len(args.patch_ids)], len(x)
+    pixels = args.pixels[numba.get_thread_id(), :stop - start]
+    for l in range(start, stop):
+        _take_pixels(args, frame, b, patch_ids[l], 0, 3, pixels[l - start])
+    product(args.blas, pixels, args.weight, f32(0), x[start:stop])
+    for l in range(start, stop):
+        add(x[l], args.bias[patch_ids[l] % len(args.bias)], e[l])
+        copy(e[l], x[l])
+    edges = pixels[:, :len(args.edge_weight)]
+    if edges.shape[1]:
+        for l in range(start, stop):
+            _take_pixels(args, frame, b, patch_ids[l], 3, 4, edges[l - start])
+        product(args.blas, edges, args.edge_weight, f32(1), e[start:stop])
+    if stop == L - 1:
+        copy(args.cls, x[stop])
+        copy(args.cls, e[stop])
+        norm(e[stop], args.norm, args.norm_bias, prompt[stop])
+    for l in range(start, stop):
+        for j in range(e.shape[1]):
+            e[l, j] += args.edge_bias[j]
+        norm(e[l], args.norm, args.norm_bias, prompt[l])
+
+
+@compiled
+def _take_pixels(args: StemArgs, frame: int, b: int, patch: int, first: int,
+                 last: int, out: np.ndarray) -> None:
+    """Those of a patch, by channel, row and column."""
+    size = args.size
+    cols = args.clip.shape[4] // size
+    row, col = patch // cols * size, patch % cols * size
+    for channel in range(first, last):
+        mean, std = args.mean[channel], args.std[channel]
+        for i in range(size):
+            line = args.clip[b, channel, frame, row + i]
+            at = ((channel - first) * size + i) * size
+            for j in range(size):
+                out[at + j] = (f32(line[col + j]) - mean) / std

@@ -1,0 +1,191 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Operations on the channels of one token, compiled by Numba.
+
+For inference on a CPU in float32. An array is a token's channels, ``(D, )``,
+unless said otherwise. They are known to be in one piece that way, and loops
+take several channels at a time, unless ``out`` is also among the arguments.
+"""
+import numpy as np
+from numpy import float32 as f32
+
+from mmlcr.ops.batched import NORM_EPS
+from .blas import compiled, take_wide_vectors
+
+EPS = f32(NORM_EPS)
+LOG2_E, LN2_HIGH, LN2_LOW = (
+    f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4))
+LARGE = f32(1e17)  # products of two are finite, and 1 / LARGE is nothing
+
+
+@compiled
+def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
+         out: np.ndarray) -> None:
+    """Layer norm of one token."""
+    take_wide_vectors()
+    D = len(x)
+    total = f32(0)
+    for j in range(D):
+        total += x[j]
+    mean = total / f32(D)
+    squares = f32(0)
+    for j in range(D):
+        squares += (x[j] - mean) * (x[j] - mean)
+    scale = f32(1) / np.sqrt(squares / f32(D) + EPS)
+    for j in range(D):
+        out[j] = (x[j] - mean) * scale * weight[j] + bias[j]
+
+
+@compiled
+def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
+        nothing: np.ndarray, out: np.ndarray) -> None:
+    """A token with its neighbours, eq. (3).
+
+    All channels of each neighbour, most times a share of zero: that is faster
+    than to pick those of each direction.
+
+    Args:
+        x (np.ndarray): All tokens, ``(L, D)``.
+        l (int): Which one.
+        where (np.ndarray): Its left, right, upper and lower neighbour, or -1.
+        shares (np.ndarray): Of these and of the token itself, ``(5, D)``.
+        nothing (np.ndarray): Zeros, for missing neighbours.
+        out (np.ndarray): Result.
+    """
+    take_wide_vectors()
+    left = x[where[0]] if where[0] >= 0 else nothing
+    right = x[where[1]] if where[1] >= 0 else nothing
+    upper = x[where[2]] if where[2] >= 0 else nothing
+    lower = x[where[3]] if where[3] >= 0 else nothing
+    own = x[l]
+    for j in range(len(own)):
+        out[j] = (
+            shares[0, j] * left[j] + shares[1, j] * right[j] +
+            shares[2, j] * upper[j] + shares[3, j] * lower[j] +
+            shares[4, j] * own[j])
+
+
+@compiled
+def subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """``x - y``."""
+    take_wide_vectors()
+    for j in range(len(x)):
+        out[j] = x[j] - y[j]
+
+
+@compiled
+def add(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """``x + y``."""
+    take_wide_vectors()
+    for j in range(len(x)):
+        out[j] = x[j] + y[j]
+
+
+@compiled
+def copy(x: np.ndarray, out: np.ndarray) -> None:
+    """``x``."""
+    take_wide_vectors()
+    for j in range(len(x)):
+        out[j] = x[j]
+
+
+@compiled
+def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
+                    bias: np.ndarray, H: int) -> None:
+    """``SiLU(g) * LN_head(y)`` of eq. (7), which overwrites ``y``.
+
+    A head of ``y`` has no mean.
+    """
+    take_wide_vectors()
+    D = len(y)
+    K = D // H
+    for head in range(H):
+        part = y[head * K:(head + 1) * K]
+        squares = f32(0)
+        for j in range(K):
+            squares += part[j] * part[j]
+        scale = f32(1) / np.sqrt(squares / f32(K) + EPS)
+        for j in range(K):
+            part[j] *= scale
+    for j in range(D):
+        y[j] = (y[j] * weight[j] + bias[j]) * gate[j] * _sigmoid(gate[j])
+
+
+@compiled
+def square_relu(k: np.ndarray) -> None:
+    """``relu(k)^2`` of equation (8), which overwrites ``k``."""
+    take_wide_vectors()
+    for j in range(len(k)):
+        positive = f32(0) if k[j] < f32(0) else k[j]  # NaN stays
+        k[j] = positive * positive
+
+
+@compiled
+def gated_sum(a: np.ndarray, receptance: np.ndarray,
+              value: np.ndarray) -> None:
+    """The last sum of equation (8), which overwrites ``a``."""
+    take_wide_vectors()
+    for j in range(len(a)):
+        a[j] += _sigmoid(receptance[j]) * value[j]
+
+
+@compiled
+def coupled_cell(A: np.ndarray, logit: np.ndarray, bias: np.ndarray,
+                 c: np.ndarray, h: np.ndarray) -> None:
+    """:class:`mmlcr.layers.CoupledCell` and equation (10)."""
+    take_wide_vectors()
+    for j in range(len(A)):
+        a = _expm1(-A[j])
+        # tanh(A) = -m / (m + 2), the forget gate is 1 / (1 + q)
+        m = a * (a + f32(2))
+        m = LARGE if m > LARGE else m
+        q = f32(1) + _expm1(-logit[j] - bias[j])
+        c[j] = ((c[j] * (m + f32(2)) - m * q) /
+                ((m + f32(2)) * (f32(1) + q)))
+        m = _expm1(f32(-2) * c[j])
+        h[j] = -m / ((m + f32(2)) * (f32(2) + a))
+
+
+@compiled
+def paper_cell(A: np.ndarray, e: np.ndarray, bound: f32,
+               c: np.ndarray, h: np.ndarray) -> None:
+    """:class:`mmlcr.layers.PaperCell` and equation (10)."""
+    take_wide_vectors()
+    for j in range(len(A)):
+        c[j] = e[j] * (_tanh(A[j]) + c[j]) + c[j]
+        c[j] = bound if c[j] > bound else c[j]  # NaN stays
+        c[j] = -bound if c[j] < -bound else c[j]
+        m = _expm1(f32(-2) * c[j])
+        h[j] = -m / ((m + f32(2)) * (f32(2) + _expm1(-A[j])))
+
+
+@compiled
+def _sigmoid(x: f32) -> f32:
+    return f32(1) / (f32(2) + _expm1(-x))
+
+
+@compiled
+def _tanh(x: f32) -> f32:
+    m = _expm1(f32(-2) * x)
+    return -m / (m + f32(2))
+
+
+@compiled
+def _expm1(x: f32) -> f32:
+    """``exp(x) - 1``, with ``x`` of at most 40: so that products are finite.
+
+    ``exp(x) = 2^n exp(r)`` with ``|r| <= log(2) / 2``, and a polynomial for
+    ``exp(r) - 1`` (Cephes, S. Moshier, expf).
+    """
+    x = f32(40) if x > f32(40) else x  # NaN stays
+    x = f32(-40) if x < f32(-40) else x
+    n = np.floor(x * LOG2_E + f32(0.5))
+    r = x - n * LN2_HIGH - n * LN2_LOW
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * r * r + r
+    power = np.int32((np.int32(n) + 127) << 23).view(f32)
+    return power * p + (power - f32(1))

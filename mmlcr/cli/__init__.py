@@ -1,0 +1,2 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""The commands."""

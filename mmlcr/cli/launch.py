@@ -1,0 +1,146 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From command-line arguments to a runner, for training and testing."""
+import argparse
+import contextlib
+import os
+import os.path as osp
+import sys
+import warnings
+from typing import Any, Iterator, List
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import HOOKS, LOOPS
+from mmengine.runner import Runner
+
+from mmaction.registry import RUNNERS
+from mmlcr.engine import find_config
+from mmlcr.models.compiling import prepare_for_compile
+from .overrides import (
+    OverrideError,
+    environment,
+    read_config,
+    reads_variable,
+    what_counts,
+)
+
+VARIABLES = ('data_root', 'fold', 'num_classes')  # LCR_DATA_ROOT and so on
+
+
+@contextlib.contextmanager
+def ending_with_errors() -> Iterator[None]:
+    """End a tool with one line where its arguments are wrong."""
+    try:
+        yield
+    except (OverrideError, FileNotFoundError) as error:
+        sys.exit(f'{type(error).__name__}: {error}')
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config that the arguments name, with their overrides.
+
+    ``--data-root``, ``--fold`` and ``--num-classes`` are set before the config
+    is read, so that everything derived from them follows; so do the variables
+    that ``--cfg-options`` overrides. A config that is not there is looked for
+    among those that come with the package.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        OverrideError: If an override changes nothing.
+    """
+    path = find_config(args.config)
+    given = {
+        f'LCR_{name.upper()}': str(getattr(args, name))
+        for name in VARIABLES if getattr(args, name) is not None
+    }
+    with environment(given):
+        config = read_config(path, args.cfg_options)
+        for name in VARIABLES:
+            variable = f'LCR_{name.upper()}'
+            if variable not in os.environ or reads_variable(
+                    path, variable):
+                continue
+            if variable in given:
+                raise OverrideError(ineffective(name, given[variable], path))
+            warnings.warn(
+                f'{variable} is set, and {args.config} does not read it',
+                stacklevel=2)
+    return config
+
+
+def ineffective(name: str, value: str, path: str) -> str:
+    """Say that an option changes nothing, and what would."""
+    said = (f'--{name.replace("_", "-")} {value} changes nothing: '
+            f'{osp.basename(path)} does not read LCR_{name.upper()}')
+    try:
+        read_config(path, {name: value})
+        counts = [name]
+    except OverrideError:  # no variable of that name, or one without effect
+        counts = what_counts(name, Config.fromfile(path))
+    if not counts:
+        return said
+    keys = ' '.join(f'{key}={value}' for key in counts[:4])
+    return f'{said}; --cfg-options {keys} would count'
+
+
+def set_work_dir(config: Config, args: argparse.Namespace) -> None:
+    """By the arguments, else the config, else ``work_dirs/CONFIG_NAME``."""
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get('work_dir') is None:
+        name = osp.splitext(osp.basename(args.config))[0]
+        config.work_dir = osp.join('work_dirs', name)
+
+
+def settle_loader(loader: dict) -> None:
+    """Leave out what torch refuses of a loader without workers."""
+    if loader.get('num_workers') == 0:
+        for name in ('persistent_workers', 'prefetch_factor', 'timeout',
+                     'multiprocessing_context'):
+            loader.pop(name, None)
+
+
+def lost_promises(config: Config) -> List[str]:
+    """What a config's own choices cost of a training, in words."""
+    choices = (
+        ('train_cfg', 'ResumableTrainLoop', 'a run that was killed may not '
+         'end with the same bits, or samples be passed over where it is '
+         'resumed; a loss that is not finite does not end it'),
+        ('train_dataloader.sampler', 'SeededSampler', 'what is drawn for a '
+         'clip depends on what was drawn before, so a resumed run differs'),
+        ('default_hooks.checkpoint', 'AtomicCheckpointHook', 'a run that is '
+         'killed while it writes may leave half of a checkpoint'))
+    lost = []
+    for key, ours, cost in choices:
+        part: Any = config
+        for name in key.split('.'):
+            part = part.get(name) if hasattr(part, 'get') else None
+        kind = part.get('type') if hasattr(part, 'get') else None
+        if kind is not None and kind not in (ours, HOOKS.get(ours),
+                                             LOOPS.get(ours)):
+            lost.append(f'{key} is {kind}, not {ours}: {cost}')
+    return lost
+
+
+def build_runner(config: Config, args: argparse.Namespace) -> Runner:
+    """Build the runner, and join the other processes of a launch.
+
+    MMEngine's launcher and model wrapper ask for CUDA even where there is
+    none; there, gloo is started here first, which MMEngine finds running, and
+    the wrapper is named without a device.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    for name in 'train', 'val', 'test':
+        settle_loader(config.get(f'{name}_dataloader') or {})
+    config.launcher = args.launcher
+    if args.launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+        config.setdefault('model_wrapper_cfg',
+                          dict(
+                              type='MMDistributedDataParallel',
+                              device_ids=None))
+    if config.get('compile'):
+        prepare_for_compile()
+    if 'runner_type' in config:
+        return RUNNERS.build(config)
+    return Runner.from_cfg(config)

@@ -1,0 +1,263 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A config to train with, by what the files of some clips tell.
+
+What they leave open is as in ``configs/lcr_weizmann.py``, which was measured.
+"""
+import math
+import os.path as osp
+from statistics import median
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from mmlcr.datasets import (
+    Clip,
+    ClipError,
+    check_file,
+    frames_needed,
+    mirrored_labels,
+    without_mirrored,
+)
+from mmlcr.datasets.clips import MAX_NAMES, shortened
+from mmlcr.video import SourceError, VideoReader
+
+# what configs/lcr_weizmann.py was measured with
+CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
+STEPS, BATCH = 1600, 15
+FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
+MANY = 1000  # clips that are not all opened before each training
+MIXED = 1.1  # ratio of the highest rate to the lowest, from which time counts
+SPEEDS = 2 / 3, 1, 4 / 3  # in training, of sampling by time
+
+
+class Facts(NamedTuple):
+    """What a clip's file tells of it."""
+    frames: int
+    fps: float
+    width: int
+    height: int
+
+
+class Recipe(NamedTuple):
+    """What of the config follows from the clips."""
+    fps: float  # of the clips
+    interval: float  # between two frames that are taken
+    intervals: Tuple[float, ...]  # in training
+    by_time: bool  # whether intervals are seconds, not frames
+    width: int
+    height: int
+    aspects: Tuple[float, float]  # of the crops in training
+    epochs: int
+
+
+def probe_videos(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
+    """What each clip's file tells, by its path.
+
+    Raises:
+        ValueError: If any is missing, empty, or does not open.
+    """
+    facts, bad = {}, []
+    for clip in clips:
+        path = osp.join(folder, clip.path)
+        try:
+            check_file(path, clip.path)
+            with VideoReader(path) as video:  # which trainings read by
+                facts[clip.path] = Facts(len(video), video.fps, *video.size)
+        except (ClipError, SourceError) as error:
+            bad.append(str(error))
+    if bad:
+        raise ValueError(f'{len(bad)} of {len(clips)} clips are bad: '
+                         f'{"; ".join(bad[:MAX_NAMES])}')
+    return facts
+
+
+def suggest_settings(facts: Dict[str, Facts], clips: int) -> Recipe:
+    """Sizes and rates that go with the clips.
+
+    The frames that are taken are as many a second, and as many pixels, as of
+    the measured config; what is longest fits nine of ten clips. Clips of
+    different rates are sampled by time.
+
+    Args:
+        facts (dict[str, Facts]): Of all clips.
+        clips (int): To train on.
+    """
+    rates = [of.fps for of in facts.values()]
+    fps, by_time = median(rates), max(rates) > MIXED * min(rates)
+    interval: float
+    intervals: Tuple[float, ...]
+    if by_time:
+        shortest = 1 / _tenth(rates)
+        longest = _tenth([(of.frames - 1) / of.fps
+                          for of in facts.values()]) / (CLIP_LEN - 1)
+        interval = round(max(shortest, min(1 / RATE, longest)), 4)
+        intervals = tuple(
+            round(interval * speed, 4) for speed in SPEEDS if speed == 1
+            or shortest <= interval * speed <= longest)
+    else:
+        most = max(1, int(_tenth([of.frames for of in facts.values()]) - 1) //
+                   (CLIP_LEN - 1))
+        interval = min(max(1, round(fps / RATE)), most)
+        intervals = tuple(
+            each for each in range(int(interval) - 1, int(interval) + 2)
+            if 1 <= each <= most)
+    aspect = median(of.width / of.height for of in facts.values())
+    width, height = (8 * max(4, round(math.sqrt(AREA * ratio) / 8))
+                     for ratio in (aspect, 1 / aspect))
+    aspect = width / height
+    epochs = round(STEPS / math.ceil(clips / BATCH))
+    return Recipe(fps, interval, intervals, by_time, width, height,
+                  (round(aspect / 1.2, 2), round(aspect * 1.2, 2)),
+                  min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs)))
+
+
+def _tenth(values: Sequence[float]) -> float:
+    """A value that nine of ten reach."""
+    return sorted(values)[len(values) // 10]
+
+
+def told_of_frames(facts: Dict[str, Facts], recipe: Recipe) -> List[str]:
+    """What is to be said of lengths and rates."""
+    shortest = min(facts, key=lambda path: facts[path].frames)
+    told = [f'frames: {facts[shortest].frames} of the shortest, {shortest}; '
+            f'{CLIP_LEN} are taken, {recipe.interval:g} apart, of '
+            f'{recipe.fps:g} a second']
+    if recipe.by_time:
+        rates = [of.fps for of in facts.values()]
+        told = [f'frames: from {min(rates):g} to {max(rates):g} a second, so '
+                f'they are taken by time: {CLIP_LEN}, {recipe.interval:g} '
+                'seconds apart']
+        slow = [path for path, of in facts.items()
+                if of.fps * recipe.interval < 0.99]
+        if slow:
+            told.append(f'warning: {len(slow)} clips have fewer frames a '
+                        'second than are taken, so that they seem faster: '
+                        f'{shortened(slow)}')
+    short = [
+        f'{path} has {of.frames}' for path, of in facts.items()
+        if of.frames < frames_needed(
+            CLIP_LEN, max(1, recipe.interval *
+                          (of.fps if recipe.by_time else 1)))
+    ]
+    if short:
+        told.append(f'warning: {len(short)} of {len(facts)} clips have fewer '
+                    'frames than that takes, so that frames are repeated: '
+                    f'{shortened(short)}')
+    return told
+
+
+def flip(classes: Sequence[str]) -> Tuple[str, str]:
+    """What becomes of mirrored pictures, by the names of the classes.
+
+    Returns:
+        tuple[str, str]: A line of the config, and what is to be said of it.
+    """
+    pairs, alone = mirrored_labels(classes), without_mirrored(classes)
+    step = 'train_pipeline[5]'
+    if alone:
+        return (f'{step}.flip_ratio = 0  # {alone[0]} has no partner',
+                'flip: off, mirrored these would be of no class: '
+                f'{shortened(alone)}')
+    if pairs:
+        names = ', '.join(f'{classes[a]} - {classes[b]}'
+                          for a, b in pairs.items() if a < b)
+        return (f'{step}.flip_label_map = {pairs}',
+                f'flip: mirrored clips change their labels, {names}')
+    return (f'{step}.flip_ratio = 0.5  # 0 where a mirror changes the class',
+            'flip: half of the training clips are mirrored and keep their '
+            'labels; set flip_ratio to 0 in the config if that makes another '
+            'class of them')
+
+
+def measure_of(several: bool) -> str:
+    """What a checkpoint is chosen by, of clips with one or several labels."""
+    return 'acc/mean_average_precision' if several else 'acc/top1'
+
+
+def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
+                val: bool, clips: int, spaces: bool, several: bool) -> str:
+    """The config: what differs from that of the measured recipe.
+
+    Args:
+        recipe (Recipe): For the clips.
+        classes (Sequence[str]): Their names, in the order of the labels.
+        folds (bool): Whether lists are of folds.
+        val (bool): Whether there is a list to choose a checkpoint by.
+        clips (int): How many there are.
+        spaces (bool): Whether paths have spaces.
+        several (bool): Whether clips have several labels.
+    """
+    prefix = 'fold{fold}_' if folds else ''
+    once = 'max_epochs' if not val else 'max(1, max_epochs // 10)'
+    best = f", save_best='{measure_of(several)}'" if val else ''
+    multi_class = ', multi_class=True' * several
+    distance, sampler, rate = (
+        ('frame_seconds', 'SampleFramesByTime', '1') if recipe.by_time else
+        ('frame_interval', 'SampleFrames', f'{recipe.fps:g}'))
+    lines = [
+        '# Written by tools/prepare_dataset.py, to be changed as the clips '
+        'ask for.',
+        "_base_ = __import__('mmlcr.engine').engine.find_config(",
+        "    'configs/lcr_weizmann.py')",
+        '',
+        "data_root = '{{ fileDirname }}'  # the folder of this file",
+        *["fold = '{{$LCR_FOLD:0}}'"] * folds,
+        f'num_classes = {len(classes)}',
+        f'clip_len, {distance} = {CLIP_LEN}, {recipe.interval}',
+        f'stream_fps = {rate} / {distance}',
+        f'size = ({recipe.width}, {recipe.height})  # width, height',
+        f'max_epochs = {recipe.epochs}',
+        '',
+        "# where the camera moves, backbone=dict(stem_input='both') as well",
+        f'model = dict(cls_head=dict(num_classes=num_classes{multi_class}))',
+        '',
+        'train_pipeline = _base_.train_pipeline',
+        'train_pipeline[1].transforms = [[',
+        f"    dict(type='{sampler}', clip_len=clip_len, "
+        f'{distance}=interval)',
+        f'] for interval in {recipe.intervals}]',
+        f'train_pipeline[3].aspect_ratio_range = {recipe.aspects}',
+        'train_pipeline[4].scale = size',
+        flip(classes)[0],
+        'test_pipeline = _base_.test_pipeline',
+        *([
+            "test_pipeline[1] = dict(type='SampleFramesByTime', "
+            'clip_len=clip_len,',
+            '    frame_seconds=frame_seconds, num_clips=10, test_mode=True)',
+        ] if recipe.by_time else [
+            'test_pipeline[1].frame_interval = frame_interval'
+        ]),
+        '# people as large as they are in the crops of the training',
+        f'test_pipeline[3].scale = ({recipe.width}, '
+        f'{round(CROP * recipe.height)})',
+        'test_pipeline[4].crop_size = size',
+        'val_pipeline = test_pipeline',
+        '',
+        'dataset = dict(',
+        '    num_classes=num_classes,',
+        *['    multi_class=True,'] * several,
+        "    classes=f'{data_root}/classes.txt',",
+        f'    open_files={clips <= MANY},  # before each training',
+        *[r"    delimiter='\t',  # there are spaces in paths"] * spaces,
+        "    data_prefix=dict(video=f'{data_root}/videos'))",
+    ]
+    for loader, part in (('train', 'train'), ('val', 'val' if val else 'test'),
+                         ('test', 'test')):
+        lines += [
+            f'{loader}_dataloader = dict(', '    dataset=dict(',
+            '        **dataset,',
+            f"        ann_file=f'{{data_root}}/{prefix}{part}.txt',",
+            f'        pipeline={loader}_pipeline))'
+        ]
+    if several:
+        lines += [
+            "val_evaluator = dict(_delete_=True, type='AccMetric',",
+            "    metric_list='mean_average_precision')",
+            'test_evaluator = val_evaluator'
+        ]
+    lines += [
+        '', f'train_cfg = dict(max_epochs=max_epochs, val_interval={once})',
+        'param_scheduler = _base_.param_scheduler',
+        'param_scheduler[0].total_steps = max_epochs',
+        'default_hooks = dict(',
+        f'    checkpoint=dict(interval=max(1, max_epochs // 8){best}))'
+    ]
+    return '\n'.join(lines) + '\n'

@@ -1,0 +1,44 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""MMAction2's models of text and video, where they cannot be imported.
+
+``mmaction.models`` imports them wherever transformers is installed, and fails
+as a whole without timm, or with a transformers that lacks functions which they
+import. Whoever has transformers for something else, such as an adapter by
+peft, could then use no model at all.
+"""
+import importlib.util
+import os.path as osp
+import sys
+
+# what they import of transformers.modeling_utils, which version 5 lacks
+NEEDED = b'apply_chunking_to_forward'
+
+
+def repair_multimodal() -> bool:
+    """Have MMAction2 register its placeholders where the imports would fail.
+
+    A placeholder says what to install when it is built.
+
+    Returns:
+        bool: Whether the imports would fail.
+    """
+    if 'mmaction.models' in sys.modules or _can_be_imported():
+        return False
+    from mmaction.utils import dependency
+    dependency.WITH_MULTIMODAL = False
+    return True
+
+
+def _can_be_imported() -> bool:
+    """Look at the files, as importing transformers takes seconds."""
+    spec = importlib.util.find_spec('transformers')
+    if spec is None or not spec.submodule_search_locations:
+        return True  # MMAction2 knows what to do
+    if importlib.util.find_spec('timm') is None:
+        return False
+    path = osp.join(spec.submodule_search_locations[0], 'modeling_utils.py')
+    try:
+        with open(path, 'rb') as file:
+            return NEEDED in file.read()
+    except OSError:
+        return False

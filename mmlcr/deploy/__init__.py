@@ -1,0 +1,18 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""A step as an ONNX graph, and what a model costs."""
+from .complexity import count_multiply_adds, multiply_adds, num_parameters
+from .measure import (
+    Case,
+    can_measure_memory,
+    markdown,
+    measure,
+    peak_memory,
+    plot_growth,
+)
+from .onnx_step import OnnxStep, export_step
+
+__all__ = [
+    'Case', 'OnnxStep', 'can_measure_memory', 'count_multiply_adds',
+    'export_step', 'markdown', 'measure', 'multiply_adds', 'num_parameters',
+    'peak_memory', 'plot_growth'
+]

@@ -1,0 +1,68 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""What a kernel does to a token, against float64."""
+import numpy as np
+import pytest
+
+rows = pytest.importorskip(
+    'mmlcr.backends.numba.token_ops',
+    reason='needs Numba',
+    exc_type=ImportError)
+
+# roundings of a few float32 operations
+TOLERANCE = 5e-7
+# sigmoid is taken as of -40 where it is less
+SMALLEST = 1e-17
+
+
+def everywhere() -> np.ndarray:
+    """Numbers of all sizes and both signs."""
+    sizes = np.logspace(-12, 38, 500)
+    near = np.linspace(-45, 45, 1000)
+    return np.concatenate([-sizes, sizes, near, [0., np.inf, -np.inf]]).astype(
+        'float32')
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over='ignore'):
+        return 1 / (1 + np.exp(-x.astype('float64')))
+
+
+@pytest.mark.parametrize('name, exact', [('_sigmoid', sigmoid),
+                                         ('_tanh', np.tanh)])
+def test_of_one_number(name: str, exact: object) -> None:
+    x = everywhere()
+    function = getattr(rows, name)
+    found = np.array([function(number) for number in x])
+    expected = exact(x.astype('float64'))  # type: ignore[operator]
+    np.testing.assert_allclose(found, expected, TOLERANCE, SMALLEST)
+    assert np.isnan(function(np.float32('nan')))
+
+
+def test_coupled_cell_everywhere() -> None:
+    """Also where gates are shut, and what they multiply overflows."""
+    x = everywhere()[::7]
+    A, logit = (t.ravel().copy() for t in np.meshgrid(x, x))
+    before = np.linspace(-1, 1, A.size, dtype='float32')
+    c, h = before.copy(), np.empty_like(before)
+    rows.coupled_cell(A, logit, np.full_like(A, 0.5), c, h)
+    gate = sigmoid(logit + np.float32(0.5))
+    cell = gate * before + (1 - gate) * np.tanh(A.astype('float64'))
+    # of a sum, whose terms are at most one
+    np.testing.assert_allclose(c, cell, 0, TOLERANCE)
+    np.testing.assert_allclose(h, np.tanh(c.astype('float64')) * sigmoid(A),
+                               TOLERANCE, SMALLEST)
+
+
+@pytest.mark.parametrize('bound', [2., 1e30])
+def test_paper_cell_stays_in_its_bound(bound: float) -> None:
+    A, e = everywhere(), everywhere()[::-1].copy()
+    e[~np.isfinite(e)] = 1.
+    before = np.linspace(-2, 2, A.size, dtype='float32')
+    c, h = before.copy(), np.empty_like(before)
+    rows.paper_cell(A, e, np.float32(bound), c, h)
+    cell = e.astype('float64') * (np.tanh(A.astype('float64')) +
+                                  before) + before
+    assert (abs(c) <= np.float32(bound)).all()
+    np.testing.assert_allclose(c, cell.clip(-bound, bound), 2e-6, 2e-6)
+    np.testing.assert_allclose(h, np.tanh(c.astype('float64')) * sigmoid(A),
+                               TOLERANCE, SMALLEST)

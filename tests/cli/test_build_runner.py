@@ -1,0 +1,46 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""From a config to a runner: loaders, and what choices cost."""
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmlcr.cli.launch import lost_promises, settle_loader
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+@pytest.mark.parametrize('extra', [
+    {}, dict(prefetch_factor=2), dict(timeout=5),
+    dict(multiprocessing_context='fork')], ids=str)
+def test_a_loader_without_workers_loads_by_itself(extra: dict) -> None:
+    """persistent_workers and others are for loaders with some."""
+    loader = dict(
+        batch_size=2, num_workers=0, persistent_workers=True, dataset=[1, 2],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'), **extra)
+    settle_loader(loader)
+    assert len([*Runner.build_dataloader(loader)]) == 1
+    kept = dict(num_workers=1, persistent_workers=True, **extra)
+    settle_loader(kept)
+    assert kept == dict(num_workers=1, persistent_workers=True, **extra)
+
+
+@pytest.mark.parametrize('options, said', [
+    ({}, []),
+    ({'custom_hooks': [dict(type='EMAHook')]}, []),
+    ({'train_cfg.type': 'EpochBasedTrainLoop'}, ['train_cfg is Epoch']),
+    ({'train_dataloader.sampler.type': 'DefaultSampler'},
+     ['train_dataloader.sampler is DefaultSampler, not SeededSampler']),
+    ({'default_hooks.checkpoint.type': 'CheckpointHook'},
+     ['default_hooks.checkpoint is CheckpointHook']),
+], ids=str)
+def test_choices_that_cost_a_promise_are_told(options: dict,
+                                              said: Any) -> None:
+    config = Config.fromfile(CONFIGS / 'lcr_motion.py')
+    config.merge_from_dict(options)
+    lost = lost_promises(config)
+    assert len(lost) == len(said)
+    assert all(text.startswith(begin) for text, begin in zip(lost, said))
