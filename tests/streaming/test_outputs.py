@@ -125,7 +125,8 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path,
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(OSError, match='No space left .* unchanged: .*state.pth'):
+    with pytest.raises(
+            OSError, match='No space left .* unchanged: .*state.pth'):
         state.close()
     assert [file.name for file in tmp_path.iterdir()] == ['state.pth']
     assert torch.load(path, weights_only=True) == {'a': 1}

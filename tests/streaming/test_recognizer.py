@@ -279,7 +279,8 @@ def test_maps_are_of_the_frame(context: str, recognizer: Callable,
         rows, cols = (side // 8 for side in result.maps.edges.shape)
         assert alone.kept.shape == (2, rows, cols)
         # of the older memory, whose streams come first
-        for name, tokens in zip(('hidden', 'cell'), stream._memory.state.layers):
+        layers = stream._memory.state.layers
+        for name, tokens in zip(('hidden', 'cell'), layers):
             for index, result in enumerate(results):
                 channels = tokens[:, index, :-1].numpy()
                 np.testing.assert_allclose(

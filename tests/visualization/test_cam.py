@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModel
 
 from mmaction.registry import MODELS
-from mmlcr.visualization import grad_cam
+from mmlcr.visualization import grad_cam, split_at_layer
 
 # float64 rounding, amplified by layers and frames
 FLOAT64_TOLERANCE = 1e-11
