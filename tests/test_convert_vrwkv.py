@@ -4,7 +4,7 @@
 The published block of VRWKV6 is stated here once more, plainly: token by
 token, in float64.
 """
-import importlib.util
+import importlib
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -45,12 +45,7 @@ LITTLE = [Size(128, False, 2, 4), Size(128, True, 2, 4)]
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        'convert_vrwkv', ROOT / 'tools/convert_vrwkv.py')
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module('mmlcr.cli.convert')
 
 
 def published(size: Size, seed: int = 0) -> Dict[str, Tensor]:

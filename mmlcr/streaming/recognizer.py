@@ -5,6 +5,7 @@ import time
 from typing import (
     Any,
     Dict,
+    Generator,
     Iterable,
     Iterator,
     List,
@@ -194,7 +195,8 @@ class StreamRecognizer:
                *,
                fps: Optional[float] = None,
                live: Optional[bool] = None,
-               keep_state: bool = False) -> Iterator[StreamResult]:
+               keep_state: bool = False
+               ) -> Generator[StreamResult, None, None]:
         """Results for the frames of a source that are due.
 
         Times are those of the container, where it has any. A source with fewer
