@@ -13,9 +13,7 @@ from .frames import Frame, FrameRateFilter
 from .sources import PLAYLISTS, Source, open_reader
 
 FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a camera is tried again
-# Seconds of frames after which earlier failures of a live source no longer
-# count, and seconds in which it must open, and give each frame.
-STEADY, TIMEOUT = 60., 10.
+STEADY = 60.  # seconds of frames after which earlier failures are forgotten
 LOOK = 0.2  # seconds between two checks whether frames are still wanted
 # formats of FFmpeg that give frames no times of the camera
 TIMELESS = 'h264', 'hevc', 'm4v', 'mjpeg', 'mpjpeg'

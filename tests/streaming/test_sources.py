@@ -22,6 +22,7 @@ from mmlcr.streaming import (
     Video,
     live,
     open_source,
+    sources,
 )
 from mmlcr.video import SourceError
 
@@ -133,7 +134,7 @@ def test_failures_before_steady_frames_are_forgotten(
 
 def test_a_stream_that_stalls_is_opened_again(
         server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, 'TIMEOUT', 0.7)
+    monkeypatch.setattr(sources, 'TIMEOUT', 0.7)
     source = open_source(server.address('stalled'), retries=0)
     start = time.monotonic()
     with pytest.raises(SourceError, match='after [56] frames.*no answer'):
