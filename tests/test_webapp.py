@@ -57,8 +57,8 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
     for moment, result in zip(moments, expected):
         assert moment.scores == dict(zip(result.labels, result.scores))
         assert moment.maps.count('<img') == 3
-        assert f'frame {result.frame}, ' in moment.said
-        assert ('yet' in moment.said) == (not result.is_full)
+        assert f'frame {result.frame}, ' in moment.status
+        assert ('yet' in moment.status) == (not result.is_full)
     assert tuple(last) == moments[-1]
     assert len(shown) >= 4
     assert all(tuple(each[:3]) in moments for each in shown)
@@ -72,7 +72,7 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
     assert table.visible == bool(segments)
     assert len(plot.axes[1].patches) == len(segments)
     assert page.look_back(moments, 3) is moments[3]
-    with pytest.raises(gr.Error, match='forgotten'):
+    with pytest.raises(gr.Error, match='expired'):
         page.look_back(None, 3)
 
 
@@ -94,7 +94,7 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
     make_video('long.mp4', num_frames=60)
     for name, message in (('empty', 'none of'), ('text', 'none of'),
                           ('list', 'none of'), ('broken', 'be opened'),
-                          ('long', '2 seconds, at most 2')):
+                          ('long', '2 seconds, longer than the limit of 2')):
         with pytest.raises(gr.Error) as caught:
             next(page.play_clip(str(tmp_path / f'{name}.mp4')))
         assert caught.value.message.startswith(f'{name}.mp4: ')
@@ -103,7 +103,7 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
         next(page.play_clip(None))
     # a file that says it is shorter than it is
     monkeypatch.setattr(webapp, 'SubprocessVideo', Endless)
-    with pytest.raises(gr.Error, match='only 2 seconds'):
+    with pytest.raises(gr.Error, match='longer than the limit of 2 seconds'):
         list(page.play_clip(str(tmp_path / 'long.mp4')))
     monkeypatch.setattr(webapp, 'MAX_PIXELS', 64 * 47)
     with pytest.raises(gr.Error, match='long.mp4: frames of 64x48'):

@@ -38,11 +38,11 @@ from mmlcr_cli.main import shell_command
 from .errors import INPUT_ERRORS, exit_on
 from .recipes import (
     config_text,
+    describe_sampling,
     flip,
     measure_of,
     probe_videos,
     suggest_settings,
-    told_of_frames,
 )
 
 BAD_CLIPS = 'bad_clips.txt'  # written by --scan
@@ -283,7 +283,7 @@ def prepare(args: argparse.Namespace) -> str:
     recipe = suggest_settings(facts,
                     max(len(parts['train']) for parts in folds.values()))
 
-    print('\n'.join([*told_of_frames(facts, recipe), flip(classes)[1]]))
+    print('\n'.join([*describe_sampling(facts, recipe), flip(classes)[1]]))
     spaces = any(' ' in clip.path for clip in clips)
     if spaces:
         print('paths have spaces: the lists are separated by tabs, which only '

@@ -8,10 +8,11 @@ from typing import Any, Callable, Dict, Tuple
 import pytest
 from mmengine.config import Config
 
-from mmlcr.cli.arguments import add_config_arguments
-from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.cli.errors import exit_on
+from mmlcr.cli.launch import CONFIG_ERRORS, load_config
 from mmlcr.cli.overrides import read_config
 from mmlcr.cli.recipes import Recipe, config_text
+from mmlcr_cli.arguments import add_config_arguments
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ('motion', 'weizmann', 'jester', 'k400_small')
@@ -352,7 +353,7 @@ def test_variable_of_the_shell_is_warned_of(
     lambda: load('no_such_config')
 ], ids=['variable', 'key', 'config'])
 def test_tool_ends_with_a_line(call: Callable) -> None:
-    with pytest.raises(SystemExit) as end, ending_with_errors():
+    with pytest.raises(SystemExit) as end, exit_on(*CONFIG_ERRORS):
         call()
     said: Tuple[str, ...] = str(end.value.code).splitlines()
     assert len(said) == 1 and 'Error: ' in said[0]
