@@ -373,10 +373,10 @@ def test_short_clips_are_told(people: Path, make_video: Callable,
     make_video(str(people / 'act0/ann_act0.mp4'), num_frames=7)
     prepare(*PATTERN)
     said = capsys.readouterr().out
-    assert 'shortest clip, act0/ann_act0.mp4, has 7; 8 are sampled, 3 apart' in (
-        said)
-    assert ('warning: 1 of 12 clips have fewer frames than that takes, so '
-            'that frames are repeated: act0/ann_act0.mp4 has 7') in said
+    assert ('shortest clip, act0/ann_act0.mp4, has 7; 8 are sampled, 3 '
+            'apart') in said
+    assert ('warning: 1 of 12 clips have too few frames, so that frames are '
+            'repeated: act0/ann_act0.mp4 has 7') in said
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.frame_interval == 3
     data = [DATASETS.build(config[f'{part}_dataloader'].dataset)
@@ -438,7 +438,8 @@ def test_mixed_rates_are_sampled_by_time(people: Path, make_video: Callable,
         make_video(str(path), num_frames=4 * fps, fps=fps, step=60 // fps)
     prepare(*PATTERN)
     said = capsys.readouterr().out
-    assert 'from 15 to 30 a second, so frames are sampled by time: 8, 0.12' in said
+    assert ('from 15 to 30 a second, so frames are sampled by time: 8, '
+            '0.12') in said
     assert 'warning' not in said
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.stream_fps == pytest.approx(25 / 3)
