@@ -193,7 +193,7 @@ def test_frames_are_taken_as_the_clips_allow(
                                                                    1: 0}),
      'flip: mirrored clips change their labels, left - right'),
     (('wave left', 'up', 'down'), dict(flip_ratio=0),
-     'flip: off, mirrored these would be of no class: wave left'),
+     'flip: off, as these classes have no mirrored partner: wave left'),
     (('up', 'down', 'in'), dict(flip_ratio=0.5), 'keep their labels'),
 ], ids=['pair', 'alone', 'none'])
 def test_flips_are_by_name(names: tuple, expected: dict, said: str,

@@ -40,7 +40,7 @@ from .recipes import (
     config_text,
     describe_sampling,
     flip,
-    measure_of,
+    metric_name,
     probe_videos,
     suggest_settings,
 )
@@ -316,7 +316,7 @@ def prepare(args: argparse.Namespace) -> str:
     print(f'written: {config}, {len(texts) - 1} lists and names in {args.out}'
           '\n\nnext:')
     first = [*folds.values()][0]['test'][0]
-    for command in next_commands(args, config, first, measure_of(several)):
+    for command in next_commands(args, config, first, metric_name(several)):
         print(f'  {command}')
     return config
 

@@ -26,6 +26,21 @@ STEPS, BATCH = 1600, 15
 FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
 MANY = 1000  # clips, beyond which files are not opened before each training
 MIXED = 1.1  # ratio of the highest to the lowest rate, to sample by time
+PIPELINES = """
+train_pipeline = [
+    dict(type='VideoInit'), sample,
+    dict(type='VideoDecode'), random_crop, resize, flip, _base_.color_jitter,
+    dict(type='EdgeMap'), _base_.tube_mask,
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
+]
+test_pipeline = [
+    dict(type='VideoInit'), sample_test,
+    dict(type='VideoDecode'), resize_test, center_crop,
+    dict(type='EdgeMap'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]"""
 SPEEDS = 2 / 3, 1, 4 / 3  # of motion in training, when sampled by time
 
 
@@ -151,56 +166,59 @@ def describe_sampling(facts: Dict[str, VideoFacts],
 
 
 def flip(classes: Sequence[str]) -> Tuple[str, str]:
-    """What becomes of mirrored pictures, by the names of the classes.
+    """Decide on mirrored pictures by the names of the classes.
 
     Returns:
-        tuple[str, str]: A line of the config, and what is to be said of it.
+        tuple[str, str]: A line of the config, and one that explains it.
     """
     pairs, alone = mirrored_labels(classes), without_mirrored(classes)
-    step = 'train_pipeline[5]'
     if alone:
-        return (f'{step}.flip_ratio = 0  # {alone[0]} has no partner',
-                'flip: off, mirrored these would be of no class: '
+        return (f'flip = dict(_base_.flip, flip_ratio=0)  # {alone[0]} has no '
+                'partner',
+                'flip: off, as these classes have no mirrored partner: '
                 f'{shortened(alone)}')
     if pairs:
         names = ', '.join(f'{classes[a]} - {classes[b]}'
                           for a, b in pairs.items() if a < b)
-        return (f'{step}.flip_label_map = {pairs}',
+        return (f'flip = dict(_base_.flip, flip_label_map={pairs})',
                 f'flip: mirrored clips change their labels, {names}')
-    return (f'{step}.flip_ratio = 0.5  # 0 where a mirror changes the class',
+    return ('flip = dict(_base_.flip, flip_ratio=0.5)  # 0 where a mirror '
+            'changes the class',
             'flip: half of the training clips are mirrored and keep their '
-            'labels; set flip_ratio to 0 in the config if that makes another '
-            'class of them')
+            'labels; set flip_ratio to 0 in the config if mirroring changes '
+            'their class')
 
 
-def measure_of(several: bool) -> str:
-    """What a checkpoint is chosen by, of clips with one or several labels."""
+def metric_name(several: bool) -> str:
+    """Return the metric for clips with one or with several labels."""
     return 'acc/mean_average_precision' if several else 'acc/top1'
 
 
 def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
                 val: bool, clips: int, spaces: bool, several: bool) -> str:
-    """The config: what differs from that of the measured recipe.
+    """Write the config, with what differs from that of Weizmann.
 
     Args:
-        recipe (Recipe): For the clips.
-        classes (Sequence[str]): Their names, in the order of the labels.
-        folds (bool): Whether lists are of folds.
+        recipe (Recipe): Settings for the clips.
+        classes (Sequence[str]): Class names, in the order of the labels.
+        folds (bool): Whether there are lists by fold.
         val (bool): Whether there is a list to choose a checkpoint by.
-        clips (int): How many there are.
+        clips (int): Number of clips.
         spaces (bool): Whether paths have spaces.
         several (bool): Whether clips have several labels.
+
+    Returns:
+        str: Text of the config.
     """
     prefix = 'fold{fold}_' if folds else ''
     once = 'max_epochs' if not val else 'max(1, max_epochs // 10)'
-    best = f", save_best='{measure_of(several)}'" if val else ''
+    best = f", save_best='{metric_name(several)}'" if val else ''
     multi_class = ', multi_class=True' * several
     distance, sampler, rate = (
         ('frame_seconds', 'SampleFramesByTime', '1') if recipe.by_time else
         ('frame_interval', 'SampleFrames', f'{recipe.fps:g}'))
     lines = [
-        '# Written by tools/prepare_dataset.py, to be changed as the clips '
-        'ask for.',
+        '# Written by "mmlcr prepare", to be changed as the clips need it.',
         "_base_ = __import__('mmlcr.engine').engine.find_config(",
         "    'configs/lcr_weizmann.py')",
         '',
@@ -215,26 +233,21 @@ def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
         "# where the camera moves, backbone=dict(stem_input='both') as well",
         f'model = dict(cls_head=dict(num_classes=num_classes{multi_class}))',
         '',
-        'train_pipeline = _base_.train_pipeline',
-        'train_pipeline[1].transforms = [[',
+        "sample = dict(type='RandomChoice', transforms=[[",
         f"    dict(type='{sampler}', clip_len=clip_len, "
         f'{distance}=interval)',
-        f'] for interval in {recipe.intervals}]',
-        f'train_pipeline[3].aspect_ratio_range = {recipe.aspects}',
-        'train_pipeline[4].scale = size',
+        f'] for interval in {recipe.intervals}])',
+        f"sample_test = dict(type='{sampler}', clip_len=clip_len,",
+        f'    {distance}={distance}, num_clips=10, test_mode=True)',
+        'random_crop = dict(',
+        f'    _base_.random_crop, aspect_ratio_range={recipe.aspects})',
+        'resize = dict(_base_.resize, scale=size)',
         flip(classes)[0],
-        'test_pipeline = _base_.test_pipeline',
-        *([
-            "test_pipeline[1] = dict(type='SampleFramesByTime', "
-            'clip_len=clip_len,',
-            '    frame_seconds=frame_seconds, num_clips=10, test_mode=True)',
-        ] if recipe.by_time else [
-            'test_pipeline[1].frame_interval = frame_interval'
-        ]),
         '# people as large as they are in the crops of the training',
-        f'test_pipeline[3].scale = ({recipe.width}, '
-        f'{round(CROP * recipe.height)})',
-        'test_pipeline[4].crop_size = size',
+        f'resize_test = dict(_base_.resize_test, scale=({recipe.width}, '
+        f'{round(CROP * recipe.height)}))',
+        'center_crop = dict(_base_.center_crop, crop_size=size)',
+        PIPELINES,
         'val_pipeline = test_pipeline',
         '',
         'dataset = dict(',
