@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Learning curves, and what a test's predictions are worth, class by class."""
+"""Plot learning curves, confusion and accuracy by class, as ``mmlcr analyze`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the operator, a clip, a frame and a training step cost."""
+"""Time the model beside attention and MMAction2's models, as ``mmlcr benchmark`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

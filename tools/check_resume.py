@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Kill a training again and again, and compare it with one that was not."""
+"""Kill a training at random and compare the outcome, as ``mmlcr check-resume`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Turn a published Vision-RWKV (VRWKV6) image model into weights of LCR."""
+"""Turn Vision-RWKV image weights into weights of LCR, as ``mmlcr convert`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

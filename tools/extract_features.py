@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write the features of a list's clips, as the head reads them, to .npy."""
+"""Write the features of clips to .npy files, as ``mmlcr features`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

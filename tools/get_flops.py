@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Count the parameters and multiply-adds of a config's recognizer."""
+"""Count parameters and multiply-adds, as ``mmlcr flops`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Render the motion set: labelled motions as small video files."""
+"""Render the motion set, on which the demo is trained, as ``mmlcr motion`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From a folder of clips to lists, class names and a config to train with."""
+"""Turn a folder of clips into lists and a config, as ``mmlcr prepare`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Lists of Kinetics-400, Something-Something V2 and Jester."""
+"""Write the lists of Kinetics-400, SSv2 or Jester, as ``mmlcr prepare-public`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

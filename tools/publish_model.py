@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write weights and class names of a checkpoint, to be passed on."""
+"""Write weights and class names without training state, as ``mmlcr publish`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

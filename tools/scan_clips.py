@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Look at every clip of a config's lists before training does."""
+"""Decode every clip of a config's lists and report bad ones, as ``mmlcr scan`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

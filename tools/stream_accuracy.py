@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""How right a model is on streams: test clips one after the other."""
+"""Measure the accuracy by frame on long streams, as ``mmlcr stream-accuracy`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Train and test a config over variants, folds and seeds; tabulate top-1."""
+"""Train and test over variants, folds and seeds, as ``mmlcr sweep`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Test a checkpoint; the arguments are those of MMAction2's own tool."""
+"""Test a checkpoint, as ``mmlcr test`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Train a recognizer; the arguments are those of MMAction2's own tool."""
+"""Train a recognizer, as ``mmlcr train`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Classify a clip, and draw what the model sees, keeps and remembers of it."""
+"""Draw edge maps, forget gate, state and Grad-CAM, as ``mmlcr visualize`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

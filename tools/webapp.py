@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A page that recognizes the actions in a clip or before a camera."""
+"""Serve a web page for clips and cameras, as ``mmlcr page`` does."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

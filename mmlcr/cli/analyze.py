@@ -67,8 +67,9 @@ def confusion(args: argparse.Namespace) -> None:
     right, clips = int(counts.trace()), int(counts.sum())
     print(f'{right} of {clips} clips right, {100 * right / clips:.1f} %')
     for pair in most_confused(counts, args.num):
-        print(f'{pair.clips} of {pair.of} ({100 * pair.clips / pair.of:.0f} '
-              f'%)  {names[pair.true]} taken for {names[pair.predicted]}')
+        print(f'{pair.clips} of {pair.total} '
+              f'({100 * pair.clips / pair.total:.0f} %)  '
+              f'{names[pair.true]} taken for {names[pair.predicted]}')
     title = (f'{osp.basename(args.config)}: {right} of {clips} clips right '
              f'({100 * right / clips:.1f} %)')
     save(plot_confusion(counts, names, title), args.out)

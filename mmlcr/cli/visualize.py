@@ -20,15 +20,15 @@ from mmlcr.visualization.pictures import (
     Row,
     Scores,
     cam_row,
-    clip_of,
     draw_sheet,
     edges_row,
-    energy_row,
+    evenly_spaced,
     film,
     gate_row,
     mask_row,
     picture_row,
-    spread,
+    stack_frames,
+    state_norm_row,
 )
 from mmlcr_cli.commands.visualize import MODEL_ROWS, ROWS
 from .errors import INPUT_ERRORS, exit_on
@@ -117,7 +117,7 @@ def evidence(recognizer: StreamRecognizer, maps: List[Maps], target: int,
     found = []
     for t in range(0, len(maps), length):
         start = max(0, min(t, len(maps) - length))
-        clip = clip_of(maps[start:start + length])
+        clip = stack_frames(maps[start:start + length])
         cam = step.grad_cam(clip, target, layer)[:, 0]
         found.append(cam[t - start:] / (cam.max() or 1))
     return np.concatenate(found)
@@ -142,7 +142,7 @@ def draw_rows(names: Sequence[str], maps: List[Maps], target: int,
         if name == 'cam':
             found = evidence(recognizer, maps, target, layer)
             return cam_row(maps, found, recognizer.classes[target])
-        return energy_row(name, maps, layer)
+        return state_norm_row(name, maps, layer)
 
     return [draw(name) for name in names]
 
@@ -205,7 +205,7 @@ def main(args: argparse.Namespace) -> None:
         title += f', crop {views} of {views}'
     if args.out:
         os.makedirs(osp.dirname(osp.abspath(args.out)), exist_ok=True)
-        shown = spread(len(maps), args.columns)
+        shown = evenly_spaced(len(maps), args.columns)
         draw_sheet(rows, shown, plotted, title).savefig(args.out, dpi=120)
         print(f'picture: {args.out}')
     if video is not None:

@@ -24,7 +24,7 @@ import torch
 
 from mmlcr.engine import atomic_write
 from mmlcr.video import VideoWriter
-from mmlcr.visualization.maps import RetentionRange, beside
+from mmlcr.visualization.maps import RetentionRange, append_maps
 from mmlcr.visualization.scores import plot_scores
 from mmlcr.visualization.text import draw_text, shortened_to
 from .recognizer import StreamRecognizer
@@ -97,7 +97,7 @@ class AnnotatedVideo(VideoWriter):
         """One frame."""
         assert result.image is not None
         self.add(
-            beside(
+            append_maps(
                 annotate(result.image, result, self.lines), result.maps,
                 self.seen), result.seconds)
 
@@ -170,7 +170,7 @@ class Window:
             WindowClosed: If q or Esc was pressed.
         """
         assert result.image is not None
-        image = beside(
+        image = append_maps(
             annotate(result.image, result), result.maps, self.seen)
         cv2.imshow(self.title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if cv2.waitKey(1) & 0xff in (ord('q'), 27):

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What a model sees, keeps and confuses, as pictures."""
+"""Pictures of a model's inputs, its forget gate, its scores and errors."""
 from .cam import grad_cam
 from .maps import Maps, RetentionRange, draw_heat, draw_maps, draw_retention
 from .retention import retention

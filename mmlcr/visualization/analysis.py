@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What a training's log and a test's predictions tell."""
+"""Learning curves from training logs, and errors from test predictions."""
 import json
 import os.path as osp
 from glob import glob
@@ -11,35 +11,36 @@ from torch import Tensor
 from mmaction.evaluation import confusion_matrix, mean_average_precision
 from mmlcr.engine import read_dump
 
-PROBABILITY_TOLERANCE = 1e-3  # of their sum; they may be bfloat16's
-SMALLEST = np.finfo(np.float32).tiny  # a probability that has a logarithm
+# deviation of the sum of probabilities from one; scores may be bfloat16
+PROBABILITY_TOLERANCE = 1e-3
+SMALLEST = np.finfo(np.float32).tiny  # clamp of probabilities before log
 
-# by name: steps, and values there
+# name -> (iterations, values)
 Curves = Dict[str, Tuple[List[int], List[float]]]
 
 
 class Predictions(NamedTuple):
-    """What a model made of ``N`` clips, and what would have been right."""
+    """Predicted scores and true labels of ``N`` clips with one label each."""
     scores: np.ndarray  # (N, classes), probabilities
     labels: np.ndarray  # (N, )
-    paths: Tuple[str, ...]  # of the clips, '' where they are not known
+    paths: Tuple[str, ...]  # of the clips; '' if unknown
 
     @property
     def predicted(self) -> np.ndarray:
-        """The class of each, shape ``(N, )``."""
+        """The predicted class of each clip, shape ``(N, )``."""
         return self.scores.argmax(1)
 
     @property
     def losses(self) -> np.ndarray:
-        """Cross entropy of each, shape ``(N, )``."""
+        """Cross entropy of each clip, shape ``(N, )``."""
         right = np.take_along_axis(self.scores, self.labels[:, None], 1)[:, 0]
         return -np.log(np.maximum(right, SMALLEST))
 
     def confusion(self) -> np.ndarray:
-        """Counts, true classes in rows, shape ``(classes, classes)``."""
+        """Confusion matrix, counts, ``(true classes, predicted classes)``."""
         classes = self.scores.shape[1]
         counts = np.zeros((classes, classes), int)
-        # that of MMAction2 leaves out what is neither true nor predicted
+        # MMAction2's function leaves out classes that occur in neither
         known = np.unique([self.labels, self.predicted])
         counts[np.ix_(known, known)] = confusion_matrix(
             self.predicted, self.labels)
@@ -47,37 +48,37 @@ class Predictions(NamedTuple):
 
 
 class MultiLabelPredictions(NamedTuple):
-    """The same of clips that have any number of labels each."""
-    scores: np.ndarray  # (N, classes), a probability each
+    """Predicted scores and true labels of ``N`` multi-label clips."""
+    scores: np.ndarray  # (N, classes), an independent probability each
     labels: np.ndarray  # (N, classes), bool
     paths: Tuple[str, ...]
 
     @property
     def predicted(self) -> np.ndarray:
-        """Whether each class is more probable than not, ``(N, classes)``."""
+        """Whether each score exceeds 0.5, bool, ``(N, classes)``."""
         return self.scores > 0.5
 
     @property
     def losses(self) -> np.ndarray:
-        """Binary cross entropy of each, shape ``(N, )``."""
+        """Binary cross entropy of each clip, shape ``(N, )``."""
         right = np.where(self.labels, self.scores, 1 - self.scores)
         return -np.log(np.maximum(right, SMALLEST)).mean(1)
 
 
 class ClassAccuracy(NamedTuple):
-    """Of the clips of a class."""
+    """Accuracy of one class."""
     name: str
-    clips: int
-    right: int
+    clips: int  # of this class
+    right: int  # classified correctly
 
     @property
     def accuracy(self) -> float:
-        """Share that is right; NaN without clips."""
+        """Share of correctly classified clips; NaN without clips."""
         return self.right / self.clips if self.clips else float('nan')
 
     @property
     def value(self) -> float:
-        """What is drawn."""
+        """The length of the bar in :func:`plot_classes`."""
         return self.accuracy
 
     def __str__(self) -> str:
@@ -85,14 +86,14 @@ class ClassAccuracy(NamedTuple):
 
 
 class ClassPrecision(NamedTuple):
-    """Of a class that clips have among others."""
+    """Average precision of one class in multi-label predictions."""
     name: str
-    clips: int  # that have it
+    clips: int  # with this label
     average_precision: float  # NaN without clips
 
     @property
     def value(self) -> float:
-        """What is drawn."""
+        """The length of the bar in :func:`plot_classes`."""
         return self.average_precision
 
     def __str__(self) -> str:
@@ -100,30 +101,31 @@ class ClassPrecision(NamedTuple):
 
 
 class Confused(NamedTuple):
-    """Clips of one class that were taken for another."""
+    """Number of clips of one class that were classified as another."""
     true: int
     predicted: int
     clips: int
-    of: int  # clips of the true class
+    total: int  # all clips of the true class
 
 
 def read_predictions(
         path: str,
         num_classes: int) -> Union[Predictions, MultiLabelPredictions]:
-    """Read what ``tools/test.py --dump`` wrote.
+    """Read the predictions that ``tools/test.py --dump`` wrote.
 
-    Scores that are no probabilities, as of a head that averages scores, are
-    turned into such. Clips of several labels are those whose ``gt_label`` has
-    a number for each class.
+    Scores that are not probabilities (``average_clips='score'``) go through
+    softmax, those of multi-label clips through the sigmoid. A clip is
+    multi-label if its ``gt_label`` has a number for each class.
 
     Args:
-        path (str): Of the pickle file.
-        num_classes (int): As of the config.
+        path (str): Pickle file.
+        num_classes (int): Number of classes of the config.
 
     Raises:
-        UnreadableFileError: If it can't be read, or carries more than
-            predictions.
-        ValueError: If it holds no predictions, or for other classes.
+        UnreadableFileError: If the file can't be read, or its pickle needs
+            other types than predictions do.
+        ValueError: If the file holds no predictions, or predictions for
+            another number of classes.
     """
     samples = read_dump(path)
     if not isinstance(samples, list) or not samples:
@@ -169,7 +171,7 @@ def read_predictions(
 
 def class_accuracies(predictions: Predictions,
                      names: Sequence[str]) -> List[ClassAccuracy]:
-    """Of each class, the worst first; those without clips come last."""
+    """Accuracy by class, worst first; classes without clips come last."""
     counts = predictions.confusion()
     found = [
         ClassAccuracy(name, int(row.sum()), int(row[index]))
@@ -181,13 +183,13 @@ def class_accuracies(predictions: Predictions,
 
 def class_precisions(predictions: MultiLabelPredictions,
                      names: Sequence[str]) -> List[ClassPrecision]:
-    """Of each class, the worst first; those without clips come last."""
+    """Average precision by class, worst first, those without clips last."""
     found = []
     for name, scores, labels in zip(names, predictions.scores.T,
                                     predictions.labels.T):
         clips = int(labels.sum())
         precision = float('nan')
-        if clips:  # that of MMAction2 divides by their number
+        if clips:  # MMAction2's function divides by their number
             precision = float(
                 mean_average_precision(scores[:, None], labels[:, None]))
         found.append(ClassPrecision(name, clips, precision))
@@ -196,11 +198,11 @@ def class_precisions(predictions: MultiLabelPredictions,
 
 
 def most_confused(counts: np.ndarray, num: int) -> List[Confused]:
-    """Which classes are taken for which others, most clips first."""
+    """The ``num`` largest off-diagonal counts, most clips first."""
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind='stable')[:num]
-    pairs = zip(*(places.tolist()
-                  for places in np.unravel_index(order, wrong.shape)))
+    pairs = zip(*(indices.tolist()
+                  for indices in np.unravel_index(order, wrong.shape)))
     return [
         Confused(true, predicted, int(wrong[true, predicted]),
                  int(counts[true].sum())) for true, predicted in pairs
@@ -210,25 +212,27 @@ def most_confused(counts: np.ndarray, num: int) -> List[Confused]:
 
 def worst_clips(predictions: Union[Predictions, MultiLabelPredictions],
                 num: int) -> List[int]:
-    """Numbers of the clips with the highest losses, the worst first."""
+    """Indices of the ``num`` clips with the highest loss, worst first."""
     return np.argsort(-predictions.losses, kind='stable')[:num].tolist()
 
 
 def read_curves(path: str) -> Curves:
-    """What a training logged, over its iterations.
+    """Read the scalars that a training logged.
+
+    A resumed training has one log per start; where logs overlap, the later
+    one counts.
 
     Args:
-        path (str): A file of MMEngine's, ``vis_data/scalars.json``, or a work
-            dir. Of a training that was resumed, which has a file for each
-            start, each goes on where the next one began.
+        path (str): MMEngine's ``vis_data/scalars.json``, or a work dir.
 
     Returns:
-        dict: Of each value its iterations and itself; what is measured after
-        an epoch is at the last iteration before.
+        dict: Iterations and values by the name of the scalar. Metrics of an
+        epoch's validation are at the last iteration before it.
 
     Raises:
-        FileNotFoundError: If there is no such file, or none in the work dir.
-        ValueError: If a line is none of a log.
+        FileNotFoundError: If there is no such file, or no log in the work
+            dir.
+        ValueError: If a line is not one of a log.
     """
     files = [path]
     if osp.isdir(path):
@@ -256,11 +260,11 @@ def read_curves(path: str) -> Curves:
 
 
 def _read_points(file: str) -> List[Tuple[int, Dict[str, float]]]:
-    """Iterations, and what was logged there."""
+    """Read one log: (iteration, logged values) by line."""
     points, iteration = [], 0
     with open(file) as lines:
         for number, line in enumerate(lines, 1):
-            if not line.endswith('\n'):  # killed while it was written
+            if not line.endswith('\n'):  # the run was killed while writing
                 break
             try:
                 logged = json.loads(line)
@@ -280,7 +284,7 @@ def _read_points(file: str) -> List[Tuple[int, Dict[str, float]]]:
 
 
 def _field(sample: Any, name: str, where: str) -> np.ndarray:
-    """A tensor of a sample, as an array."""
+    """Return a tensor of a sample as an array."""
     value = sample.get(name) if isinstance(sample, dict) else None
     if not isinstance(value, (Tensor, np.ndarray)):
         raise ValueError(f'{where}: no {name} in it')

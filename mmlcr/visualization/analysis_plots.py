@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Pictures of what :mod:`mmlcr.visualization.analysis` finds."""
+"""Plots of the results of :mod:`mmlcr.visualization.analysis`."""
 import math
 from typing import TYPE_CHECKING, Dict, Sequence, Tuple, Union
 
@@ -12,11 +12,11 @@ from .text import text_width
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_NUMBERS = 30  # classes of which counts are written into the cells
-INCHES, SMALL_INCHES = 0.42, 0.095  # a cell with a number in it, and without
-SIDE = 2.5  # inches at least, for the colour bar
-SMALL_FONT = 5.5  # points, which is as much as a small cell has
-# panels of the curves: title, names of values, whether the axis is of powers
+MOST_NUMBERS = 30  # classes up to which the cells show their counts
+INCHES, SMALL_INCHES = 0.42, 0.095  # side of a cell with a count, and without
+SIDE = 2.5  # minimum of the matrix in inches, for the colour bar
+SMALL_FONT = 5.5  # points; fits a small cell
+# panels of the curves: title, scalars, whether the axis is logarithmic
 PANELS: Tuple[Tuple[str, Tuple[str, ...], bool], ...] = (
     ('loss', ('loss', ), True),
     ('learning rate', ('lr', ), False),
@@ -26,10 +26,10 @@ PANELS: Tuple[Tuple[str, Tuple[str, ...], bool], ...] = (
 
 
 def plot_curves(runs: Dict[str, Curves]) -> 'Figure':
-    """Loss, learning rate, gradient norm and accuracy, runs over each other.
+    """Plot loss, learning rate, gradient norm and accuracy of some runs.
 
     Args:
-        runs (dict): Curves by the name of the run.
+        runs (dict): Curves by the name of the run; all are in one plot.
     """
     figure = new_figure(10, 6)
     panels = figure.subplots(2, 2, sharex=True).flatten()
@@ -65,13 +65,13 @@ def plot_curves(runs: Dict[str, Curves]) -> 'Figure':
 
 def plot_confusion(counts: np.ndarray, names: Sequence[str],
                    title: str) -> 'Figure':
-    """A matrix whose rows are the true classes, as shares of their clips.
+    """Plot a confusion matrix, normalised by the true classes (rows).
 
     Args:
-        counts (np.ndarray): Shape ``(classes, classes)``. Of few classes they
-            are written into the cells.
-        names (Sequence[str]): Of the classes.
-        title (str): Above all.
+        counts (np.ndarray): Shape ``(classes, classes)``. The cells show the
+            counts if there are at most ``MOST_NUMBERS`` classes.
+        names (Sequence[str]): Class names.
+        title (str): Title of the figure.
     """
     from matplotlib.colors import PowerNorm
     clips = counts.sum(1, keepdims=True)
@@ -82,12 +82,12 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str],
     side = max(SIDE, len(names) * (INCHES if is_small else SMALL_INCHES))
     figure = new_figure(side + longest + 1.6, side + longest + 1)
     axes = figure.add_subplot()
-    # a small share of one of many cells would not be seen
+    # with many cells, small shares would be invisible on a linear scale
     image = axes.imshow(
         shares, cmap='Blues', norm=PowerNorm(1 if is_small else 0.5, 0, 1))
-    places = range(len(names))
-    axes.set_xticks(places, names, rotation=90, fontsize=font)
-    axes.set_yticks(places, names, fontsize=font)
+    positions = range(len(names))
+    axes.set_xticks(positions, names, rotation=90, fontsize=font)
+    axes.set_yticks(positions, names, fontsize=font)
     axes.set(xlabel='predicted class', ylabel='true class')
     axes.set_title(title, fontsize=10)
     if is_small:
@@ -106,21 +106,18 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str],
 
 def plot_classes(found: Sequence[Union[ClassAccuracy, ClassPrecision]],
                  title: str) -> 'Figure':
-    """Bars of the accuracy, or average precision, of each class.
-
-    They are in the order that they come in.
-    """
+    """Plot accuracy or average precision by class as bars, in order given."""
     found = [c for c in found if c.clips]
     is_small = len(found) <= MOST_NUMBERS
     figure = new_figure(6.5, 1.2 + len(found) * (0.26 if is_small else 0.13))
     axes = figure.add_subplot()
-    places = range(len(found))
+    positions = range(len(found))
     values = [c.value for c in found]
-    axes.barh(places, values, color='tab:blue', height=0.7)
+    axes.barh(positions, values, color='tab:blue', height=0.7)
     font = 9. if is_small else 6.5
-    axes.set_yticks(places, [c.name for c in found], fontsize=font)
-    for place, c in zip(places, found):
-        axes.text(1.01, place, str(c), va='center', fontsize=font)
+    axes.set_yticks(positions, [c.name for c in found], fontsize=font)
+    for position, c in zip(positions, found):
+        axes.text(1.01, position, str(c), va='center', fontsize=font)
     mean = float(np.mean(values))
     axes.axvline(mean, color='black', linewidth=1, linestyle=':')
     axes.set(xlim=(0, 1), ylim=(-0.6, len(found) - 0.4))
@@ -134,12 +131,12 @@ def plot_classes(found: Sequence[Union[ClassAccuracy, ClassPrecision]],
 
 def plot_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str],
                title: str) -> 'Figure':
-    """Pictures in rows of five, each with a caption.
+    """Plot pictures in rows of five, each with a caption.
 
     Args:
         pictures (Sequence[np.ndarray]): RGB, uint8, of any size.
-        captions (Sequence[str]): Of each.
-        title (str): Above all.
+        captions (Sequence[str]): Caption of each picture.
+        title (str): Title of the figure.
     """
     columns = min(5, len(pictures))
     rows = math.ceil(len(pictures) / columns)
@@ -154,6 +151,6 @@ def plot_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str],
     return figure
 
 
-def _between_powers(value: float, place: int) -> str:
-    """The number at a tick, of some only, so that there is room."""
+def _between_powers(value: float, position: int) -> str:
+    """Label a minor tick of a logarithmic axis: 2, 3 and 6 only."""
     return f'{value:g}' if f'{value:.0e}'[0] in '236' else ''

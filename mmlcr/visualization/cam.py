@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Grad-CAM (Selvaraju et al., arXiv 1610.02391) of LCR.
 
-MMAction2's own wants a module that gives maps ``(B, C, T, height, width)``.
-LCR has none: a layer reads one frame at a time.
+MMAction2's GradCAM needs a module that returns maps ``(B, C, T, height,
+width)``. LCR has none: a layer reads one frame at a time.
 """
 from typing import Optional
 
@@ -18,24 +18,25 @@ def grad_cam(model: BaseModel,
              clip: Tensor,
              target: int,
              layer: Optional[int] = None) -> Tensor:
-    """Where a clip speaks for a class.
+    """Compute where in a clip the evidence for a class is.
 
-    All that a layer and those above know of a clip is what it reads of each
-    frame, ``x``, and the edge prompt ``e``. With the gradient of the class
-    score, before softmax, by the channels of both, its mean over frames and
-    patches being ``alpha``, the map is ``relu(alpha_x x + alpha_e e)``.
+    A layer and those above it depend on the clip only through the layer's
+    input ``x`` and the edge prompt ``e``. Let ``alpha`` be the gradient of
+    the class score (before softmax) by ``x`` and ``e``, averaged over frames
+    and patches. The map is ``relu(alpha_x x + alpha_e e)``.
 
     Args:
         model (BaseModel): A recognizer with LCR, in evaluation mode.
-        clip (Tensor): As of :meth:`mmlcr.models.LCR.forward`.
-        target (int): The class.
-        layer (int, optional): From zero. Defaults to None: the last one.
+        clip (Tensor): Clip, see :meth:`mmlcr.models.LCR.forward`.
+        target (int): Index of the class.
+        layer (int, optional): Index of the layer. Defaults to None: the last
+            one.
 
     Returns:
-        Tensor: Of each frame, shape ``(T, B, rows, cols)``.
+        Tensor: One map per frame, shape ``(T, B, rows, cols)``.
 
     Raises:
-        ValueError: If there is no such layer, or the clip does not fit.
+        ValueError: If there is no such layer, or the clip has a wrong shape.
     """
     backbone = model.backbone
     if layer is None:

@@ -1,49 +1,51 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the model sees of a frame, and what it forgets at it, as pictures."""
+"""Pictures of a frame: model input, edge map and forget gate."""
 from typing import List, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
 
-NARROWEST_RANGE = 0.05  # of kept shares, from the hottest colour to none
+NARROWEST_RANGE = 0.05  # of retention, from the hottest colour to grey
 OPACITY = 0.75  # of the hottest colour
 
 
 class Maps(NamedTuple):
-    """Of a frame as the model reads it; of several crops, the last."""
+    """Model input and states at a frame; with several crops, of the last.
+
+    ``retention``, ``hidden`` and ``cell`` have the shape ``(num_layers, rows,
+    cols)``. They are None for an ONNX graph, which does not output them.
+    """
     picture: np.ndarray  # RGB, uint8, (height, width, 3)
     edges: np.ndarray  # the edge map, uint8, (height, width)
-    # of each patch, (num_layers, rows, cols); None where the model is an ONNX
-    # graph, which does not tell:
-    kept: Optional[np.ndarray] = None  # share of its memory that is kept
-    hidden: Optional[np.ndarray] = None  # |h| after the frame
-    cell: Optional[np.ndarray] = None  # |c| likewise
+    retention: Optional[np.ndarray] = None  # forget gate, channel mean
+    hidden: Optional[np.ndarray] = None  # norm of h after the frame
+    cell: Optional[np.ndarray] = None  # norm of c after the frame
 
 
 class RetentionRange:
-    """The range of what a stream kept so far, for colours that stay."""
+    """Running range of a stream's retention, for a stable colour scale."""
 
     def __init__(self) -> None:
         self.low, self.high = np.inf, -np.inf
 
-    def see(self, kept: np.ndarray) -> Tuple[float, float]:
-        """The range with one more map, ``(rows, cols)``."""
-        self.high = max(self.high, float(kept.max()))
-        self.low = min(self.low, float(kept.min()),
+    def update(self, retention: np.ndarray) -> Tuple[float, float]:
+        """Extend the range by a map ``(rows, cols)``; return (low, high)."""
+        self.high = max(self.high, float(retention.max()))
+        self.low = min(self.low, float(retention.min()),
                        self.high - NARROWEST_RANGE)
         return self.low, self.high
 
 
 def draw_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A grey picture, each patch in colours the brighter the hotter it is.
+    """Overlay a heat map on the grey version of a picture.
 
     Args:
         picture (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
-        heat (np.ndarray): Shape ``(rows, cols)``; zero and below are grey,
-            one and above have the hottest colour.
+        heat (np.ndarray): Heat of each patch, shape ``(rows, cols)``, clipped
+            to 0 (grey) to 1 (the hottest colour).
 
     Returns:
-        np.ndarray: RGB, of the shape of ``picture``.
+        np.ndarray: RGB, uint8, of the shape of ``picture``.
     """
     height, width = picture.shape[:2]
     heat = cv2.resize(
@@ -56,22 +58,22 @@ def draw_heat(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return drawn.astype(np.uint8)
 
 
-def draw_retention(picture: np.ndarray, kept: np.ndarray, low: float,
-              high: float) -> np.ndarray:
-    """Where memory is forgotten: the hotter the less is kept.
+def draw_retention(picture: np.ndarray, retention: np.ndarray, low: float,
+                   high: float) -> np.ndarray:
+    """Overlay the forget gate: the hotter a patch, the less it retains.
 
     Args:
-        picture (np.ndarray): As of :func:`draw_heat`.
-        kept (np.ndarray): Shape ``(rows, cols)``.
-        low (float): Drawn in the hottest colour, as all below.
-        high (float): Drawn in none, as all above.
+        picture (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
+        retention (np.ndarray): Shape ``(rows, cols)``.
+        low (float): Retention of the hottest colour.
+        high (float): Retention that stays grey.
     """
-    return draw_heat(picture, (high - kept) / (high - low))
+    return draw_heat(picture, (high - retention) / (high - low))
 
 
-def beside(image: np.ndarray, maps: Optional[Maps],
-           seen: RetentionRange) -> np.ndarray:
-    """A frame, RGB, with its edge map and forget gate on its right."""
+def append_maps(image: np.ndarray, maps: Optional[Maps],
+                retention_range: RetentionRange) -> np.ndarray:
+    """Put the edge map and the forget gate on the right of an RGB frame."""
     if maps is None:
         return image
     height = image.shape[0]
@@ -79,22 +81,25 @@ def beside(image: np.ndarray, maps: Optional[Maps],
         cv2.resize(
             drawn, (round(drawn.shape[1] * height / drawn.shape[0]), height),
             interpolation=cv2.INTER_NEAREST)
-        for drawn in draw_maps(maps, seen)[1:]
+        for drawn in draw_maps(maps, retention_range)[1:]
     ])
 
 
-def draw_maps(maps: Maps, seen: RetentionRange) -> List[np.ndarray]:
-    """Picture, edge map and, if known, mean of the layers' forget gates.
+def draw_maps(maps: Maps,
+              retention_range: RetentionRange) -> List[np.ndarray]:
+    """Draw picture, edge map and, if known, the layers' mean forget gate.
 
     Args:
-        maps (Maps): Of a frame.
-        seen (RetentionRange): Of the stream; sees this frame, too.
+        maps (Maps): Maps of a frame.
+        retention_range (RetentionRange): Colour scale of the stream; it is
+            extended by this frame.
 
     Returns:
         list[np.ndarray]: RGB, uint8, each ``(height, width, 3)``.
     """
     pictures = [maps.picture, cv2.cvtColor(maps.edges, cv2.COLOR_GRAY2RGB)]
-    if maps.kept is not None:
-        kept = maps.kept.mean(0)
-        pictures.append(draw_retention(maps.picture, kept, *seen.see(kept)))
+    if maps.retention is not None:
+        mean = maps.retention.mean(0)
+        pictures.append(
+            draw_retention(maps.picture, mean, *retention_range.update(mean)))
     return pictures

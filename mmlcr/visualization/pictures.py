@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the model sees of a clip: rows of pictures and scores over time."""
+"""Sheets and films of a clip: rows of pictures and scores over time."""
 from typing import (
     TYPE_CHECKING,
     Callable,
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-MASKED = 0.15  # of its brightness that a masked patch keeps
-DIM = 0.6  # likewise a picture under colours, so that these are seen
+MASKED = 0.15  # brightness of a masked patch, relative to the picture
+DIM = 0.6  # brightness of a picture under a heat map
 LARGEST = 1.35  # inches of the longer side of a picture in the sheet
 LARGEST_IN_FILM = 2.1
-SCORES = 1.7  # inches that their plot is high
+SCORES = 1.7  # height of the score plot in inches
 GAP = 0.06  # inches between pictures
-LEGEND, LEGEND_FONT = 0.7, 8.  # inches beside its names, their points
+LEGEND, LEGEND_FONT = 0.7, 8.  # inches beside the names, font size in points
 FILM_DPI = 100
 
 
 class Bar(NamedTuple):
-    """What the colours of a row mean."""
+    """Colour scale of a row."""
     label: str
-    grey: float  # the value without colour
-    hottest: float
+    grey: float  # value that stays grey
+    hottest: float  # value of the hottest colour
 
 
 class Row(NamedTuple):
-    """Pictures of the same kind, of each frame."""
+    """One kind of picture for every frame."""
     name: str
-    draw: Callable[[int], np.ndarray]  # of a frame: RGB, uint8
+    draw: Callable[[int], np.ndarray]  # frame index -> RGB, uint8
     bar: Optional[Bar] = None
 
 
@@ -54,19 +54,19 @@ class Scores(NamedTuple):
     times: Sequence[float]
     scores: Sequence[np.ndarray]  # each (classes, )
     names: Sequence[str]  # of the classes
-    lines: int  # that are drawn: the highest ones
+    lines: int  # number of curves: the classes with the highest scores
     unit: str = 'seconds'
 
 
 def heat_row(name: str, maps: Sequence[Maps], values: np.ndarray,
              bar: Bar) -> Row:
-    """Values of patches as colours over the pictures.
+    """Build a row of heat maps over the pictures.
 
     Args:
-        name (str): Of the row.
-        maps (Sequence[Maps]): Of ``T`` frames.
-        values (np.ndarray): Shape ``(T, rows, cols)``.
-        bar (Bar): Which values have which colours.
+        name (str): Name of the row.
+        maps (Sequence[Maps]): Maps of ``T`` frames.
+        values (np.ndarray): A value per patch, shape ``(T, rows, cols)``.
+        bar (Bar): Colour scale.
     """
     heat = (values - bar.grey) / (bar.hottest - bar.grey)
 
@@ -77,29 +77,30 @@ def heat_row(name: str, maps: Sequence[Maps], values: np.ndarray,
 
 
 def gate_row(maps: Sequence[Maps], layer: Optional[int]) -> Row:
-    """Where memory is forgotten; of a layer, or the mean of all."""
-    kept = np.stack([_of_layer(m.kept, layer) for m in maps])
-    high = float(kept.max())
+    """Build the row of a layer's forget gate, or of the mean of all layers."""
+    shares = np.stack([_select_layer(m.retention, layer) for m in maps])
+    high = float(shares.max())
     bar = Bar('share of c kept', high,
-              min(float(kept.min()), high - NARROWEST_RANGE))
-    return heat_row('forget gate', maps, kept, bar)
+              min(float(shares.min()), high - NARROWEST_RANGE))
+    return heat_row('forget gate', maps, shares, bar)
 
 
-def energy_row(kind: str, maps: Sequence[Maps], layer: Optional[int]) -> Row:
-    """How much each patch remembers; ``kind`` is hidden or cell."""
-    values = np.stack([_of_layer(getattr(m, kind), layer) for m in maps])
+def state_norm_row(kind: str, maps: Sequence[Maps],
+                   layer: Optional[int]) -> Row:
+    """Build the row of state norms; ``kind`` is ``'hidden'`` or ``'cell'``."""
+    values = np.stack([_select_layer(getattr(m, kind), layer) for m in maps])
     low, high = float(values.min()), float(values.max())
     bar = Bar(f'|{kind[0]}| of a patch', low, max(high, low + 1e-6))
-    return heat_row(f'{kind} energy', maps, values, bar)
+    return heat_row(f'{kind} state', maps, values, bar)
 
 
 def cam_row(maps: Sequence[Maps], evidence: np.ndarray, name: str) -> Row:
-    """Grad-CAM ``(T, rows, cols)`` for a class of that name, up to one."""
+    """Build the row of a Grad-CAM ``(T, rows, cols)``, scaled to 0 to 1."""
     return heat_row('Grad-CAM', maps, evidence, Bar(f'for "{name}"', 0., 1.))
 
 
 def mask_row(maps: Sequence[Maps], mask: np.ndarray) -> Row:
-    """Patches that a tube mask ``(rows, cols)`` drops are darkened."""
+    """Build the row of frames with the patches of a tube mask darkened."""
 
     def draw(t: int) -> np.ndarray:
         picture = maps[t].picture
@@ -112,31 +113,32 @@ def mask_row(maps: Sequence[Maps], mask: np.ndarray) -> Row:
 
 
 def picture_row(maps: Sequence[Maps]) -> Row:
-    """The frames as the model reads them."""
+    """Build the row of frames as the model reads them."""
     return Row('frame', lambda t: maps[t].picture)
 
 
 def edges_row(maps: Sequence[Maps]) -> Row:
-    """Their edge maps."""
+    """Build the row of edge maps."""
     return Row('edge map',
                lambda t: cv2.cvtColor(maps[t].edges, cv2.COLOR_GRAY2RGB))
 
 
-def clip_of(maps: Sequence[Maps]) -> Tensor:
-    """The frames as the model reads them, ``(1, 4, T, height, width)``."""
+def stack_frames(maps: Sequence[Maps]) -> Tensor:
+    """Stack pictures and edge maps to a clip ``(1, 4, T, height, width)``."""
     frames = [np.dstack([m.picture, m.edges]) for m in maps]
     return torch.from_numpy(np.stack(frames)).permute(3, 0, 1, 2)[None]
 
 
 def draw_sheet(rows: Sequence[Row], shown: Sequence[int], scores: Scores,
                title: str) -> 'Figure':
-    """One picture: a column for each of some frames, scores below.
+    """Draw a sheet: a column for each shown frame, and the scores below.
 
     Args:
-        rows (Sequence[Row]): From above.
-        shown (Sequence[int]): The frames, which are marked in the plot, too.
-        scores (Scores): Of all frames.
-        title (str): Above all.
+        rows (Sequence[Row]): Rows, from the top.
+        shown (Sequence[int]): Indices of the frames, which are also marked in
+            the score plot.
+        scores (Scores): Scores of all frames.
+        title (str): Title of the figure.
     """
     width, height = _inches(rows[0].draw(shown[0]), LARGEST)
     left, top, bottom, right = 1.1, 0.55, 0.45, _legend_width(scores)
@@ -151,8 +153,8 @@ def draw_sheet(rows: Sequence[Row], shown: Sequence[int], scores: Scores,
     for index, row in enumerate(rows):
         above = total_height - top - (index + 1) * (height + GAP) + GAP
         for column, t in enumerate(shown):
-            axes = _place(figure, left + column * (width + GAP), above, width,
-                          height)
+            axes = _add_axes(figure, left + column * (width + GAP), above,
+                             width, height)
             _show(axes, row.draw(t))
             if index == 0:
                 axes.set_title(_moment(scores, t), fontsize=8, pad=3)
@@ -161,12 +163,12 @@ def draw_sheet(rows: Sequence[Row], shown: Sequence[int], scores: Scores,
                                 va='center', labelpad=6)
         if row.bar is not None:
             _draw_bar(
-                _place(figure, left + across + 0.1, above + 0.04, 0.1,
-                       height - 0.08), row.bar, 'vertical')
-    axes = _place(figure, left, bottom, across, SCORES)
+                _add_axes(figure, left + across + 0.1, above + 0.04, 0.1,
+                          height - 0.08), row.bar, 'vertical')
+    axes = _add_axes(figure, left, bottom, across, SCORES)
     draw_scores(axes, *scores)
     _set_plot(axes)
-    if len(shown) > 1:  # each frame below its column
+    if len(shown) > 1:  # align each frame's mark with its column
         first, last = scores.times[shown[0]], scores.times[shown[-1]]
         half = (last - first) / (len(shown) - 1) * width / (width + GAP) / 2
         axes.set_xlim(first - half, last + half)
@@ -178,15 +180,15 @@ def draw_sheet(rows: Sequence[Row], shown: Sequence[int], scores: Scores,
 
 def film(rows: Sequence[Row], scores: Scores,
          title: str) -> Iterator[np.ndarray]:
-    """Frame by frame: the rows' pictures side by side, scores that grow.
+    """Draw a film: the rows side by side above the scores up to each frame.
 
     Args:
-        rows (Sequence[Row]): From the left.
-        scores (Scores): Of all frames.
-        title (str): Above all.
+        rows (Sequence[Row]): Rows, from the left.
+        scores (Scores): Scores of all frames.
+        title (str): Title of the figure.
 
     Yields:
-        np.ndarray: RGB, uint8, all of one even size.
+        np.ndarray: RGB, uint8, all of the same size, with even sides.
     """
     width, height = _inches(rows[0].draw(0), LARGEST_IN_FILM)
     left, top, gap, below, right = 0.6, 0.7, 0.15, 0.55, _legend_width(scores)
@@ -200,21 +202,21 @@ def film(rows: Sequence[Row], scores: Scores,
     above, images = total_height - top - height, []
     for index, row in enumerate(rows):
         start = left + index * (width + gap)
-        axes = _place(figure, start, above, width, height)
+        axes = _add_axes(figure, start, above, width, height)
         axes.set_title(row.name, fontsize=9, pad=3)
         images.append(_show(axes, row.draw(0)))
         if row.bar is not None:
             _draw_bar(
-                _place(figure, start + 0.1, above - 0.14, width - 0.2, 0.09),
-                row.bar, 'horizontal')
-    axes = _place(figure, left, 0.45, across, SCORES)
+                _add_axes(figure, start + 0.1, above - 0.14, width - 0.2,
+                          0.09), row.bar, 'horizontal')
+    axes = _add_axes(figure, left, 0.45, across, SCORES)
     curves = draw_scores(axes, *scores)
     _set_plot(axes)
     now = axes.axvline(scores.times[0], color='black', linewidth=0.8)
-    told = axes.text(0.995, 0.97, '', transform=axes.transAxes, ha='right',
-                     va='top', fontsize=9)
-    # all that changes is drawn over what does not
-    moving = [*images, *curves, now, told]
+    time_text = axes.text(0.995, 0.97, '', transform=axes.transAxes,
+                          ha='right', va='top', fontsize=9)
+    # blitting: only the artists that change are redrawn
+    moving = [*images, *curves, now, time_text]
     for artist in moving:
         artist.set_animated(True)
     canvas = figure.canvas
@@ -222,14 +224,14 @@ def film(rows: Sequence[Row], scores: Scores,
     canvas.draw()
     still = canvas.copy_from_bbox(figure.bbox)  # type: ignore[attr-defined]
     times = np.asarray(scores.times)
-    by_class = [np.asarray(curve.get_ydata()) for curve in curves]
+    curve_values = [np.asarray(curve.get_ydata()) for curve in curves]
     for t in range(len(times)):
         for image, row in zip(images, rows):
             image.set_data(row.draw(t))
-        for curve, values in zip(curves, by_class):
+        for curve, values in zip(curves, curve_values):
             curve.set_data(times[:t + 1], values[:t + 1])
         now.set_xdata([times[t]] * 2)
-        told.set_text(_moment(scores, t))
+        time_text.set_text(_moment(scores, t))
         canvas.restore_region(still)  # type: ignore[attr-defined]
         for artist in moving:
             figure.draw_artist(artist)
@@ -238,37 +240,37 @@ def film(rows: Sequence[Row], scores: Scores,
         yield drawn[:even[0], :even[1], :3].copy()
 
 
-def _of_layer(values: Optional[np.ndarray],
-              layer: Optional[int]) -> np.ndarray:
-    """Of all layers ``(num_layers, rows, cols)``, that one or the mean."""
-    assert values is not None  # not of an ONNX graph, as was checked
+def _select_layer(values: Optional[np.ndarray],
+                  layer: Optional[int]) -> np.ndarray:
+    """Select a layer of ``(num_layers, rows, cols)``, or average them."""
+    assert values is not None  # callers refuse an ONNX graph before
     return values.mean(0) if layer is None else values[layer]
 
 
 def _inches(picture: np.ndarray, largest: float) -> Tuple[float, float]:
-    """Width and height of a picture."""
+    """Return width and height of a picture whose longer side is largest."""
     height, width = picture.shape[:2]
     scale = largest / max(height, width)
     return width * scale, height * scale
 
 
-def _place(figure: 'Figure', left: float, bottom: float, width: float,
-           height: float) -> 'Axes':
-    """Axes there, in inches."""
+def _add_axes(figure: 'Figure', left: float, bottom: float, width: float,
+              height: float) -> 'Axes':
+    """Add axes at a position given in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes(
         (left / across, bottom / up, width / across, height / up))
 
 
 def _show(axes: 'Axes', picture: np.ndarray) -> 'AxesImage':
-    """A picture, its pixels as they are."""
+    """Show a picture without interpolation or ticks."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_linewidth(0.4)
     return axes.imshow(picture, interpolation='nearest', aspect='auto')
 
 
 def _draw_bar(axes: 'Axes', bar: Bar, orientation: str) -> None:
-    """The colours from grey to hottest, as over a grey picture."""
+    """Draw a colour bar, with the colours that they have on mid-grey."""
     share = np.linspace(0, 1, 256)
     is_vertical = orientation == 'vertical'
     heat = share[::-1, None] if is_vertical else share[None]
@@ -288,7 +290,7 @@ def _draw_bar(axes: 'Axes', bar: Bar, orientation: str) -> None:
 
 
 def _set_plot(axes: 'Axes') -> None:
-    """The plot of the scores, in the style of the rest."""
+    """Style the score plot."""
     axes.tick_params(labelsize=8)
     axes.xaxis.label.set_fontsize(8)
     axes.yaxis.label.set_fontsize(8)
@@ -300,20 +302,20 @@ def _set_plot(axes: 'Axes') -> None:
 
 
 def _legend_width(scores: Scores) -> float:
-    """Inches of the legend, and of bars above it."""
+    """Return the width of the legend and of the bars above it in inches."""
     best = best_classes(scores.scores, scores.lines)
     return LEGEND + max(
         [0.7, *(text_width(scores.names[i], LEGEND_FONT) for i in best)])
 
 
 def _moment(scores: Scores, t: int) -> str:
-    """When a frame is."""
+    """Format the time of a frame, or its number."""
     if scores.unit == 'seconds':
         return f'{scores.times[t]:.2f} s'
     return f'frame {scores.times[t]:.0f}'
 
 
-def spread(frames: int, columns: int) -> List[int]:
-    """Frames from the first to the last, evenly, so many at most."""
+def evenly_spaced(frames: int, columns: int) -> List[int]:
+    """Return at most ``columns`` evenly spaced indices, ends included."""
     shown = np.linspace(0, frames - 1, min(columns, frames))
     return shown.round().astype(int).tolist()

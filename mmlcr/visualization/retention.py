@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The forget gate of every patch."""
+"""The forget gate as a map over the patches."""
 from typing import Optional
 
 import torch
@@ -14,20 +14,20 @@ from mmlcr.models.state import LCRState
 def retention(model: LCR,
               frame: Tensor,
               state: Optional[LCRState] = None) -> Tensor:
-    """The share of its memory that each patch keeps at a frame.
+    """Compute the forget gate of each patch at a frame.
 
     It is the factor of ``c_{t-1}`` in eq. (9), averaged over the channels,
-    and depends on the frame's edge prompt alone.
+    and depends only on the frame's edge prompt.
 
     Args:
         model (LCR): The backbone.
-        frame (Tensor): As of :meth:`mmlcr.models.LCR.forward_step`.
-        state (LCRState, optional): Before that frame. Defaults to None: it is
-            the first.
+        frame (Tensor): Frame, see :meth:`mmlcr.models.LCR.forward_step`.
+        state (LCRState, optional): State before the frame. Defaults to None:
+            it is the first frame.
 
     Returns:
-        Tensor: Shape ``(num_layers, B, rows, cols)``. One keeps all, zero
-        forgets all; the paper's cell may exceed one.
+        Tensor: Shape ``(num_layers, B, rows, cols)``. One retains the cell
+        state, zero erases it; the paper's cell may exceed one.
     """
     clip = frame[:, :, None]
     check_clip(model, clip)

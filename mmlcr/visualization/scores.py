@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Class scores over time, as a plot."""
+"""Plots of class scores over time."""
 from typing import TYPE_CHECKING, Any, List, Sequence
 
 import numpy as np
@@ -17,18 +17,15 @@ def plot_scores(times: Sequence[float],
                 names: Sequence[str],
                 lines: int,
                 unit: str = 'seconds') -> 'Figure':
-    """Class scores over time.
+    """Plot class scores over time.
 
     Args:
-        times (Sequence[float]): Of the frames.
-        scores (Sequence[np.ndarray]): Of each, ``(classes, )``.
-        names (Sequence[str]): Of all classes.
-        lines (int): How many are shown: those with the highest scores at any
-            time.
-        unit (str): Of the times. Defaults to ``'seconds'``.
-
-    Returns:
-        Figure: Of matplotlib.
+        times (Sequence[float]): Time of each frame.
+        scores (Sequence[np.ndarray]): Scores of each frame, ``(classes, )``.
+        names (Sequence[str]): Names of all classes.
+        lines (int): Number of classes to plot: those with the highest scores
+            at any time.
+        unit (str): Unit of the times. Defaults to ``'seconds'``.
     """
     figure = new_figure(9, 3.5)
     draw_scores(figure.add_subplot(), times, scores, names, lines, unit)
@@ -36,18 +33,18 @@ def plot_scores(times: Sequence[float],
 
 
 def new_figure(width: float, height: float) -> 'Figure':
-    """A figure of so many inches that belongs to no window."""
+    """Create a figure outside of pyplot; sizes are in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     figure = Figure(figsize=(width, height), layout='constrained')
     draw = figure.draw
 
     def draw_any_script(renderer: Any) -> None:
-        """Choose fonts when all texts are there."""
+        """Choose fonts once all texts are known."""
         use_fonts(figure)
         draw(renderer)
 
-    # no class of our own: Gradio takes those of matplotlib alone
+    # not a subclass: Gradio accepts matplotlib's own class only
     figure.draw = draw_any_script  # type: ignore[method-assign]
     FigureCanvasAgg(figure)
     return figure
@@ -56,7 +53,7 @@ def new_figure(width: float, height: float) -> 'Figure':
 def draw_scores(axes: 'Axes', times: Sequence[float],
                 scores: Sequence[np.ndarray], names: Sequence[str],
                 lines: int, unit: str) -> List['Line2D']:
-    """The curves of :func:`plot_scores`, which tells the arguments."""
+    """Draw the curves of :func:`plot_scores`, with its arguments."""
     curves = np.stack(scores, axis=1)  # (classes, points)
     drawn = [
         axes.plot(times, curves[index], label=names[index])[0]
@@ -72,6 +69,6 @@ def draw_scores(axes: 'Axes', times: Sequence[float],
 
 
 def best_classes(scores: Sequence[np.ndarray], num: int) -> List[int]:
-    """Numbers of those with the highest scores at any time."""
+    """Return the ``num`` classes with the highest scores at any time."""
     highest = np.max(scores, axis=0)
     return np.argsort(-highest, kind='stable')[:num].tolist()

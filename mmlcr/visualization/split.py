@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A model in two parts, for gradients by what is between them."""
+"""Split a model at a layer, for gradients by the layer's input."""
 from typing import Callable, Sequence, Tuple
 
 import torch
@@ -14,22 +14,22 @@ from mmlcr.models.lcr import LCR
 def split_at_layer(
     model: LCR, clip: Tensor, layer: int
 ) -> Tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    """The input of a layer, and the function from there to the feature.
+    """Return the input of a layer, and the function from it to the feature.
 
-    Both run by the layers' own ``forward``, so that there are gradients.
+    Both parts call the layers' own ``forward``, which is differentiable.
 
     Args:
         model (LCR): The backbone.
-        clip (Tensor): As of :meth:`mmlcr.models.LCR.forward`.
-        layer (int): From zero, which reads the tokens of the stem.
+        clip (Tensor): Clip, see :meth:`mmlcr.models.LCR.forward`.
+        layer (int): Index of the layer; layer 0 reads the stem's tokens.
 
     Returns:
         tuple[Tensor, Tensor, Callable]: The layer's input ``x`` and the edge
-        prompt ``e`` of all layers, both ``(T, B, L, D)``; and the function
-        that makes the feature of the clip from them, shape ``(B, 2D)``.
+        prompt ``e``, both ``(T, B, L, D)``, and a function from ``x`` and
+        ``e`` to the feature of the clip, ``(B, 2D)``.
 
     Raises:
-        ValueError: If there is no such layer, or the clip does not fit.
+        ValueError: If there is no such layer, or the clip has a wrong shape.
     """
     check_clip(model, clip)
     if not 0 <= layer < len(model.layers):

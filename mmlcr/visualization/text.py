@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Text in any script on pictures and plots, by fonts that have its letters."""
+"""Text in any script on pictures and plots, with fallback fonts."""
 import contextlib
 import functools
 import unicodedata
@@ -9,18 +9,18 @@ from typing import Dict, FrozenSet, List, Set, Tuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-# matplotlib brings it: Latin, Greek, Cyrillic, Arabic, Hebrew and others
+# shipped with matplotlib: Latin, Greek, Cyrillic, Arabic, Hebrew and others
 FIRST_FONT = 'DejaVu Sans'
 BOXES = 'Last Resort'  # a font that has a box for any letter
 ELLIPSIS = '…'
-PIXELS = 100  # of a letter that is measured for a plot
+PIXELS = 100  # font size at which text for plots is measured
 
-_missing_scripts: Set[str] = set()  # those that a warning has named
+_missing_scripts: Set[str] = set()  # scripts that were already warned of
 
 
 @functools.lru_cache(maxsize=None)
 def letters_of(path: str) -> FrozenSet[int]:
-    """Code points that a font file has."""
+    """Return the code points of a font file."""
     from matplotlib.ft2font import FT2Font
     try:
         return frozenset(FT2Font(path).get_charmap())
@@ -29,7 +29,7 @@ def letters_of(path: str) -> FrozenSet[int]:
 
 
 def installed_fonts() -> Dict[str, str]:
-    """Families of the upright fonts of usual weight, by their files."""
+    """Return the families of upright, regular fonts by font file."""
     from matplotlib.font_manager import findSystemFonts, fontManager
     known = {font.fname for font in fontManager.ttflist}
     for path in {*findSystemFonts()} - known:  # newer than matplotlib's list
@@ -45,16 +45,17 @@ def installed_fonts() -> Dict[str, str]:
 
 @functools.lru_cache(maxsize=None)
 def fonts_for(text: str) -> Tuple[Tuple[str, str], ...]:
-    """Fonts that have the letters of a text together.
+    """Choose fonts that together have all letters of a text.
 
     Warns of letters that no installed font has, once for each script.
 
     Args:
-        text (str): In any script.
+        text (str): Text in any script.
 
     Returns:
-        tuple[tuple[str, str], ...]: Family and file of each: matplotlib's
-        own first, then, of those installed, what most of the others are in.
+        tuple[tuple[str, str], ...]: Family and file of each font:
+        matplotlib's own, then greedily the installed font that has most of
+        the letters still missing.
     """
     from matplotlib.font_manager import findfont
     first = str(findfont(FIRST_FONT))
@@ -86,28 +87,28 @@ def fonts_for(text: str) -> Tuple[Tuple[str, str], ...]:
 
 
 def _script(letter: str) -> str:
-    """The first word of a letter's Unicode name, such as ``'HANGUL'``."""
+    """Return the first word of a letter's Unicode name, as ``'HANGUL'``."""
     return unicodedata.name(letter, 'unnamed').split()[0]
 
 
 @functools.lru_cache(maxsize=256)
 def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font file, opened."""
+    """Open a font file."""
     engine = ImageFont.Layout.BASIC
-    if features.check('raqm'):  # right to left, letters that join
+    if features.check('raqm'):  # for right-to-left and joined letters
         engine = ImageFont.Layout.RAQM
     return ImageFont.truetype(path, size, layout_engine=engine)
 
 
 @functools.lru_cache(maxsize=1024)
 def _runs(text: str) -> Tuple[Tuple[str, str], ...]:
-    """Pieces of a text, each with a font file that has its letters.
+    """Split a text into runs, each with a font file that has its letters.
 
-    A text stays whole where one font has all of it.
+    There is one run if one font has all letters.
     """
-    wanted = set(map(ord, text))
+    letters = set(map(ord, text))
     paths = sorted((path for _, path in fonts_for(text)),
-                   key=lambda path: -len(wanted & letters_of(path)))
+                   key=lambda path: -len(letters & letters_of(path)))
     runs = [('', paths[0])]
     for letter in text:
         piece, path = runs[-1]
@@ -123,23 +124,23 @@ def _runs(text: str) -> Tuple[Tuple[str, str], ...]:
 
 @functools.lru_cache(maxsize=1024)
 def text_mask(text: str, size: int) -> np.ndarray:
-    """How much of each pixel a text covers.
+    """Render a text as an alpha mask.
 
     Args:
         text (str): One line.
-        size (int): Height of a line in pixels.
+        size (int): Height of the line in pixels.
 
     Returns:
-        np.ndarray: From 0 to 255, uint8, ``(size, width)``.
+        np.ndarray: Coverage from 0 to 255, uint8, ``(size, width)``.
     """
     letter = max(6, round(0.75 * size))
     image = Image.new('L', (round(_length(text, letter)) + 1, size))
     draw = ImageDraw.Draw(image)
-    # all fonts stand on the line of the first
+    # all fonts share the baseline of the first
     ascent, descent = _font(fonts_for('')[0][1], letter).getmetrics()
     line, left = (size + ascent - descent) / 2, 0.
     runs = _runs(text)
-    # from right to left, a space at the border of a piece would change sides
+    # right to left, a space at the border of a run would change sides
     is_mixed = len(runs) > 1 and features.check('raqm')
     for piece, path in runs:
         font = _font(path, letter)
@@ -150,11 +151,13 @@ def text_mask(text: str, size: int) -> np.ndarray:
 
 
 def text_width(text: str, points: float) -> float:
-    """Inches that a text takes in a plot, by the size of its letters.
+    """Return the width of a text in a plot in inches.
 
-    For letters that no font has, newer matplotlib draws boxes of a font of its
-    own.
+    Args:
+        text (str): One line.
+        points (float): Font size.
     """
+    # newer matplotlib draws letters that no font has as boxes of its own font
     boxes = _box_font()
     known: Set[int] = set()
     if boxes:
@@ -169,28 +172,28 @@ def text_width(text: str, points: float) -> float:
 
 @functools.lru_cache(maxsize=None)
 def _box_font() -> str:
-    """The file of matplotlib's font of boxes; empty if it has none."""
+    """Return the file of matplotlib's font of boxes, or an empty string."""
     from matplotlib.font_manager import fontManager
     return next((str(font.fname) for font in fontManager.ttflist
                  if font.name.startswith(BOXES)), '')
 
 
 def _length(text: str, size: int) -> float:
-    """Pixels that a text is wide, its letters of that size."""
+    """Return the width of a text in pixels at a font size in pixels."""
     return sum(_font(path, size).getlength(piece)
                for piece, path in _runs(text))
 
 
 @functools.lru_cache(maxsize=1024)
 def shortened_to(text: str, size: int, width: int) -> str:
-    """A text that is at most so many pixels wide, cut with an ellipsis."""
+    """Shorten a text with an ellipsis to at most ``width`` pixels."""
     if text_mask(text, size).shape[1] <= width:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        cut = text[:middle].rstrip() + ELLIPSIS
-        if text_mask(cut, size).shape[1] <= width:
+        candidate = text[:middle].rstrip() + ELLIPSIS
+        if text_mask(candidate, size).shape[1] <= width:
             low = middle
         else:
             high = middle - 1
@@ -199,32 +202,32 @@ def shortened_to(text: str, size: int, width: int) -> str:
 
 def draw_text(image: np.ndarray, text: str, left: int, top: int, size: int,
               colour: Tuple[int, int, int]) -> int:
-    """Draw a line of text into a picture, and no further than its edge.
+    """Draw a line of text into a picture, clipped at its edges.
 
     Args:
         image (np.ndarray): RGB, uint8, changed in place.
-        text (str): In any script.
+        text (str): Text in any script.
         left (int): Pixels from the left edge.
         top (int): Pixels from the upper edge.
         size (int): Height of the line in pixels.
         colour (tuple[int, int, int]): RGB.
 
     Returns:
-        int: Where the text ends.
+        int: Column where the text ends.
     """
     mask = text_mask(text, size)
-    place = image[top:top + size, left:left + mask.shape[1]]
-    share = mask[:place.shape[0], :place.shape[1], None].astype(np.uint16)
-    place[:] = (place * (255 - share) +
-                np.array(colour, np.uint16) * share) // 255
+    region = image[top:top + size, left:left + mask.shape[1]]
+    share = mask[:region.shape[0], :region.shape[1], None].astype(np.uint16)
+    region[:] = (region * (255 - share) +
+                 np.array(colour, np.uint16) * share) // 255
     return left + mask.shape[1]
 
 
 def use_fonts(figure: object) -> None:
-    """Give the texts of a matplotlib figure fonts that have their letters.
+    """Set fonts that have all letters for the texts of a matplotlib figure.
 
-    A dollar sign stays one: names are no formulas. Matplotlib's own labels of
-    powers are.
+    Dollar signs are drawn as such, since class names are not formulas;
+    matplotlib's own labels of powers stay formulas.
     """
     from matplotlib.text import Text
     texts: List[Text] = figure.findobj(Text)  # type: ignore[attr-defined]

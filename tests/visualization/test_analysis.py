@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What is told of logs and predictions, and what is wrong with them."""
+"""Reading and plotting of logs and predictions, and bad inputs."""
 import json
 import math
 import pickle
@@ -79,7 +79,7 @@ def several(dump: Callable) -> Callable[..., str]:
 
 
 def test_average_precisions_of_classes(several: Callable) -> None:
-    """The mean over the hits of the share of hits up to there."""
+    """AP is the mean over the hits of the precision at each hit."""
     predictions = read_predictions(several(), 4)
     assert isinstance(predictions, MultiLabelPredictions)
     found = class_precisions(predictions, NAMES)
@@ -92,17 +92,17 @@ def test_average_precisions_of_classes(several: Callable) -> None:
 
 
 def test_average_precision_is_that_of_its_definition() -> None:
-    """MMAction2's, of random scores, also with ties."""
+    """Check random scores, with and without ties, against the definition."""
     rng = np.random.default_rng(0)
     for levels in 5, 1000:
         scores = rng.integers(0, levels, (50, 6)) / levels
         labels = rng.random((50, 6)) < 0.3
         predictions = MultiLabelPredictions(scores, labels, ('', ) * 50)
         for c in class_precisions(predictions, range(6)):
-            of, hit = scores[:, c.name], labels[:, c.name]
+            class_scores, hit = scores[:, c.name], labels[:, c.name]
             expected, recalled = 0., 0.
-            for threshold in np.unique(of)[::-1]:
-                taken = of >= threshold
+            for threshold in np.unique(class_scores)[::-1]:
+                taken = class_scores >= threshold
                 recall = hit[taken].sum() / hit.sum()
                 expected += (recall - recalled) * hit[taken].mean()
                 recalled = recall
@@ -220,7 +220,7 @@ def test_bad_dumps_are_named(change: Callable, message: str,
         read_predictions(dump(change), 4)
 
 
-def test_what_is_no_dump_is_named(tmp_path: Path) -> None:
+def test_files_that_are_no_dump_are_named(tmp_path: Path) -> None:
     path = tmp_path / 'dump.pkl'
     path.write_bytes(pickle.dumps({}))
     with pytest.raises(ValueError, match='dump.pkl: not a list'):
@@ -244,7 +244,7 @@ def trained(step: int, loss: float) -> dict:
 
 
 def test_curves_of_a_resumed_training_are_one(tmp_path: Path) -> None:
-    """What the first start did beyond its checkpoint was done again."""
+    """Iterations after the checkpoint of the first start are repeated."""
     write_log(tmp_path / '20260101_000000', [
         trained(10, 3.), trained(20, 2.), {'acc/top1': 0.5, 'step': 1},
         trained(30, 9.)
@@ -304,7 +304,7 @@ def test_plotted_curves_are_those_of_the_log(fits: Callable) -> None:
 @pytest.mark.parametrize('classes', [3, 10, 100])
 def test_a_confusion_of_any_number_of_classes(classes: int,
                                               fits: Callable) -> None:
-    """Numbers in the cells of few; all names can be read."""
+    """Cells show counts if there are few classes; all names are legible."""
     counts = np.random.default_rng(0).integers(0, 9, (classes, classes))
     counts[1] = 0  # without clips
     counts[2, 0] = 7
@@ -315,7 +315,7 @@ def test_a_confusion_of_any_number_of_classes(classes: int,
     np.testing.assert_allclose(shares.sum(1), np.arange(classes) != 1)
     assert shares[2, 0] == pytest.approx(counts[2, 0] / counts[2].sum())
     written = {
-        tuple(int(place) for place in text.get_position()): text.get_text()
+        tuple(int(value) for value in text.get_position()): text.get_text()
         for text in axes.texts
     }
     if classes <= 30:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Grad-CAM against its definition, and on a clip whose answer is known."""
+"""Grad-CAM against its definition, and on a clip with a known map."""
 from typing import Any, Callable
 
 import pytest
@@ -36,12 +36,12 @@ def draw_clip() -> torch.Tensor:
 
 @pytest.mark.parametrize('readout', ['cls', 'mean', 'attention'])
 @pytest.mark.parametrize('layer', [0, 1, None])
-def test_it_is_its_definition(layer: Any, readout: str,
-                              redraw: Callable) -> None:
-    """With gradients by differences, along one channel of all patches.
+def test_grad_cam_is_its_definition(layer: Any, readout: str,
+                                    redraw: Callable) -> None:
+    """Compare with gradients by central differences, one channel at a time.
 
-    The mean of a gradient over patches and frames is the derivative by a shift
-    of all of them at once.
+    The mean gradient over patches and frames is the derivative by a common
+    shift of all of them, divided by their number.
     """
     model = redraw(build(readout=readout))
     clip = draw_clip()
@@ -68,13 +68,13 @@ def test_it_is_its_definition(layer: Any, readout: str,
 
 
 def test_the_patch_that_decides_lights_up() -> None:
-    """All else is black: tokens of zero, which speak for nothing."""
+    """All other patches are black: their tokens are zero, no evidence."""
     model = build(readout='mean', rotary=False)
     for bias in (model.backbone.stem.projection.bias,
                  model.backbone.edge_stem.projection.bias):
         torch.nn.init.zeros_(bias)
     clip = torch.zeros_like(draw_clip())
-    row, col = (PATCH * place for place in BRIGHT)
+    row, col = (PATCH * index for index in BRIGHT)
     clip[:, :, :, row:row + PATCH, col:col + PATCH] = 1.
     speaks_for = [grad_cam(model, clip, target, 0) for target in range(3)]
     lit = max(speaks_for, key=lambda cam: cam.sum().item())

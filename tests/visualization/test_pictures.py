@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What is drawn of a clip is what its maps hold."""
+"""Sheets and films of a clip show the values of its maps."""
 from typing import Any, Callable, List
 
 import numpy as np
@@ -12,30 +12,30 @@ from mmlcr.visualization.pictures import (
     Bar,
     Scores,
     cam_row,
-    clip_of,
     draw_sheet,
     edges_row,
-    energy_row,
+    evenly_spaced,
     film,
     gate_row,
     heat_row,
     mask_row,
     picture_row,
-    spread,
+    stack_frames,
+    state_norm_row,
 )
 
 FRAMES, LAYERS, ROWS, COLS, PATCH = 5, 2, 3, 4, 8
-GREY = 1  # of 255, that channels of grey may be apart
+GREY = 1  # of 255: how far the channels of a grey pixel may differ
 
 
 @pytest.fixture
 def maps() -> List[Maps]:
     def draw() -> Maps:
-        kept, hidden, cell = np.random.rand(3, LAYERS, ROWS, COLS)
+        retention, hidden, cell = np.random.rand(3, LAYERS, ROWS, COLS)
         picture = np.random.randint(
             50, 256, (ROWS * PATCH, COLS * PATCH, 3), np.uint8)
         edges = np.random.choice([0, 255], picture.shape[:2]).astype(np.uint8)
-        return Maps(picture, edges, kept, hidden, cell)
+        return Maps(picture, edges, retention, hidden, cell)
 
     return [draw() for _ in range(FRAMES)]
 
@@ -48,50 +48,50 @@ def scores() -> Scores:
 
 
 def patches(picture: np.ndarray) -> np.ndarray:
-    """By patch, ``(rows, cols, pixels, 3)``."""
+    """Split a picture into patches, ``(rows, cols, pixels, 3)``."""
     parts = picture.reshape(ROWS, PATCH, COLS, PATCH, 3).swapaxes(1, 2)
     return parts.reshape(ROWS, COLS, PATCH**2, 3).astype(int)
 
 
 def colourful(picture: np.ndarray) -> np.ndarray:
-    """By patch, how far its mean is from grey."""
+    """Return how far the mean colour of each patch is from grey."""
     return np.ptp(patches(picture).mean(2), axis=-1)
 
 
 @pytest.mark.parametrize('layer', [None, 1])
-@pytest.mark.parametrize('name', ['kept', 'hidden', 'cell'])
-def test_ranges_are_those_of_all_frames(name: str, layer: Any,
+@pytest.mark.parametrize('name', ['retention', 'hidden', 'cell'])
+def test_colour_scales_cover_all_frames(name: str, layer: Any,
                                         maps: List[Maps]) -> None:
     values = np.stack([getattr(m, name) for m in maps])
     values = values.mean(1) if layer is None else values[:, layer]
-    if name == 'kept':
+    if name == 'retention':
         row = gate_row(maps, layer)
         assert row.bar[1:] == (values.max(), values.min())
         grey = values.argmax()
     else:
-        row = energy_row(name, maps, layer)
+        row = state_norm_row(name, maps, layer)
         assert row.bar[1:] == (values.min(), values.max())
         grey = values.argmin()
     t, *patch = np.unravel_index(grey, values.shape)
     drawn = patches(row.draw(t))[tuple(patch)]
     assert np.ptp(drawn, axis=-1).max() <= GREY
     t, *patch = np.unravel_index(
-        (values.argmin() if name == 'kept' else values.argmax()),
+        (values.argmin() if name == 'retention' else values.argmax()),
         values.shape)
     assert colourful(row.draw(t))[tuple(patch)] > 30
 
 
-def test_what_never_changes_has_a_range() -> None:
+def test_constant_values_have_a_colour_scale() -> None:
     even = np.full((LAYERS, ROWS, COLS), 0.9)
     same = [Maps(np.zeros((24, 32, 3), np.uint8), np.zeros(
         (24, 32), np.uint8), even, even, even)] * 2
-    for row in (gate_row(same, None), energy_row('cell', same, 0),
+    for row in (gate_row(same, None), state_norm_row('cell', same, 0),
                 cam_row(same, np.zeros((2, ROWS, COLS)), 'a')):
         assert row.bar.grey != row.bar.hottest
         assert np.ptp(row.draw(0).astype(int), axis=-1).max() <= GREY
 
 
-def test_rows_are_of_their_frames(maps: List[Maps]) -> None:
+def test_rows_draw_the_frame_of_their_index(maps: List[Maps]) -> None:
     for t in range(FRAMES):
         assert (picture_row(maps).draw(t) == maps[t].picture).all()
         assert (edges_row(maps).draw(t) == maps[t].edges[..., None]).all()
@@ -112,7 +112,7 @@ def test_masked_patches_are_dark_in_every_frame(maps: List[Maps]) -> None:
 
 
 def test_the_clip_is_what_the_model_read(maps: List[Maps]) -> None:
-    clip = clip_of(maps)
+    clip = stack_frames(maps)
     assert clip.shape == (1, 4, FRAMES, ROWS * PATCH, COLS * PATCH)
     for t in range(FRAMES):
         frame = clip[0, :, t].permute(1, 2, 0).numpy()
@@ -125,7 +125,7 @@ def test_the_clip_is_what_the_model_read(maps: List[Maps]) -> None:
 ])
 def test_columns_are_spread(frames: int, columns: int,
                             expected: List[int]) -> None:
-    assert spread(frames, columns) == expected
+    assert evenly_spaced(frames, columns) == expected
 
 
 @pytest.mark.parametrize('shown', [[0], [0, 2, 4]], ids=str)
@@ -139,8 +139,8 @@ def test_a_sheet_has_rows_columns_bars_and_scores(shown: List[int],
     drawn = [axes.images[0].get_array() for axes in pictures]
     expected = [row.draw(t) for row in rows for t in shown]
     assert len(drawn) == len(expected) + 1  # and the bar of the gate
-    for found, wanted in zip(drawn, expected):
-        assert (found == wanted).all()
+    for found, picture in zip(drawn, expected):
+        assert (found == picture).all()
     bar = pictures[-1]
     ticks = [float(label.get_text()) for label in bar.get_yticklabels()]
     _, grey, hottest = rows[1].bar
@@ -170,7 +170,7 @@ def test_marks_are_below_their_columns(maps: List[Maps],
 
 def test_a_film_shows_each_frame_and_its_scores_grow(maps: List[Maps],
                                                      scores: Scores) -> None:
-    """More and more of the plot is drawn, and the pictures change."""
+    """The curves get longer with each frame, and the pictures change."""
     flat = scores._replace(scores=[np.full(6, 0.5)] * FRAMES, lines=1)
     frames = [*film([picture_row(maps), gate_row(maps, 0)], flat, 'title')]
     assert len(frames) == FRAMES
@@ -208,7 +208,7 @@ def test_a_legend_has_room_for_its_letters(maps: List[Maps], scores: Scores,
 
 def test_colours_are_named_without_formulas(maps: List[Maps],
                                             scores: Scores) -> None:
-    rows = [gate_row(maps, None), energy_row('hidden', maps, None)]
+    rows = [gate_row(maps, None), state_norm_row('hidden', maps, None)]
     figure = draw_sheet(rows, [0], scores, 'clip')
     figure.canvas.draw()
     shown = [text.get_text() for text in figure.findobj(Text)]

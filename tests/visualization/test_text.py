@@ -71,7 +71,7 @@ def test_other_scripts_by_an_installed_font() -> None:
     assert (text_mask('走', SIZE) != text_mask('跑', SIZE)).any()
 
 
-def test_a_letter_that_no_font_has_is_told_once(dejavu_alone: None) -> None:
+def test_a_letter_that_no_font_has_warns_once(dejavu_alone: None) -> None:
     with pytest.warns(UserWarning, match="no installed font has '走'.*-noto"):
         annotate(np.zeros((480, 640, 3), np.uint8), result('走路'[:1]))
     with warnings.catch_warnings():
@@ -79,13 +79,13 @@ def test_a_letter_that_no_font_has_is_told_once(dejavu_alone: None) -> None:
         annotate(np.zeros((480, 640, 3), np.uint8), result('走'))
 
 
-def test_missing_letters_are_told_once_a_script(dejavu_alone: None) -> None:
+def test_missing_letters_warn_once_per_script(dejavu_alone: None) -> None:
     image = np.zeros((480, 640, 3), np.uint8)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as records:
         warnings.simplefilter('always')
         for name in '走路跑步跳跃挥手弯腰' * 9, '单脚跳', '走路', '한국':
             annotate(image, result(name))
-    chinese, korean = (str(warning.message) for warning in told)
+    chinese, korean = (str(warning.message) for warning in records)
     assert '走' in chinese and '한' in korean
 
 
