@@ -24,7 +24,11 @@ from processes import run_script
 from safetensors.torch import save_file
 
 from mmaction.apis import init_recognizer
+from mmlcr.cli import publish, scan, visualize
+from mmlcr.cli.motion import render
 from mmlcr.engine import loading, names_in, read_checkpoint
+from mmlcr.streaming import StreamResult
+from mmlcr_cli import parse
 
 # of scores in bfloat16, relative, in norm: what this project promises
 BFLOAT16_TOLERANCE = 2e-2
@@ -72,7 +76,7 @@ def test_motion_set_is_disjoint_seeded_and_not_rendered_twice(
     assert [len(v) - 1 for v in lists.values()] == [24, 12, 12]
     first = place / 'data/motion/videos'
     stamps = {p: p.stat().st_mtime_ns for p in first.rglob('*.mp4')}
-    assert 'rendered already' in run(
+    assert 'already rendered' in run(
         'make_motion.py', '--clips', 2, 1, 1, cwd=place)
     assert stamps == {p: p.stat().st_mtime_ns for p in first.rglob('*.mp4')}
     run('make_motion.py', '--clips', 1, 1, 1, '--out', 'again', cwd=tmp_path)
@@ -95,9 +99,7 @@ def frame_of(path: Path) -> np.ndarray:
 ])
 def test_motions_move_as_they_are_called(motion: str,
                                          direction: tuple) -> None:
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import make_motion
-    frames = make_motion.render(motion, np.random.default_rng(3), 64, 60)
+    frames = render(motion, np.random.default_rng(3), 64, 60)
     frames = frames.astype(float).sum(-1)
     shape = np.abs(frames - np.median(frames, axis=0))
     assert (shape.max() > 100) == (motion != 'still')
@@ -255,7 +257,7 @@ def test_visualize_takes_folders_and_few_frames(place: Path,
         cv2.imwrite(str(folder / f'{number}.png'), picture)
     said = run('visualize.py', 'configs/lcr_motion.py', best, folder,
                '--frames', 10, '--out', 'v/c.png', cwd=place)
-    assert 'the first 10 frames alone' in said
+    assert 'only the first 10 frames are used' in said
     assert cv2.imread(str(place / 'v/c.png')).std() > 10
 
 
@@ -279,13 +281,10 @@ def test_what_can_not_be_drawn_is_said(arguments: tuple, message: str,
     assert message in said and 'Traceback' not in said
 
 
-def test_frames_of_a_source_are_not_kept(monkeypatch: pytest.MonkeyPatch
-                                         ) -> None:
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import visualize
+def test_frames_of_a_source_are_not_kept() -> None:
     image = np.zeros((2, 2, 3), np.uint8)
-    stream = (visualize.StreamResult(number, None, (), (), True, np.ones(2),
-                                     image=image) for number in range(9))
+    stream = (StreamResult(number, None, (), (), True, np.ones(2), image=image)
+              for number in range(9))
     found = visualize.take(stream, 3)
     assert [result.frame for result in found] == [0, 1, 2]
     assert [result.image is None for result in found] == [False, True, True]
@@ -293,19 +292,16 @@ def test_frames_of_a_source_are_not_kept(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize('rows, expected', [
     (None, ['frame', 'edges', 'tube']), (['tube'], ['tube']),
-    (['frame', 'cell'], '--rows cell: an ONNX graph does not tell')
+    (['frame', 'cell'], '--rows cell: an ONNX graph does not output')
 ], ids=['default', 'known', 'unknown'])
-def test_what_an_onnx_graph_tells(rows: Any, expected: Any,
-                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import visualize
-    asked = (SimpleNamespace(rows=rows), SimpleNamespace(run_step=None),
+def test_rows_of_an_onnx_graph(rows: Any, expected: Any) -> None:
+    arguments = (SimpleNamespace(rows=rows), SimpleNamespace(run_step=None),
              Config.fromfile(ROOT / 'configs/lcr_motion.py'))
     if isinstance(expected, list):
-        assert visualize.find_rows(*asked) == expected
+        assert visualize.find_rows(*arguments) == expected
     else:
         with pytest.raises(ValueError, match=expected):
-            visualize.find_rows(*asked)
+            visualize.find_rows(*arguments)
 
 
 @pytest.mark.parametrize('frames, starts', [
@@ -314,8 +310,6 @@ def test_what_an_onnx_graph_tells(rows: Any, expected: Any,
 def test_grad_cam_is_of_whole_clips(frames: int, starts: List[int],
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """Each relative to its highest; one that speaks for nothing stays so."""
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import visualize
     step = object.__new__(visualize.TorchStep)
     monkeypatch.setattr(
         step, 'grad_cam',
@@ -401,7 +395,7 @@ def test_several_labels_from_training_to_analysis(place: Path) -> None:
                ok=False)
     assert 'one label each, and these have several; "classes"' in said
     said = run('stream_accuracy.py', name, best, cwd=place, ok=False)
-    assert 'streams are judged by the one label of each clip' in said
+    assert 'the accuracy on streams needs clips with one label' in said
 
 
 @pytest.mark.parametrize('number', [0, -5])
@@ -445,19 +439,16 @@ def test_scan_names_bad_clips(place: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != 'linux', reason='processes by fork')
 def test_scan_outlives_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash is of one clip; all others are looked at."""
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import scan_clips
-    sys.path.pop(0)
 
-    def look(dataset: list, number: int) -> None:
+    def find_fault(dataset: list, number: int) -> None:
         if number in (2, 3):
             faulthandler.disable()  # pytest's would print all that is loaded
             os.kill(os.getpid(), signal.SIGSEGV)
         if number == 5:
             time.sleep(60)
 
-    monkeypatch.setattr(scan_clips, 'look', look)
-    found = dict(scan_clips.scan([0] * 9, 2, 2.))
+    monkeypatch.setattr(scan, 'find_fault', find_fault)
+    found = dict(scan.scan([0] * 9, 2, 2.))
     assert sorted(found) == list(range(9))
     crashed, slow = 'a decoder crashed, exit code -11', 'took more than 2 sec'
     assert found[2] == found[3] == crashed and found[5].startswith(slow)
@@ -501,14 +492,10 @@ def test_what_can_not_be_published_is_named(place: Path) -> None:
 
 def test_a_model_of_the_package_is_published(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / 'tools')
-    import publish_model
     monkeypatch.setattr(loading, 'ZOO', str(tmp_path))
     save_file(dict(a=torch.ones(2)), str(tmp_path / 'small.safetensors'),
               dict(classes='["up", "down"]'))
-    monkeypatch.setattr(sys, 'argv', [
-        'publish_model.py', 'mmlcr://small', str(tmp_path / 'a.pth')])
-    assert publish_model.main() == 0
+    publish.main(parse('publish', ['mmlcr://small', str(tmp_path / 'a.pth')]))
     path, = tmp_path.glob('a-????????.pth')
     found = read_checkpoint(str(path))
     assert found['state_dict']['a'].tolist() == [1, 1]
@@ -645,7 +632,7 @@ def test_a_stream_that_is_ended_closes_its_outputs(number: int, place: Path,
 def test_show_is_refused_with_the_way_out(place: Path, best: Path) -> None:
     output = run('test.py', 'configs/lcr_motion.py', best, '--show-dir', 'x',
                  cwd=place, ok=False)
-    assert 'tools/visualize.py' in output
+    assert 'mmlcr visualize' in output
 
 
 def test_get_flops_of_jester(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Plot learning curves, confusion and accuracy by class, as ``mmlcr analyze`` does."""
+"""mmlcr analyze: plot learning curves, confusion and accuracy by class."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

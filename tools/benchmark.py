@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Time the model beside attention and MMAction2's models, as ``mmlcr benchmark`` does."""
+"""mmlcr benchmark: time the model beside attention and MMAction2's models."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

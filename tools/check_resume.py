@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Kill a training at random and compare the outcome, as ``mmlcr check-resume`` does."""
+"""mmlcr check-resume: kill a training at random and compare the outcome."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Turn Vision-RWKV image weights into weights of LCR, as ``mmlcr convert`` does."""
+"""mmlcr convert: turn Vision-RWKV image weights into weights of LCR."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

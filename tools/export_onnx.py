@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write a step of a stream as an ONNX graph, as ``mmlcr export`` does."""
+"""mmlcr export: write a step of a stream as an ONNX graph."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write the features of clips to .npy files, as ``mmlcr features`` does."""
+"""mmlcr features: write the features of clips to .npy files."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Count parameters and multiply-adds, as ``mmlcr flops`` does."""
+"""mmlcr flops: count parameters and multiply-adds."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

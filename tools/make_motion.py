@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Render the motion set, on which the demo is trained, as ``mmlcr motion`` does."""
+"""mmlcr motion: render the motion set, on which the demo is trained."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

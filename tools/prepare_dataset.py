@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Turn a folder of clips into lists and a config, as ``mmlcr prepare`` does."""
+"""mmlcr prepare: turn a folder of clips into lists and a config."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write the lists of Kinetics-400, SSv2 or Jester, as ``mmlcr prepare-public`` does."""
+"""mmlcr prepare-public: write the lists of Kinetics-400, SSv2 or Jester."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

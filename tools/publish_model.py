@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write weights and class names without training state, as ``mmlcr publish`` does."""
+"""mmlcr publish: write weights and class names without training state."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Decode every clip of a config's lists and report bad ones, as ``mmlcr scan`` does."""
+"""mmlcr scan: decode every clip of a config's lists and report bad ones."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

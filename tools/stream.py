@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Recognize actions in a video, camera or network stream, as ``mmlcr stream`` does."""
+"""mmlcr stream: recognize actions in a video, camera or network stream."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Measure the accuracy by frame on long streams, as ``mmlcr stream-accuracy`` does."""
+"""mmlcr stream-accuracy: measure the accuracy by frame on long streams."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

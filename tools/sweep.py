@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Train and test over variants, folds and seeds, as ``mmlcr sweep`` does."""
+"""mmlcr sweep: train and test over variants, folds and seeds."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

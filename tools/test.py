@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Test a checkpoint, as ``mmlcr test`` does."""
+"""mmlcr test: test a checkpoint."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Train a recognizer, as ``mmlcr train`` does."""
+"""mmlcr train: train a recognizer."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

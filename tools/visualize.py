@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Draw edge maps, forget gate, state and Grad-CAM, as ``mmlcr visualize`` does."""
+"""mmlcr visualize: draw edge maps, forget gate, state and Grad-CAM."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

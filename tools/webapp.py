@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Serve a web page for clips and cameras, as ``mmlcr page`` does."""
+"""mmlcr page: serve a web page for clips and cameras."""
 from mmlcr_cli import run
 
 if __name__ == '__main__':

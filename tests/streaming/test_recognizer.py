@@ -275,7 +275,8 @@ def test_maps_are_of_the_frame(context: str, recognizer: Callable,
             assert (result.maps.picture == view[:3].transpose(1, 2, 0)).all()
             assert (result.maps.edges == view[3]).all()
         alone = single.step(pair[1]).maps
-        np.testing.assert_allclose(results[1].maps.retention, alone.retention, rtol=1e-5)
+        np.testing.assert_allclose(
+            results[1].maps.retention, alone.retention, rtol=1e-5)
         rows, cols = (side // 8 for side in result.maps.edges.shape)
         assert alone.retention.shape == (2, rows, cols)
         # of the older memory, whose streams come first

@@ -96,8 +96,8 @@ def test_a_stream_without_an_end_is_live(server: LiveServer) -> None:
     frames.close()
     assert [frame.number for frame in found] == [*range(8)]
     assert found[0].is_first and not found[1].is_first
-    # by when they came: MJPEG says nothing of times
-    assert 0.15 < found[-1].seconds - found[0].seconds < 5
+    # times of arrival, as MJPEG has none; frames of a stall arrive together
+    assert 0 < found[-1].seconds - found[0].seconds < 5
 
 
 @pytest.mark.parametrize('path', ['brief', 'unsized/clip.ts'])
