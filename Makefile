@@ -37,20 +37,20 @@ $(NEWEST) $(OLDEST): requirements/tested.txt setup.cfg pyproject.toml
 $(OLDEST): requirements/oldest.txt
 
 motion: | setup ## render the motion set in data/motion, once
-	$(BIN)/python tools/make_motion.py
+	$(BIN)/mmlcr motion
 
 $(TRAINED): | motion
-	$(BIN)/python tools/train.py $(CONFIG) --seed 0 --resume
+	$(BIN)/mmlcr train $(CONFIG) --seed 0 --resume
 	touch $@
 
 demo: $(TRAINED) ## train on the motion set, once; test; draw and stream a clip
-	$(BIN)/python tools/test.py $(CONFIG) $(BEST)
-	$(BIN)/python tools/visualize.py $(CONFIG) $(BEST) $(HELD_OUT) \
+	$(BIN)/mmlcr test $(CONFIG) $(BEST)
+	$(BIN)/mmlcr visualize $(CONFIG) $(BEST) $(HELD_OUT) \
 		--out $(WORK_DIR)/demo.png --video $(WORK_DIR)/demo.mp4
-	$(BIN)/python tools/stream.py $(CONFIG) $(BEST) $(HELD_OUT) --topk 1
+	$(BIN)/mmlcr stream $(CONFIG) $(BEST) $(HELD_OUT) --topk 1
 
 page: $(TRAINED) ## serve the page, with the model of the demo
-	$(BIN)/python tools/webapp.py $(CONFIG) $(BEST)
+	$(BIN)/mmlcr page $(CONFIG) $(BEST)
 
 test: $(NEWEST) ## run the tests, two at a time
 test-fast: $(NEWEST) ## run those of ops, layers and models, in two minutes

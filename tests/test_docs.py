@@ -22,7 +22,7 @@ def commands_of(page: Path) -> List[str]:
     blocks = re.findall(r'```shell\n(.*?)```', page.read_text(), re.DOTALL)
     lines = ''.join(blocks).replace('\\\n', ' ').split('\n')
     return [line.strip() for line in lines
-            if re.search(rf'{TOOL}|^mmlcr ', line)]
+            if re.search(rf'{TOOL}|^\s*(\S+/)?mmlcr |=\S+ mmlcr ', line)]
 
 
 def python_of(page: Path) -> List[str]:
@@ -35,8 +35,8 @@ def words_of(command: str) -> Tuple[str, List[str]]:
     filled = re.sub(r'\$\([^)]*\)', 'X', command)
     words = shlex.split(filled, comments=True)
     index = next(i for i, word in enumerate(words)
-                 if re.fullmatch(r'tools/\w+\.py|mmlcr', word))
-    if words[index] == 'mmlcr':
+                 if re.fullmatch(r'tools/\w+\.py|(\S+/)?mmlcr', word))
+    if words[index].endswith('mmlcr'):
         return words[index + 1], words[index + 2:]
     tool = Path(words[index]).stem
     names = {tool: name for name, tool in TOOLS.items()}

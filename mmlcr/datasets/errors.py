@@ -70,7 +70,7 @@ def report_failed_clips(runner: Runner) -> Iterator[None]:
             raise
         raise ClipError(
             f'{", ".join(paths)}: a process died of it: {error}; '
-            'tools/scan_clips.py finds all such clips') from error
+            '"mmlcr scan" finds all such clips') from error
 
 
 def _failed_paths(loop: Any) -> Iterator[str]:

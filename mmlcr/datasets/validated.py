@@ -126,8 +126,8 @@ class _ValidatedDataset(_Base):
             *args, num_classes=num_classes, metainfo=metainfo, **kwargs)
         if isinstance(classes, str) and not names:
             self._warn(f'there is no {classes} with a class name in each '
-                       'line, which tools/prepare_dataset.py and '
-                       'tools/prepare_public.py write: classes have numbers '
+                       'line, which "mmlcr prepare" and '
+                       '"mmlcr prepare-public" write: classes have numbers '
                        'in place of names, also in the checkpoint')
         if self.multi_class:
             for flip in find_transforms(self.pipeline, 'flip_label_map'):

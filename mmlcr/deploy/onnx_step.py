@@ -43,7 +43,7 @@ class OnnxStep:
             raise ValueError(f'{path}: {error}') from None
         told = self.session.get_modelmeta().custom_metadata_map
         if METADATA not in told:
-            raise ValueError(f'{path}: not a step that tools/export_onnx.py '
+            raise ValueError(f'{path}: not a step that "mmlcr export" '
                              'wrote')
         self.metadata: Dict[str, Any] = json.loads(told[METADATA])
         frames, _, *self.states = self.session.get_inputs()

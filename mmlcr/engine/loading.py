@@ -162,7 +162,7 @@ def load_from_web(filename: str,
 
 
 def read_dump(path: str) -> Any:
-    """Read the predictions that ``tools/test.py --dump`` wrote.
+    """Read the predictions that ``mmlcr test --dump`` wrote.
 
     Args:
         path (str): Path of the pickle file.

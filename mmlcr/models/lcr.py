@@ -73,7 +73,7 @@ class LCR(BaseModule):
             ``'CrossRWKVLayer'`` (``residual``), or ``'VRWKV6Layer'``
             (``post_norm``, ``layer_scale``), Vision-RWKV's with LCR's memory,
             which can start from weights of its image models
-            (``tools/convert_vrwkv.py``). Defaults to None:
+            (``mmlcr convert``). Defaults to None:
             ``dict(type='CrossRWKVLayer')``.
         rotary (bool): Whether rotary position turns receptance and key.
             Defaults to True.
@@ -195,7 +195,7 @@ class LCR(BaseModule):
         if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             hint = ''
             if isinstance(self.layers[0], VRWKV6Layer):
-                hint = 'tools/convert_vrwkv.py makes it of an image model; '
+                hint = '"mmlcr convert" makes it of an image model; '
             load_pretrained(self, self.init_cfg['checkpoint'],
                             self.init_cfg.get('prefix'), hint)
             self._is_init = True

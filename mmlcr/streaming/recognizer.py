@@ -54,11 +54,11 @@ class StreamRecognizer:
     Args:
         config (str | Config): Of the model.
         checkpoint (str, optional): Of the model, or a step of it that
-            ``tools/export_onnx.py`` wrote, which onnxruntime then runs on a
+            ``mmlcr export`` wrote, which onnxruntime then runs on a
             CPU. Defaults to None: as initialised.
         device (str): Defaults to ``'cpu'``.
         context (str): Defaults to ``'windowed'``, which is more often right,
-            and sooner after a change of action: ``tools/stream_accuracy.py``.
+            and sooner after a change of action: ``mmlcr stream-accuracy``.
         fps (float, optional): Frames a second that the model is to see.
             Defaults to None: ``stream_fps`` of the config, else one every
             ``frame_seconds`` or every ``frame_interval``-th frame of a source,

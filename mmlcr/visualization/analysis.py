@@ -111,7 +111,7 @@ class Confused(NamedTuple):
 def read_predictions(
         path: str,
         num_classes: int) -> Union[Predictions, MultiLabelPredictions]:
-    """Read the predictions that ``tools/test.py --dump`` wrote.
+    """Read the predictions that ``mmlcr test --dump`` wrote.
 
     Scores that are not probabilities (``average_clips='score'``) go through
     softmax, those of multi-label clips through the sigmoid. A clip is

@@ -13,7 +13,7 @@ model = dict(
         stem='patch',
         rotary=False,
         position_grid=(14, 14),
-        # by tools/convert_vrwkv.py; None starts from scratch
+        # by mmlcr convert; None starts from scratch
         init_cfg=dict(
             type='Pretrained',
             checkpoint='checkpoints/lcr_vrwkv6_tiny.pth',
