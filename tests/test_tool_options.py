@@ -481,7 +481,7 @@ def test_a_scan_by_each_option(parse: Callable, tmp_path: Path,
         def get_data_info(self, number: int) -> dict:
             return dict(filename='a.mp4')
 
-    monkeypatch.setattr(module, 'build', lambda *args: Dataset([0]))
+    monkeypatch.setattr(module, 'build', lambda dataset: [Dataset([0])])
     monkeypatch.setattr(module, 'scan', scan)
     assert module.main(args) == 1
     assert asked == [(3, 120)]

@@ -490,6 +490,16 @@ def test_what_can_not_be_published_is_named(place: Path) -> None:
     assert 'Traceback' not in refused
 
 
+def test_scan_opens_wrapped_data_sets(tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_text('a.mp4 0\nb.mp4 1\n')
+    leaf = dict(type='ValidatedVideoDataset', pipeline=[],
+                ann_file=str(tmp_path / 'list.txt'), num_classes=2)
+    found = scan.build(dict(
+        type='RepeatDataset', times=3, dataset=dict(
+            type='ConcatDataset', datasets=[leaf, leaf])))
+    assert [len(dataset) for dataset in found] == [2, 2]
+
+
 def test_a_model_of_the_package_is_published(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, 'ZOO', str(tmp_path))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Keys that an override may have: the sections and arguments of a config."""
+"""Check the keys of overrides against what reads the config."""
 import difflib
 import dis
 import inspect
@@ -18,7 +18,7 @@ Options = Dict[str, Any]
 Path = Tuple[str, ...]
 
 RESERVED = {'type', '_scope_', '_delete_'}
-# what tools, streams and the runner read beside the runner's arguments
+# keys that commands, streams and the runner read beside its arguments
 TOP_LEVEL = {
     'train_pipeline', 'val_pipeline', 'test_pipeline', 'stream_fps', 'compile',
     'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy',
@@ -26,7 +26,7 @@ TOP_LEVEL = {
     'activation_checkpointing', 'efficient_conv_bn_eval'
 }
 DATA_LOADER = {'type', 'num_batch_per_epoch'}
-# classes that MMEngine takes where a section names none
+# classes that MMEngine uses where a section names none
 DEFAULT_TYPES = {
     'train_cfg': ('EpochBasedTrainLoop', 'IterBasedTrainLoop'),
     'val_cfg': ('ValLoop', ),
@@ -42,7 +42,7 @@ DEFAULT_TYPES = {
     'default_hooks.param_scheduler': ('ParamSchedulerHook', ),
     'default_hooks.checkpoint': ('CheckpointHook', )
 }
-# sections that no class takes as arguments
+# sections that are no arguments of a class
 SECTIONS = {
     'auto_scale_lr': {'enable', 'base_batch_size'},
     'env_cfg': {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'},
@@ -52,7 +52,7 @@ SECTIONS = {
         for path in DEFAULT_TYPES if path.startswith('default_hooks.')
     }
 }
-# arguments that a builder takes for the class
+# arguments that the builder of a class consumes
 BUILDER_ARGUMENTS = {
     'param_scheduler': {'convert_to_iter_based'},
     'train_cfg': {'by_epoch'},
@@ -61,11 +61,11 @@ BUILDER_ARGUMENTS = {
 
 
 class OverrideError(ValueError):
-    """An override does not fit the config, or changes nothing."""
+    """An override that does not fit the config, or changes nothing."""
 
 
 def runner_arguments(config: Config) -> Optional[Set[str]]:
-    """Arguments of the config's runner; None if its class is not known."""
+    """Return the arguments of the config's runner, or None if unknown."""
     if 'runner_type' not in config:
         return arguments_of(Runner.__init__)
     runner = _find(config.runner_type, config)
@@ -73,7 +73,7 @@ def runner_arguments(config: Config) -> Optional[Set[str]]:
 
 
 def walk(value: Any, path: Path = ()) -> Iterator[Tuple[Path, Any]]:
-    """All paths of a nested value, and what is there."""
+    """Yield every path of a nested value with the value there."""
     if path:
         yield path, value
     items: Any = ()
@@ -86,7 +86,7 @@ def walk(value: Any, path: Path = ()) -> Iterator[Tuple[Path, Any]]:
 
 
 def imports_others(config: Config) -> bool:
-    """Whether code of a user may read what it likes of the config."""
+    """Whether the config imports user code, which may read any key."""
     imports = config.get('custom_imports') or {}
     names = imports.get('imports') or []
     return any(name != 'mmlcr'
@@ -94,10 +94,10 @@ def imports_others(config: Config) -> bool:
 
 
 def check_place(key: str, value: Any, config: Config) -> None:
-    """Refuse a key that leads into a number, or beyond the end of a list.
+    """Check that a key leads to a place in the config.
 
     Raises:
-        OverrideError: If it does.
+        OverrideError: If it leads into a number or beyond the end of a list.
     """
     section: Any = config
     path = key.split('.')
@@ -127,10 +127,10 @@ def check_place(key: str, value: Any, config: Config) -> None:
 
 
 def check_new(key: str, value: Any, plain: Config, config: Config) -> None:
-    """Refuse a key that the config does not have and nothing takes.
+    """Check that something reads a key that the override adds.
 
     Raises:
-        OverrideError: If it is one.
+        OverrideError: If nothing does.
     """
     before: Any = plain
     after: Any = config
@@ -160,7 +160,7 @@ def check_new(key: str, value: Any, plain: Config, config: Config) -> None:
 
 def _nearest(path: List[str], depth: int, known: Set[str],
              config: Config) -> str:
-    """The nearest known key, and others of the name elsewhere."""
+    """Return a hint at the nearest known key, or at the name elsewhere."""
     near = difflib.get_close_matches(path[depth], sorted(known), 1)
     if near:
         return f'; did you mean {".".join([*path[:depth], near[0]])}?'
@@ -173,7 +173,7 @@ def _nearest(path: List[str], depth: int, known: Set[str],
 
 
 def _known(section: str, value: Any, config: Config) -> Optional[Set[str]]:
-    """Keys that the reader of a section takes; None if nobody knows."""
+    """Return the keys that the reader of a section takes, None if unknown."""
     if not section:
         arguments = runner_arguments(config)
         return None if arguments is None else arguments | TOP_LEVEL
@@ -198,7 +198,7 @@ def _known(section: str, value: Any, config: Config) -> Optional[Set[str]]:
 
 
 def _find(type_: Any, config: Config) -> Any:
-    """The class of a name, wherever it is registered, or None."""
+    """Return the registered class of a name, or None."""
     if not isinstance(type_, str):
         return type_
     registries = [
@@ -210,7 +210,7 @@ def _find(type_: Any, config: Config) -> Any:
         for registry in registries:
             try:
                 found = registry.get(type_)
-            except Exception:  # of a package that is not there
+            except Exception:  # its package is not installed
                 continue
             if found is not None:
                 return found
@@ -218,11 +218,11 @@ def _find(type_: Any, config: Config) -> Any:
 
 
 def _keywords(owner: Any) -> Optional[Set[str]]:
-    """Arguments that a class takes; None if it takes any."""
+    """Return the arguments of a class, or None if it takes any."""
     if not inspect.isclass(owner):
         return arguments_of(owner) if callable(owner) else None
     names: Set[str] = set()
-    open_ = False  # keyword arguments are passed on, or read
+    open_ = False  # whether keyword arguments are passed on or read
     for base in owner.__mro__[:-1]:  # without object
         init = vars(base).get('__init__')
         if init is None:
@@ -244,12 +244,12 @@ def _keywords(owner: Any) -> Optional[Set[str]]:
 
 
 def arguments_of(function: Any) -> Set[str]:
-    """The names of a function's arguments."""
+    """Return the names of a function's arguments."""
     return set(inspect.signature(function).parameters) - {'self'}
 
 
 def what_counts(key: str, config: Config) -> List[str]:
-    """Keys of the config that an ineffective one may have been meant for."""
+    """Return keys with an effect that an ineffective one may stand for."""
     top, *rest = key.split('.')
     paths = dict(walk(effective(config)))
     found = []
@@ -264,7 +264,7 @@ def what_counts(key: str, config: Config) -> List[str]:
 
 
 def effective(config: Config) -> Dict[str, Any]:
-    """The part of a config that something reads."""
+    """Return the part of a config that something reads."""
     arguments = runner_arguments(config)
     return {
         key: value
@@ -275,7 +275,7 @@ def effective(config: Config) -> Dict[str, Any]:
 
 def hint(keys: List[str], one: str = 'would count',
          many: str = 'would count') -> str:
-    """The end of an error: the keys that would have an effect."""
+    """Format the keys that would have an effect, to end an error with."""
     if not keys:
         return ''
     return f'; {", ".join(keys[:4])} {one if len(keys) == 1 else many}'

@@ -1,11 +1,11 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Overrides of a config that have the effect of editing its files.
 
-A config is executed once, and whatever is made from a variable is a copy:
-MMEngine's ``merge_from_dict`` changes the variable and leaves the copies. Here
-the assignments of the variable are overridden, in the config and in its
-``_base_`` files, before they are executed, so that everything made from it
-follows. An override that changes nothing is an error.
+A config is executed once, and values that it derives from a variable are
+copies: MMEngine's ``merge_from_dict`` changes the variable and leaves the
+copies. Here the assignments of the variable are overridden, in the config and
+in its ``_base_`` files, before they are executed, so that all derived values
+follow. An override that changes nothing is an error.
 """
 import ast
 import contextlib
@@ -44,8 +44,12 @@ def read_config(path: str, options: Optional[Options] = None) -> Config:
     """Read a config with overrides, as if its files had been edited.
 
     Args:
-        path (str): Of the config.
-        options (dict, optional): Value of each key, nested by dots.
+        path (str): Path of the config.
+        options (dict, optional): Values by key, nested by dots. Defaults to
+            None.
+
+    Returns:
+        Config: The config with the overrides.
 
     Raises:
         OverrideError: If an override changes nothing, adds a key that nothing
@@ -67,8 +71,8 @@ def reads_variable(path: str, name: str) -> bool:
     """Whether another value of an environment variable changes the config.
 
     Args:
-        path (str): Of the config.
-        name (str): Of the variable, which is set.
+        path (str): Path of the config.
+        name (str): Name of a variable that is set.
     """
     value = os.environ[name]
     other = str(int(value) + 1) if value.isdigit() else value + '_'
@@ -77,13 +81,13 @@ def reads_variable(path: str, name: str) -> bool:
         with environment({name: other}):
             try:
                 return effective(Config.fromfile(path)) != before
-            except Exception:  # whatever the config does with the value
+            except Exception:  # raised by the config at that value
                 return True
 
 
 @contextlib.contextmanager
 def environment(variables: Dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a while."""
+    """Set environment variables within the context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -97,7 +101,7 @@ def environment(variables: Dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_info() -> Iterator[None]:
-    """MMEngine logs every reading of an environment variable."""
+    """Silence the log line for each environment variable that is read."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
@@ -115,13 +119,17 @@ def override(name: str, value: Any, pickled: bytes, inside: bool,
     """Apply the overrides of a variable; rewritten configs call it.
 
     Args:
-        name (str): Of the variable.
+        name (str): Name of the variable.
         value (any): Its value.
-        pickled (bytes): Path and new value of all overrides.
-        inside (bool): Whether a part of the value was assigned, and other
-            variables may share it; else what it was made from stays.
+        pickled (bytes): Pickled paths and new values of all overrides.
+        inside (bool): Whether a part of the value was assigned. Then the
+            value is changed in place, as other variables may share it;
+            otherwise a copy is changed.
         last (bool): Whether no config that is built on this one assigns the
-            variable. Places in lists, and new keys, are of the last value.
+            variable. Indices of lists and new keys refer to the last value.
+
+    Returns:
+        any: The value with the overrides.
     """
     if not inside:
         value = copy.deepcopy(value)
@@ -132,7 +140,7 @@ def override(name: str, value: Any, pickled: bytes, inside: bool,
 
 
 def _replaced(value: Any, path: Path, new: Any, last: bool) -> Any:
-    """Put the new value at the path, where the path leads."""
+    """Replace the value at a path, if the path exists."""
     if isinstance(value, list) and not last:
         return value
     if not path:
@@ -147,7 +155,7 @@ def _replaced(value: Any, path: Path, new: Any, last: bool) -> Any:
 
 
 class _Override(ast.NodeTransformer):
-    """Append a call of :func:`override` to each assignment of a variable."""
+    """Appends a call of :func:`override` to each assignment of a variable."""
 
     def __init__(self, paths: List[Tuple[Path, Any]], later: Set[str]) -> None:
         self.names = {path[0] for path, _ in paths}
@@ -155,7 +163,7 @@ class _Override(ast.NodeTransformer):
         self.later = later
 
     def assign(self, node: Any) -> Any:
-        # an import statement would make the file one of lazy imports
+        # MMEngine would take a file with an import statement as a lazy config
         lines = [
             f'{name.id} = __import__({__name__!r}, fromlist=[""]).override('
             f'{name.id!r}, {name.id}, {self.pickled!r}, '
@@ -174,7 +182,7 @@ class _Override(ast.NodeTransformer):
 
 
 def _assigned(node: Any) -> List[ast.Name]:
-    """Variables that a statement assigns, or parts of which."""
+    """Return the variables that a statement assigns, wholly or in part."""
     targets = getattr(node, 'targets', None) or [node.target]
     return [
         name for target in targets for name in ast.walk(target)
@@ -187,13 +195,13 @@ def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]],
     """Write the config and its bases, rewritten, into a folder.
 
     Args:
-        path (str): Of the config.
-        folder (str): To write into.
-        paths (list): Path and new value of all overrides.
-        later (Set[str]): Variables that the configs built on it assign.
+        path (str): Path of the config.
+        folder (str): Folder to write into.
+        paths (list): Paths and new values of all overrides.
+        later (set[str]): Variables that configs built on this one assign.
 
     Returns:
-        str: Path of the rewritten config, which has the name of the other.
+        str: Path of the rewritten config, with the same file name.
     """
     if not path.endswith('.py'):
         return path
@@ -211,7 +219,7 @@ def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]],
     }
     bases = []
     for base in Config._get_base_files(rewritten):
-        if '::' not in base:  # else of a package, with a scope of its own
+        if '::' not in base:  # else a config of another package
             base = osp.join(osp.dirname(osp.abspath(path)), base)
             base = _rewrite(base, folder, paths, assigned)
         bases.append(base)
@@ -227,10 +235,10 @@ def _rewrite(path: str, folder: str, paths: List[Tuple[Path, Any]],
 
 
 def _overridden(plain: Config, path: str, options: Options) -> Config:
-    """The config with overrides, not checked.
+    """Return the config with overrides, without checks.
 
-    What the runner takes is overridden at the end alone, as by MMEngine: the
-    test loader that was made from the one of validation stays.
+    Arguments of the runner are overridden at the end only, as by MMEngine: a
+    test loader that was derived from that of validation stays.
     """
     arguments = runner_arguments(plain) or arguments_of(Runner.__init__)
     paths = [(tuple(key.split('.')), value) for key, value in options.items()]
@@ -250,9 +258,9 @@ def _overridden(plain: Config, path: str, options: Options) -> Config:
             filename=plain.filename,
             env_variables=plain.env_variables)
         config.merge_from_dict(copy.deepcopy(options))
-    except Exception as error:  # whatever the config does with the value
-        said = ' '.join(f'{key}={value}' for key, value in options.items())
-        raise OverrideError(f'{path} can not be read with {said}: '
+    except Exception as error:  # raised by the config at that value
+        given = ' '.join(f'{key}={value}' for key, value in options.items())
+        raise OverrideError(f'{path} cannot be read with {given}: '
                             f'{type(error).__name__}: {error}') from error
     return config
 
@@ -262,10 +270,10 @@ def _overridden(plain: Config, path: str, options: Options) -> Config:
 
 def _check(key: str, value: Any, options: Options, plain: Config,
            config: Config, file: str) -> None:
-    """Refuse an override that changes nothing.
+    """Check that an override has an effect.
 
     Raises:
-        OverrideError: If it does.
+        OverrideError: If it changes nothing.
     """
     check_new(key, value, plain, config)
     path = tuple(key.split('.'))

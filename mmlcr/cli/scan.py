@@ -3,7 +3,7 @@
 import argparse
 import functools
 import os
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 from mmengine.registry import init_default_scope
 from rich.console import Console
@@ -18,14 +18,21 @@ from .errors import exit_on
 from .launch import CONFIG_ERRORS, load_config
 
 
-def build(config: Any, split: str) -> Any:
-    """Build the data set of a split, without its own checks of files."""
-    dataset = config[f'{split}_dataloader'].dataset
-    return DATASETS.build({
+def build(dataset: dict) -> List[Any]:
+    """Build the data sets of a split, without their own checks of files.
+
+    Wrappers, such as ``RepeatDataset`` and ``ConcatDataset``, are replaced by
+    the data sets inside.
+    """
+    inner = dataset.get('datasets') or dataset.get('dataset')
+    if inner:
+        parts = inner if isinstance(inner, (list, tuple)) else [inner]
+        return [built for part in parts for built in build(part)]
+    return [DATASETS.build({
         **dataset, 'check_files': False,
         'open_files': False,
         'bad_clips': 'stop'
-    })
+    })]
 
 
 def find_fault(dataset: Any, number: int) -> Optional[str]:
@@ -65,14 +72,15 @@ def main(args: argparse.Namespace) -> int:
     bad, clips = [], 0
     with Progress(console=Console(stderr=True)) as progress:
         for split in args.splits:
-            dataset = build(config, split)
-            task = progress.add_task(split, total=len(dataset))
-            for number, reason in scan(dataset, args.jobs, args.seconds):
-                progress.advance(task)
-                clips += 1
-                if reason is not None:
-                    path = dataset.get_data_info(number)[dataset.clip_key]
-                    bad.append(f'{path}\t{reason}\n')
+            datasets = build(config[f'{split}_dataloader'].dataset)
+            clips += sum(map(len, datasets))
+            task = progress.add_task(split, total=sum(map(len, datasets)))
+            for dataset in datasets:
+                for number, reason in scan(dataset, args.jobs, args.seconds):
+                    progress.advance(task)
+                    if reason is not None:
+                        path = dataset.get_data_info(number)[dataset.clip_key]
+                        bad.append(f'{path}\t{reason}\n')
     atomic_write(''.join(bad).encode(), args.out)
     print(f'{len(bad)} of {clips} clips are bad: {args.out}')
     return bool(bad)

@@ -215,7 +215,7 @@ def test_prepared_config_has_folds_and_a_folder(tmp_path: Path) -> None:
     ('motion', 'flip_label_map.0=5', 'flip_label_map are not text'),
     ('motion', 'train_pipeline.20.x=1', 'train_pipeline is a list of 9'),
     ('motion', 'train_cfg.max_epochs.x=1', 'train_cfg.max_epochs is 10'),
-    ('motion', 'max_epochs=few', 'can not be read with max_epochs=few'),
+    ('motion', 'max_epochs=few', 'cannot be read with max_epochs=few'),
 ])
 def test_override_without_effect_is_refused(name: str, option: str,
                                             message: str) -> None:
