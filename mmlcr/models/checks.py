@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Clips and states that do not fit a model."""
+"""Checks of clips and states against a model."""
 from typing import Any, Optional
 
 import torch
@@ -10,18 +10,18 @@ from .state import LCRState
 
 
 def check_clip(model: Any, clip: Tensor) -> None:
-    """Refuse clips that do not fit the model.
+    """Check that a clip fits the model.
 
     Raises:
-        TypeError: If the weights are in half precision.
+        TypeError: If a model was built in half precision.
         ValueError: If channels, size or number of frames do not fit.
     """
     if model.cls_token.dtype in (torch.float16, torch.bfloat16):
         raise TypeError(
-            f'the weights are {model.cls_token.dtype}, in which memory and '
-            'decays lose what they are for: leave them in float32 and '
-            'take autocast (--amp in training, test_cfg.fp16=True in '
-            'testing, torch.autocast in code of your own)')
+            f'the model was built in {model.cls_token.dtype}, which is not '
+            'precise enough for tokens and decays: build it in float32, then '
+            'call model.half(), or use autocast (--amp in training, '
+            'test_cfg.fp16=True in testing, torch.autocast in your code)')
     channels = (4, ) if model.edge_stem is not None else (3, 4)
     if clip.ndim != 5 or clip.shape[1] not in channels:
         raise ValueError(
@@ -43,7 +43,7 @@ def check_clip(model: Any, clip: Tensor) -> None:
 
 def check_state(model: Any, clip: Tensor, state: Optional[LCRState],
                 layout: TokenLayout) -> None:
-    """Refuse states that do not fit a model and a clip.
+    """Check that a state fits a model and a clip.
 
     Raises:
         ValueError: With the part that does not fit.

@@ -1,10 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """LCR, the LSTM CrossRWKV video backbone (arXiv 2411.05636)."""
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
-from einops import rearrange
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 
 from mmaction.registry import MODELS
@@ -18,17 +17,14 @@ from mmlcr.backends import (
 from mmlcr.layers import (
     Geometry,
     LayerState,
-    Normalize,
     VRWKV6Layer,
     build_cell,
     build_readout,
-    build_stem,
-    num_stem_inputs,
-    resize_position,
-    stem_inputs,
 )
 from mmlcr.ops import TokenLayout, TokenShift, layout_from_mask, rotary_table
 from .checks import check_clip, check_state
+from .embedding import FrameEmbedding
+from .half import convert_matrices_only, half_dtype, under_autocast
 from .pretrained import load_pretrained
 from .state import LCRState
 
@@ -37,7 +33,7 @@ SLICE_FRAMES = 8
 
 
 @MODELS.register_module()
-class LCR(BaseModule):
+class LCR(FrameEmbedding):
     """LSTM CrossRWKV: reads a video frame by frame with a memory.
 
     The ``L`` tokens of a frame (patches, then CLS) pass ``num_layers`` layers
@@ -122,7 +118,6 @@ class LCR(BaseModule):
                  with_cp: bool = False,
                  backend: str = 'auto',
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg=init_cfg)
         for name in ('num_heads', 'num_layers', 'patch_size',
                      'supervised_frames'):
             if locals()[name] < 1:
@@ -132,11 +127,16 @@ class LCR(BaseModule):
             raise ValueError(
                 'embed_dims must be num_heads times a multiple of 4, got '
                 f'embed_dims={embed_dims} and num_heads={num_heads}')
-        self.embed_dims = embed_dims
+        super().__init__(
+            embed_dims=embed_dims,
+            patch_size=patch_size,
+            stem=stem,
+            stem_input=stem_input,
+            edge_prompt=edge_prompt,
+            position_grid=position_grid,
+            init_cfg=init_cfg)
         self.num_heads = num_heads
-        self.patch_size = patch_size
         self.temporal_shift = temporal_shift
-        self.stem_input = stem_input
         self.rotary = rotary
         self.supervised_frames = supervised_frames
         self.with_cp = with_cp
@@ -144,21 +144,8 @@ class LCR(BaseModule):
             get_backend(backend)
         self.backend = backend
         self.executors = ExecutorCache()
+        self.half_dtype: Optional[torch.dtype] = None  # of the matrices
 
-        inputs = num_stem_inputs(stem_input)
-        self.stem = build_stem(stem, 3 * inputs, embed_dims, patch_size)
-        self.edge_stem = self.zero_conv = None
-        if edge_prompt:
-            self.edge_stem = build_stem(stem, inputs, embed_dims, patch_size)
-            self.zero_conv = nn.Conv2d(embed_dims, embed_dims, 1)
-            for parameter in self.zero_conv.parameters():
-                nn.init.zeros_(parameter)
-        self.cls_token = nn.Parameter(torch.zeros(embed_dims))
-        self.position = None
-        if position_grid is not None:
-            self.position = nn.Parameter(
-                torch.zeros(1, embed_dims, *position_grid))
-        self.norm_e = nn.LayerNorm(embed_dims)
         layer = {'type': 'CrossRWKVLayer', **(layer or {})}
         layers = [
             MODELS.build(
@@ -172,13 +159,11 @@ class LCR(BaseModule):
             for _ in range(num_layers)
         ]
         # around layers that add to their input without a norm
-        self.norm_0: nn.Module = nn.Identity()
         self.norm_out: nn.Module = nn.Identity()
         if layers[0].needs_outer_norms:
             self.norm_0 = nn.LayerNorm(embed_dims)
             self.norm_out = nn.LayerNorm(embed_dims)
         self.layers = ModuleList(layers)
-        self.normalize: Optional[Normalize] = None  # set by the recognizer
         # of h and of c, each with the heads of a layer
         self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
 
@@ -201,15 +186,20 @@ class LCR(BaseModule):
             self._is_init = True
             return
         super().init_weights()
-        nn.init.trunc_normal_(self.cls_token, std=0.02)
-        if self.position is not None:
-            nn.init.trunc_normal_(self.position, std=0.02)
 
     def train(self, mode: bool = True) -> 'LCR':
         """As of any module; cached executors are dropped."""
         self.executors.clear()
         return super().train(mode)
 
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'LCR':
+        """Convert as any module, but only matrices to half precision."""
+        super()._apply(convert_matrices_only(self, fn), recurse)
+        self.half_dtype = half_dtype(self)
+        self.executors.clear()
+        return self
+
+    @under_autocast
     def forward(self,
                 clip: Tensor,
                 tube_mask: Optional[Tensor] = None) -> Tensor:
@@ -266,6 +256,7 @@ class LCR(BaseModule):
         """
         return self.forward_frames(frame[:, :, None], state)
 
+    @under_autocast
     def forward_frames(
             self,
             clip: Tensor,
@@ -325,41 +316,11 @@ class LCR(BaseModule):
             TokenShift.of(layout, self.num_heads, head_width, x.device),
             rotation)
 
-    def embed(self, clip: Tensor, layout: TokenLayout,
-              previous: Optional[Tensor] = None) -> Tokens:
-        """Frame tokens, eq. (1), edge prompt, eq. (2), and its norm.
-
-        Args:
-            clip (Tensor): Normalized, ``(B, 4, T, height, width)``.
-            layout (TokenLayout): Which patches become tokens.
-            previous (Tensor, optional): The frame before the clip, for
-                differences of pixels. Defaults to None: there is none.
-        """
-        T = clip.shape[2]
-        inputs = rearrange(
-            stem_inputs(clip, previous, self.stem_input),
-            'n b c t h w -> (t b) n c h w')
-        x = self.stem(inputs[:, :, :3].flatten(1, 2))
-        if self.position is not None:
-            x = x + resize_position(self.position, x.shape[-2:])
-        e = x
-        if self.edge_stem is not None and self.zero_conv is not None:
-            edges = inputs[:, :, 3:].flatten(1, 2)
-            e = x + self.zero_conv(self.edge_stem(edges))
-        e = self._tokens(e, T, layout)
-        x = self.norm_0(self._tokens(x, T, layout))
-        return Tokens(x, e, self.norm_e(e))
-
     def read(self, x: Tensor, c: Tensor) -> Tensor:
         """Equation (11) without the head: ``(..., L, D)`` to ``(..., 2D)``."""
-        return self.readout(self.norm_out(x), c.to(x.dtype))
-
-    def normalized(self, clip: Tensor) -> Tensor:
-        """A clip of bytes as the stems read it; others as they are."""
-        if clip.dtype != torch.uint8:
-            return clip
-        assert self.normalize is not None  # check_clip says so
-        return self.normalize(clip, self.cls_token.dtype)
+        feature = self.readout(self.norm_out(x), c.to(x.dtype))
+        return feature if self.half_dtype is None else feature.to(
+            self.half_dtype)
 
     def _run(self,
              clip: Tensor,
@@ -387,11 +348,3 @@ class LCR(BaseModule):
             tokens.e_norm[-1].clone() if self.temporal_shift else None,
             clip[:, :, -1].clone() if self.stem_input != 'frame' else None,
             windows)
-
-    def _tokens(self, features: Tensor, T: int,
-                layout: TokenLayout) -> Tensor:
-        patches = layout.drop(
-            rearrange(features, '(t b) d r c -> t b (r c) d', t=T))
-        cls = self.cls_token.to(patches.dtype).expand(*patches.shape[:2], 1,
-                                                      -1)
-        return torch.cat([patches, cls], dim=2)

@@ -9,17 +9,22 @@ import copy
 import io
 import logging
 import pickle
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 import torch
 from lcr_cases import draw_clip
+from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
+from mmaction.registry import MODELS
+from mmaction.structures import ActionDataSample
 from mmlcr.backends import select_backend
 from mmlcr.models import LCR
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(embed_dims=24, num_heads=2, num_layers=2, patch_size=4)
 LAYERS: Dict[str, dict] = {
     'cross_rwkv': {},
@@ -27,6 +32,8 @@ LAYERS: Dict[str, dict] = {
 }
 # float32 rounding, where another backend computes the same
 SAME = 1e-5
+# rounding to 11 bits, in norm
+HALF_ERROR = 3e-3
 # less than this is no difference between two outputs
 DIFFERENT = 1e-3
 
@@ -313,14 +320,55 @@ def test_double_is_exact(model: LCR, clip: Tensor,
     assert relative_error(infer(model, clip.double()), double) < 1e-11
 
 
-def test_half_is_refused_and_reversible(model: LCR, clip: Tensor,
-                                        relative_error: Callable) -> None:
-    """Memory and decays lose what they are for; autocast keeps them."""
+@pytest.mark.parametrize('dtype, tolerance', [
+    (torch.float16, HALF_ERROR), (torch.bfloat16, 8 * HALF_ERROR)
+], ids=['float16', 'bfloat16'])
+def test_half_is_near_and_reversible(dtype: torch.dtype, tolerance: float,
+                                     model: LCR, clip: Tensor,
+                                     relative_error: Callable) -> None:
+    """Matrices are half; all that rounding would spoil stays in float32."""
     single = infer(model, clip)
-    model.half()
-    with pytest.raises(TypeError, match='autocast'):
-        infer(model, clip.half())
-    assert relative_error(infer(model.float(), clip), single) < 0.05
+    model.to(dtype)
+    for module in model.modules():
+        is_matrix = isinstance(module, (nn.Linear, nn.Conv2d))
+        for weight in module.parameters(recurse=False):
+            assert weight.dtype == (dtype if is_matrix else torch.float32)
+    for inputs in (clip, clip.to(dtype)):
+        feature = infer(model, inputs)
+        assert feature.dtype == dtype
+        assert relative_error(feature.float(), single) < tolerance
+    _, state = model.forward_step(clip[:, :, 0].to(dtype))
+    assert state.layers.c.dtype == torch.float32
+    rounded = infer(model.float(), clip)
+    assert rounded.dtype == torch.float32
+    assert relative_error(rounded, single) < tolerance
+
+
+def test_gradients_of_half_weights_convert_with_them(model: LCR,
+                                                     clip: Tensor) -> None:
+    model(clip).sum().backward()
+    model.to(torch.bfloat16)
+    for parameter in model.parameters():
+        assert parameter.grad is None or (
+            parameter.grad.dtype == parameter.dtype)
+    model.zero_grad()
+    model(clip).sum().backward()
+    assert model.layers[0].output.weight.grad.dtype == torch.bfloat16
+    assert model.cls_token.grad.dtype == torch.float32
+
+
+def test_a_recognizer_in_half_precision(clip: Tensor) -> None:
+    """Head and normalization, too."""
+    config = Config.fromfile(ROOT / 'configs/lcr_motion.py')
+    recognizer = MODELS.build(config.model).eval()
+    data = dict(
+        inputs=[torch.randint(0, 256, (1, 4, 8, 48, 48), dtype=torch.uint8)],
+        data_samples=[ActionDataSample()])
+    with torch.no_grad():
+        exact = recognizer.test_step(data)[0].pred_score
+        scores = recognizer.half().test_step(data)[0].pred_score
+    assert recognizer.cls_head.fc_cls.weight.dtype == torch.float16
+    torch.testing.assert_close(scores, exact, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize('backend', ['auto', 'module'])

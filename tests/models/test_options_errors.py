@@ -91,10 +91,11 @@ def test_states_that_do_not_fit(redraw: Callable) -> None:
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_weights_in_half_precision_are_told_of_autocast(
-        dtype: torch.dtype) -> None:
+def test_tokens_in_half_precision_are_refused(dtype: torch.dtype) -> None:
+    """As of a model that was built in it; ``model.half()`` leaves them."""
     model = LCR(embed_dims=16, num_heads=1, num_layers=1, patch_size=8,
-                stem='conv').to(dtype)
+                stem='conv')
+    model.cls_token.data = model.cls_token.data.to(dtype)
     clip = torch.zeros(1, 4, 2, 16, 16, dtype=dtype)
     with pytest.raises(TypeError, match=f'{dtype}.*--amp.*test_cfg.fp16'):
         model(clip)
