@@ -14,7 +14,6 @@ from .sources import PLAYLISTS, Source, open_reader
 
 FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a source is reopened
 STEADY = 60.  # seconds of frames that reset the count of failures
-
 POLL_SECONDS = 0.2  # interval of the checks whether the reader was closed
 # FFmpeg formats without timestamps of the camera
 TIMELESS = 'h264', 'hevc', 'm4v', 'mjpeg', 'mpjpeg'
