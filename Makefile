@@ -68,10 +68,10 @@ fuzz: | setup ## read thousands of bad lists, images, videos and checkpoints
 lint: | setup ## run the checkers; none changes a file
 	$(BIN)/ruff check .
 	$(BIN)/codespell
-	$(BIN)/docformatter --check --diff -r mmlcr tools tests setup.py
-	$(BIN)/mypy mmlcr
+	$(BIN)/docformatter --check --diff -r mmlcr mmlcr_cli tools tests setup.py
+	$(BIN)/mypy
 
 clean: ## remove environments, caches and builds; data and work_dirs stay
 	rm -rf .venv .venv-oldest build dist *.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
-	find mmlcr tools configs tests -name __pycache__ -prune -exec rm -rf {} +
+	find mmlcr mmlcr_cli tools configs tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,10 +1,4 @@
-_base_ = 'lcr_k400.py'
-
-# VRWKV6-B's layers: norms after the branches, and LayerScale
-model = dict(
-    backbone=dict(
-        embed_dims=768,
-        num_heads=12,
-        layer=dict(post_norm=True, layer_scale=1e-5),
-        init_cfg=dict(checkpoint='checkpoints/lcr_vrwkv6_base.pth')),
-    cls_head=dict(in_channels=1536))
+# Kinetics-400, from a Vision-RWKV base image model
+_base_ = (
+    'recognition/lcr/'
+    'lcr-base_vrwkv6-in1k-pre_8xb8-16x4x1-50e_kinetics400-rgb.py')

@@ -1,10 +1,4 @@
-_base_ = 'lcr_k400.py'
-
-# VRWKV6-S's layers: norms after the branches, and LayerScale
-model = dict(
-    backbone=dict(
-        embed_dims=384,
-        num_heads=6,
-        layer=dict(post_norm=True, layer_scale=1e-5),
-        init_cfg=dict(checkpoint='checkpoints/lcr_vrwkv6_small.pth')),
-    cls_head=dict(in_channels=768))
+# Kinetics-400, from a Vision-RWKV small image model
+_base_ = (
+    'recognition/lcr/'
+    'lcr-small_vrwkv6-in1k-pre_8xb8-16x4x1-50e_kinetics400-rgb.py')

@@ -16,7 +16,7 @@ from typing import Any, Dict, Optional, Sequence
 
 SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(
-    ['mmlcr', 'mmlcr.apis', 'mmaction.apis', 'mmaction.models'])
+    ['mmlcr', 'mmlcr.streaming', 'mmaction.apis', 'mmaction.models'])
 LONGEST = 300  # seconds that a script may take
 
 

@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Every config parses and builds; the large ones run on real clips."""
 import inspect
+import re
 from pathlib import Path
 from typing import Callable
 
@@ -51,6 +52,37 @@ def test_config_builds(name: str) -> None:
     assert clipping or config.optim_wrapper.clip_grad
 
 
+def depth(path: Path) -> int:
+    """Files in the longest chain of ``_base_`` from a config."""
+    return 1 + max(map(depth, map(Path, (
+        path.parent / base for base in Config._get_base_files(path)))),
+        default=0)
+
+
+def test_bases_are_few_levels_and_one_of_a_kind() -> None:
+    for path in CONFIGS.glob('recognition/*/*.py'):
+        assert depth(path) <= 3, path
+    kinds = {path.name for path in (CONFIGS / '_base_').iterdir()}
+    assert kinds == {'models', 'datasets', 'schedules', 'default_runtime.py'}
+    texts = [path.read_text().split('\n\n', 1)[-1]
+             for path in CONFIGS.glob('_base_/*/*.py')]
+    assert len({*texts}) == len(texts)
+    named = {'size', 'sample', 'flip', 'resize', 'tube_mask'}
+    for name in NAMES:
+        config = read(name)
+        assert named <= {*config}, name
+        for step in (config.flip, config.tube_mask):
+            assert step.type in {s.type for s in config.train_pipeline}
+
+
+def test_no_config_changes_a_transform_by_its_place() -> None:
+    """But by its name: a place is another when a transform is added."""
+    for path in CONFIGS.rglob('*.py'):
+        assert not re.search(r'pipeline\[\d', path.read_text()), path
+    text = (CONFIGS.parent / 'mmlcr/cli/recipes.py').read_text()
+    assert not re.search(r'pipeline\[\d', text)
+
+
 @pytest.mark.parametrize('name', LARGE)
 def test_large_config_without_data_says_what_it_expects(
         name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,9 +97,7 @@ def test_large_config_without_data_says_what_it_expects(
 def test_flip_swaps_mirrored_names(name: str) -> None:
     config = read(name)
     if name == 'lcr_motion':
-        import sys
-        sys.path.insert(0, str(CONFIGS.parent / 'tools'))
-        from make_motion import MOTIONS
+        from mmlcr.cli.motion import MOTIONS
         classes = list(MOTIONS)
     else:
         classes = config.classes

@@ -4,7 +4,7 @@
 The published block of VRWKV6 is stated here once more, plainly: token by
 token, in float64.
 """
-import importlib.util
+import importlib
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -45,12 +45,7 @@ LITTLE = [Size(128, False, 2, 4), Size(128, True, 2, 4)]
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        'convert_vrwkv', ROOT / 'tools/convert_vrwkv.py')
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module('mmlcr.cli.convert')
 
 
 def published(size: Size, seed: int = 0) -> Dict[str, Tensor]:
@@ -348,12 +343,13 @@ def test_configs_start_from_converted_weights(name: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(more=1), 'nobody takes backbone.layers.0.att.more'),
+    (dict(more=1), 'corresponds to backbone.layers.0.att.more'),
     (dict(less=1), 'the checkpoint has no backbone.layers.1.att.key.weight'),
     (dict(size=Size(192, False, 2, 4)), 'is (192, 3, 16, 16) in the checkpoint'
      ', and (128, 3, 16, 16) in the config'),
     (dict(size=Size(128, False, 3, 4)), 'has 3 layers, and the config 2'),
-    (dict(size=Size(128, True, 2, 4)), 'nobody takes backbone.layers.0.gamma1'
+    (dict(size=Size(128, True, 2, 4)),
+     'corresponds to backbone.layers.0.gamma1'
      ),
     (dict(other=1), 'no weights of a VRWKV6 model'),
     (dict(options=['model.backbone.rotary=True']), 'and has rotary=True'),

@@ -1,26 +1,28 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Commands of README and guides: the tools take their arguments."""
-import importlib.util
+"""Commands of README and guides: each takes its arguments."""
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import List, Tuple
 
 import pytest
 import torch
 
+from mmlcr_cli import parse
+from mmlcr_cli.main import TOOLS
+
 ROOT = Path(__file__).resolve().parents[1]
+TOOL = r'python tools/\w+\.py'
 PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
          ROOT / 'configs/recognition/lcr/README.md')
 
 
 def commands_of(page: Path) -> List[str]:
-    """The lines of its shell blocks that call a tool, each as a whole."""
+    """The lines of its shell blocks that call a command, each as a whole."""
     blocks = re.findall(r'```shell\n(.*?)```', page.read_text(), re.DOTALL)
     lines = ''.join(blocks).replace('\\\n', ' ').split('\n')
     return [line.strip() for line in lines
-            if re.search(r'python tools/\w+\.py', line)]
+            if re.search(rf'{TOOL}|^mmlcr ', line)]
 
 
 def python_of(page: Path) -> List[str]:
@@ -29,12 +31,16 @@ def python_of(page: Path) -> List[str]:
 
 
 def words_of(command: str) -> Tuple[str, List[str]]:
-    """The name of the tool, and its arguments; what a shell fills in is X."""
+    """The name of the command, and its arguments; X is for `$(...)`."""
     filled = re.sub(r'\$\([^)]*\)', 'X', command)
     words = shlex.split(filled, comments=True)
-    place = next(i for i, word in enumerate(words)
-                 if re.fullmatch(r'tools/\w+\.py', word))
-    return Path(words[place]).stem, words[place + 1:]
+    index = next(i for i, word in enumerate(words)
+                 if re.fullmatch(r'tools/\w+\.py|mmlcr', word))
+    if words[index] == 'mmlcr':
+        return words[index + 1], words[index + 2:]
+    tool = Path(words[index]).stem
+    names = {tool: name for name, tool in TOOLS.items()}
+    return names.get(tool, tool.replace('_', '-')), words[index + 1:]
 
 
 COMMANDS = [
@@ -47,26 +53,20 @@ COMMANDS = [
 
 def test_commands_of_each_page_are_found() -> None:
     """Folded ones, and those of a list's items, too."""
-    found = {(tool, *arguments[:1]) for tool, arguments in (
+    found = {(name, *arguments[:1]) for name, arguments in (
         command.values for command in COMMANDS)}
-    assert {('make_motion', '--clips'), ('prepare_dataset', 'clips'),
-            ('prepare_public', 'k400'), ('train', 'configs/lcr_motion.py'),
-            ('check_resume', 'configs/lcr_motion.py')} <= found
+    assert {('motion', '--clips'), ('prepare', 'clips'),
+            ('prepare-public', 'k400'), ('train', 'configs/lcr_motion.py'),
+            ('check-resume', 'configs/lcr_motion.py')} <= found
 
 
-@pytest.mark.parametrize('tool, arguments', COMMANDS)
-def test_the_tool_takes_its_arguments(tool: str, arguments: List[str],
-                                      monkeypatch: pytest.MonkeyPatch
-                                      ) -> None:
-    path = ROOT / f'tools/{tool}.py'
-    spec = importlib.util.spec_from_file_location(f'tool_{tool}', path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setattr(sys, 'argv', [str(path), *arguments])
-    spec.loader.exec_module(module)
+@pytest.mark.parametrize('name, arguments', COMMANDS)
+def test_the_command_takes_its_arguments(name: str,
+                                         arguments: List[str]) -> None:
     try:
-        module.parse_args()
+        parse(name, arguments)
     except SystemExit:
-        pytest.fail(f'{tool}.py does not take {shlex.join(arguments)}')
+        pytest.fail(f'{name} does not take {shlex.join(arguments)}')
     for config in arguments:
         if re.fullmatch(r'configs/\S+\.py', config):
             assert (ROOT / config).is_file(), config

@@ -1,21 +1,25 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Imports point one way, and none hides from that."""
 import ast
+import re
 from pathlib import Path
 from typing import Dict, Iterator, List, Set, Tuple
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / 'mmlcr'
-# each may import those before it; others stand beside these
-ORDER = ('ops', 'layers', 'backends', 'models')
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'mmlcr'
+# each may import those before it
+ORDER = ('ops', 'layers', 'backends', 'models', 'visualization', 'deploy',
+         'streaming', 'cli')
 # what is general to MMEngine and MMAction2, and knows nothing of LCR
 GENERAL = ('compat', 'datasets', 'engine', 'transforms', 'video')
+COMMAND = PACKAGE.with_name('mmlcr_cli')  # names, arguments and help
 LONGEST = 400  # lines of a file
 
 
-def files() -> List[Path]:
-    return sorted(PACKAGE.rglob('*.py'))
+def files(folder: Path = PACKAGE) -> List[Path]:
+    return sorted(folder.rglob('*.py'))
 
 
 def name_of(path: Path) -> Tuple[str, ...]:
@@ -75,6 +79,16 @@ def test_what_is_general_knows_nothing_of_lcr() -> None:
         assert not found[name] - {*GENERAL, 'stack', 'version'}, name
 
 
+def test_only_what_commands_do_knows_of_their_arguments() -> None:
+    """The command line imports none of the package, whose import is slow."""
+    for path in files(COMMAND):
+        assert not re.search(r'^ *(from|import) mmlcr\b', path.read_text(),
+                             re.MULTILINE), path
+    for path in files():
+        if name_of(path)[:1] != ('cli', ):
+            assert 'mmlcr_cli' not in path.read_text(), path
+
+
 def test_there_is_no_circle() -> None:
     found = {name: {*others} for name, others in graph().items()}
     while found:
@@ -85,7 +99,8 @@ def test_there_is_no_circle() -> None:
             del found[name]
 
 
-@pytest.mark.parametrize('path', files(), ids=lambda p: '.'.join(name_of(p)))
+@pytest.mark.parametrize('path', [*files(), *files(COMMAND)],
+                         ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= LONGEST

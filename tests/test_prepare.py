@@ -15,12 +15,9 @@ from encode import encode_audio
 from mmengine.config import Config
 
 from mmaction.registry import DATASETS, TRANSFORMS
+from mmlcr_cli import run as run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'tools'))
-import prepare_dataset  # noqa: E402
-
-sys.path.pop(0)
 PEOPLE = 'dan', 'ann', 'cem', 'bea'
 # what is added to a training of the guide, to be short
 SHORT = ('--cfg-options train_cfg.max_epochs=1 train_cfg.val_interval=1 '
@@ -34,10 +31,13 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
 
     def run(*options: object, source: object = 'source', out: str = 'data/my'
             ) -> int:
-        monkeypatch.setattr(sys, 'argv', [
-            'tools/prepare_dataset.py', str(source), '--out', out,
-            *map(str, options)])
-        return prepare_dataset.main()
+        monkeypatch.setattr(sys, 'argv', ['tools/prepare_dataset.py'])
+        with pytest.raises(SystemExit) as end:
+            run_command('prepare', [str(source), '--out', out,
+                                    *map(str, options)])
+        if end.value.code:
+            raise end.value
+        return 0
 
     return run
 
@@ -193,7 +193,7 @@ def test_frames_are_taken_as_the_clips_allow(
                                                                    1: 0}),
      'flip: mirrored clips change their labels, left - right'),
     (('wave left', 'up', 'down'), dict(flip_ratio=0),
-     'flip: off, mirrored these would be of no class: wave left'),
+     'flip: off, as these classes have no mirrored partner: wave left'),
     (('up', 'down', 'in'), dict(flip_ratio=0.5), 'keep their labels'),
 ], ids=['pair', 'alone', 'none'])
 def test_flips_are_by_name(names: tuple, expected: dict, said: str,
@@ -234,7 +234,7 @@ def test_videos_below_and_other_files(people: Path, prepare: Callable,
     assert 'act0/more/ann_0.MP4 0' in lines('data/my/all.txt')
     assert len(lines('data/my/all.txt')) == 12
     said = capsys.readouterr().out
-    assert 'left out, 1 that are no videos: act0/notes.txt' in said
+    assert '1 files that are no videos are left out: act0/notes.txt' in said
 
 
 def test_the_same_clip_on_both_sides(people: Path, prepare: Callable,
@@ -273,9 +273,7 @@ def test_copies(table: Path, prepare: Callable, refused: Callable) -> None:
     assert 'lies outside of' in refused('--copy', out='data/other')
 
 
-def test_scan_decodes_all(people: Path, prepare: Callable,
-                          monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare_dataset, 'TOOLS', str(ROOT / 'tools'))
+def test_scan_decodes_all(people: Path, prepare: Callable) -> None:
     assert prepare('--scan', *PATTERN) == 0
     assert Path('data/my/bad_clips.txt').read_text() == ''
     prepare(*PATTERN)  # which is no list of another split
@@ -289,7 +287,8 @@ def test_nothing_is_lost(people: Path, prepare: Callable,
               if path.is_file()}
     prepare('--folds', 2, *PATTERN)  # the same: nothing to lose
     said = refused(*PATTERN)
-    assert 'data/my holds others already' in said and 'fold0_test.txt' in said
+    assert 'data/my holds other files already' in said
+    assert 'fold0_test.txt' in said
     config.write_text(before[config] + '# mine\n')
     assert 'lcr_my.py' in refused('--folds', 2, *PATTERN)
     assert config.read_text() == before[config] + '# mine\n'
@@ -374,10 +373,10 @@ def test_short_clips_are_told(people: Path, make_video: Callable,
     make_video(str(people / 'act0/ann_act0.mp4'), num_frames=7)
     prepare(*PATTERN)
     said = capsys.readouterr().out
-    assert 'frames: 7 of the shortest, act0/ann_act0.mp4; 8 are taken, 3' in (
-        said)
-    assert ('warning: 1 of 12 clips have fewer frames than that takes, so '
-            'that frames are repeated: act0/ann_act0.mp4 has 7') in said
+    assert ('shortest clip, act0/ann_act0.mp4, has 7; 8 are sampled, 3 '
+            'apart') in said
+    assert ('warning: 1 of 12 clips have too few frames, so that frames are '
+            'repeated: act0/ann_act0.mp4 has 7') in said
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.frame_interval == 3
     data = [DATASETS.build(config[f'{part}_dataloader'].dataset)
@@ -392,7 +391,7 @@ def test_lines_that_are_there_twice(table: Path, prepare: Callable,
     path = table / 'labels.csv'
     path.write_text(path.read_text() + 'act0/dan_act0.mp4,act0,dan\n')
     prepare('--group', 'subject')
-    assert '1 lines of source/labels.csv are there more' in (
+    assert '1 lines of source/labels.csv are repeated' in (
         capsys.readouterr().out)
     assert len(lines('data/my/all.txt')) == 12
 
@@ -402,7 +401,7 @@ def test_one_class_alone_is_told(table: Path, prepare: Callable,
     path = table / 'labels.csv'
     path.write_text(re.sub(',act[0-2],', ',act,', path.read_text()))
     prepare('--group', 'subject')
-    assert 'warning: clips of one class alone, act:' in capsys.readouterr().out
+    assert 'warning: there is only one class, act,' in capsys.readouterr().out
     config = Config.fromfile('data/my/lcr_my.py')
     assert len(DATASETS.build(config.train_dataloader.dataset)) == 9
 
@@ -439,7 +438,8 @@ def test_mixed_rates_are_sampled_by_time(people: Path, make_video: Callable,
         make_video(str(path), num_frames=4 * fps, fps=fps, step=60 // fps)
     prepare(*PATTERN)
     said = capsys.readouterr().out
-    assert 'from 15 to 30 a second, so they are taken by time: 8, 0.12' in said
+    assert ('from 15 to 30 a second, so frames are sampled by time: 8, '
+            '0.12') in said
     assert 'warning' not in said
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.stream_fps == pytest.approx(25 / 3)

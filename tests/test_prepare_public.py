@@ -1,7 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Lists of the public data sets, from tiny files of their owners' kinds."""
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict
 
@@ -9,12 +8,10 @@ import pytest
 from mmengine.config import Config
 
 from mmaction.registry import DATASETS
+from mmlcr.cli import prepare_public
+from mmlcr_cli import parse
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'tools'))
-import prepare_public  # noqa: E402
-
-sys.path.pop(0)
 OWNERS = dict(prepare_public.SETS)
 # where their numbers are not those of the alphabet of the made-up others
 SIDES = {
@@ -34,11 +31,9 @@ def write(path: Path, text: str = 'x') -> None:
     path.write_text(text)
 
 
-def run(name: str, root: Path, monkeypatch: pytest.MonkeyPatch,
-        *options: str) -> int:
-    monkeypatch.setattr(sys, 'argv', [
-        'prepare_public.py', name, '--data-root', str(root), *options])
-    return prepare_public.main()
+def run(name: str, root: Path, *options: str) -> int:
+    return prepare_public.main(
+        parse('prepare-public', [name, '--data-root', str(root), *options]))
 
 
 @pytest.fixture(autouse=True)
@@ -70,14 +65,14 @@ def ssv2(tmp_path: Path) -> Dict[str, Any]:
 def test_ssv2(ssv2: Dict[str, Any], tmp_path: Path,
               monkeypatch: pytest.MonkeyPatch,
               capsys: pytest.CaptureFixture) -> None:
-    assert run('ssv2', tmp_path, monkeypatch) == 0
+    assert run('ssv2', tmp_path) == 0
     train = (tmp_path / 'sthv2_train_list_videos.txt').read_text()
     assert train == '7.webm 86\n8.webm 3\n'
     val = (tmp_path / 'sthv2_val_list_videos.txt').read_text()
     assert val == '9.webm 4\n'
     names = (tmp_path / 'classes.txt').read_text().split('\n')
     assert names[93] == SIDES[93] and len(names) == 175
-    assert '2 clips by the owners, 2 in their file, 2 in' in (
+    assert "2 clips published, 2 in the owners' file, 2 in" in (
         capsys.readouterr().out)
 
 
@@ -89,7 +84,7 @@ def test_ssv2_of_today_has_other_file_names(ssv2: Dict[str, Any],
     (folder / 'labels').mkdir()
     for path in folder.glob('*.json'):
         path.rename(folder / 'labels' / path.name.rsplit('-', 1)[1])
-    assert run('ssv2', tmp_path, monkeypatch) == 0
+    assert run('ssv2', tmp_path) == 0
 
 
 def test_what_is_missing_is_listed(ssv2: Dict[str, Any], tmp_path: Path,
@@ -97,7 +92,7 @@ def test_what_is_missing_is_listed(ssv2: Dict[str, Any], tmp_path: Path,
                                    capsys: pytest.CaptureFixture) -> None:
     (tmp_path / 'videos/8.webm').unlink()
     write(tmp_path / 'videos/9.webm', '')
-    assert run('ssv2', tmp_path, monkeypatch) == 1
+    assert run('ssv2', tmp_path) == 1
     assert (tmp_path / 'missing_train.txt').read_text() == (
         '8\tno such video\n')
     assert (tmp_path / 'missing_val.txt').read_text() == '9\tan empty file\n'
@@ -112,17 +107,17 @@ def test_another_count_than_the_owners(ssv2: Dict[str, Any], tmp_path: Path,
                                        capsys: pytest.CaptureFixture) -> None:
     write(tmp_path / 'annotations/something-something-v2-train.json',
           json.dumps(ssv2['train'][:1]))
-    assert run('ssv2', tmp_path, monkeypatch) == 1
+    assert run('ssv2', tmp_path) == 1
     assert 'train: 1 fewer in the file' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('name, change, message', [
     ('labels', lambda f: {**f, SIDES[86]: '87', SIDES[87]: '86',
                           SIDES[93]: '95', 'Doing 095 with something': '93'},
-     'another order of labels'),
+     'the order of labels differs'),
     ('labels', lambda f: {**f, 'one more': '174'}, '174 classes are expected'),
     ('labels', lambda f: {**f, SIDES[86]: '174'}, 'numbered from 0 on'),
-    ('labels', lambda f: {**f, SIDES[86]: '85'}, 'a number is there twice'),
+    ('labels', lambda f: {**f, SIDES[86]: '85'}, 'a number is used twice'),
     ('labels', lambda f: [1], 'labels.json: not names with a number each'),
     ('labels', lambda f: None, 'labels.json: not names with a number each'),
     ('labels', lambda f: 5, 'labels.json: not names with a number each'),
@@ -138,7 +133,7 @@ def test_ssv2_is_refused(name: str, change: Any, message: str,
     write(tmp_path / f'annotations/something-something-v2-{name}.json',
           json.dumps(change(ssv2[name])))
     with pytest.raises(SystemExit) as error:
-        run('ssv2', tmp_path, monkeypatch)
+        run('ssv2', tmp_path)
     assert message in str(error.value)
     assert not (tmp_path / 'sthv2_train_list_videos.txt').exists()
 
@@ -162,10 +157,10 @@ def jester(tmp_path: Path) -> Path:
 def test_jester_of_frames_and_of_videos(jester: Path, tmp_path: Path,
                                         monkeypatch: pytest.MonkeyPatch
                                         ) -> None:
-    assert run('jester', tmp_path, monkeypatch) == 0
+    assert run('jester', tmp_path) == 0
     frames = (tmp_path / 'jester_train_list_rawframes.txt').read_text()
     assert frames == '11 2 0\n12 3 15\n'
-    assert run('jester', tmp_path, monkeypatch, '--videos') == 0
+    assert run('jester', tmp_path, '--videos') == 0
     videos = (tmp_path / 'jester_val_list_videos.txt').read_text()
     assert videos == '13.mp4 26\n'
 
@@ -175,9 +170,8 @@ def test_jester_of_any_kind_of_video_at_the_root_of_the_environment(
     for video in (tmp_path / 'videos').iterdir():
         video.rename(video.with_suffix('.mov'))
     monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
-    monkeypatch.setattr(sys, 'argv', ['prepare_public.py', 'jester',
-                                      '--videos'])
-    assert prepare_public.main() == 0
+    assert not prepare_public.main(parse('prepare-public',
+                                         ['jester', '--videos']))
     videos = (tmp_path / 'jester_val_list_videos.txt').read_text()
     assert videos == '13.mov 26\n'
 
@@ -187,7 +181,7 @@ def test_jester_frames_that_are_not_all_there(jester: Path, tmp_path: Path,
                                               ) -> None:
     (tmp_path / 'rawframes/12/00002.jpg').unlink()
     (tmp_path / 'rawframes/13').rename(tmp_path / 'rawframes/14')
-    assert run('jester', tmp_path, monkeypatch) == 1
+    assert run('jester', tmp_path) == 1
     assert (tmp_path / 'missing_train.txt').read_text() == (
         '12\t2 pictures, and no 00002.jpg\n')
     assert (tmp_path / 'missing_val.txt').read_text() == (
@@ -201,10 +195,10 @@ def test_hidden_files_are_no_frames_and_no_videos(
         write(tmp_path / f'rawframes/{clip}/._00001.jpg')
         write(tmp_path / f'rawframes/{clip}/.DS_Store')
     write(tmp_path / 'videos/._11.mp4', '')
-    assert run('jester', tmp_path, monkeypatch) == 0
+    assert run('jester', tmp_path) == 0
     frames = (tmp_path / 'jester_train_list_rawframes.txt').read_text()
     assert frames == '11 2 0\n12 3 15\n'
-    assert run('jester', tmp_path, monkeypatch, '--videos') == 0
+    assert run('jester', tmp_path, '--videos') == 0
 
 
 def test_jester_in_another_order_keeps_the_configs(
@@ -213,7 +207,7 @@ def test_jester_in_another_order_keeps_the_configs(
     path = jester / 'jester-v1-labels.csv'
     names = path.read_text().strip().split('\n')
     path.write_text('\n'.join(reversed(names)) + '\n')
-    assert run('jester', tmp_path, monkeypatch) == 0
+    assert run('jester', tmp_path) == 0
     assert 'another order' in capsys.readouterr().out
     assert (tmp_path / 'classes.txt').read_text().strip().split('\n') == names
     frames = (tmp_path / 'jester_train_list_rawframes.txt').read_text()
@@ -233,7 +227,7 @@ def test_jester_is_refused(name: str, text: str, message: str, jester: Path,
                            monkeypatch: pytest.MonkeyPatch) -> None:
     write(jester / f'jester-v1-{name}.csv', text)
     with pytest.raises(SystemExit) as error:
-        run('jester', tmp_path, monkeypatch)
+        run('jester', tmp_path)
     assert message in str(error.value)
 
 
@@ -257,7 +251,7 @@ def k400(tmp_path: Path) -> Path:
 
 def test_k400(k400: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
               capsys: pytest.CaptureFixture) -> None:
-    assert run('k400', tmp_path, monkeypatch) == 1
+    assert run('k400', tmp_path) == 1
     assert 'train: 398 more in the file' in capsys.readouterr().out
     classes = (tmp_path / 'classes.txt').read_text().split('\n')
     assert classes[:4] == ['aB', 'a b', 'ab', 'class 000']
@@ -276,7 +270,7 @@ def test_k400_in_folders_with_spaces(k400: Path, tmp_path: Path,
     """Lists that the config reads."""
     folder = tmp_path / 'videos_train'
     (folder / 'a_b').rename(folder / 'a b')
-    run('k400', tmp_path, monkeypatch)
+    run('k400', tmp_path)
     assert '1 paths in' in capsys.readouterr().out
     monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
     config = Config.fromfile(ROOT / 'configs/lcr_k400.py')
@@ -296,7 +290,7 @@ def test_k400_is_refused(spoil: Any, message: str, k400: Path, tmp_path: Path,
                          monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(tmp_path)
     with pytest.raises(SystemExit) as error:
-        run('k400', tmp_path, monkeypatch)
+        run('k400', tmp_path)
     assert message in str(error.value)
 
 

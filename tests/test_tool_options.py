@@ -1,12 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Every option of every tool has an effect, or is refused."""
+"""Every option of every command has an effect, or is refused."""
 import argparse
-import importlib.util
+import importlib
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 from unittest import mock
 
@@ -15,17 +13,16 @@ import pytest
 from mmengine.config import Config
 from processes import run_script
 
-from mmlcr.cli.arguments import (
-    add_segment_arguments,
-    add_stream_arguments,
-    settings_of,
-)
-from mmlcr.cli.models import build_recognizer
-from mmlcr.streaming import Settings
+from mmlcr.cli.models import build_recognizer, segment_settings
+from mmlcr.streaming import CONTEXTS, Settings
+from mmlcr.streaming.segments import BACKGROUND
+from mmlcr_cli import COMMANDS
+from mmlcr_cli import arguments as shared
+from mmlcr_cli import parse as parse_command
+from mmlcr_cli.main import load, module_name
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / 'tests'
-TOOLS = sorted(path.stem for path in (ROOT / 'tools').glob('*.py'))
 OF_CONFIG = '--data-root', '--fold', '--num-classes', '--cfg-options'
 OF_STREAM = '--context', '--fps', '--pipeline', '--device'
 OF_SEGMENTS = (*(f'--{name}' for name in Settings._fields), '--background')
@@ -50,26 +47,27 @@ SEEN: Dict[str, Dict[str, str]] = {
              '--out'], 'test_tools.py::test_benchmark'),
         **dict.fromkeys(['--checkpoint', '--compiled'],
                         f'{HERE}::test_what_a_benchmark_is_of')},
-    'check_resume': dict.fromkeys(
+    'check-resume': dict.fromkeys(
         ['--kills', '--seed', '--work-dir'],
         f'{HERE}::test_kills_are_drawn_by_a_seed'),
-    'convert_vrwkv': {
+    'configs': {'--paths': 'test_mmlcr_command.py::test_configs_are_listed'},
+    'convert': {
         '--out': 'test_convert_vrwkv.py::'
                  'test_configs_start_from_converted_weights'},
-    'export_onnx': {
+    'export': {
         **dict.fromkeys(
             ['--int8', '--steps'],
             'test_tools.py::test_a_step_is_exported_and_streams'),
         **dict.fromkeys(['--frame-size', '--pipeline'],
                         f'{HERE}::test_a_step_is_for_the_views')},
-    'extract_features': dict.fromkeys(
+    'features': dict.fromkeys(
         ['--out', '--per', '--ann-file', '--data-prefix', '--workers',
          '--device'], f'{HERE}::test_features_by_each_option'),
-    'get_flops': {'--shape': f'{HERE}::test_flops_are_of_the_shape'},
-    'make_motion': dict.fromkeys(
+    'flops': {'--shape': f'{HERE}::test_flops_are_of_the_shape'},
+    'motion': dict.fromkeys(
         ['--out', '--clips', '--size', '--frames', '--seed'],
         f'{HERE}::test_a_motion_set_by_each_option'),
-    'prepare_dataset': {
+    'prepare': {
         '--out': 'test_prepare.py::prepare',
         **dict.fromkeys(['--group', '--folds'],
                         'test_prepare.py::test_folds_are_of_people_in_order'),
@@ -80,12 +78,12 @@ SEEN: Dict[str, Dict[str, str]] = {
         '--force': 'test_prepare.py::test_nothing_is_lost',
         **dict.fromkeys(['--name', '--seed', '--group-pattern'],
                         f'{HERE}::test_a_split_by_each_option')},
-    'prepare_public': {
+    'prepare-public': {
         '--data-root': 'test_prepare_public.py::run',
         '--videos': 'test_prepare_public.py::'
                     'test_jester_of_frames_and_of_videos'},
-    'publish_model': {},
-    'scan_clips': {
+    'publish': {},
+    'scan': {
         **dict.fromkeys(['--splits', '--seconds'],
                         'test_tools.py::test_scan_names_bad_clips'),
         **dict.fromkeys(['--out', '--jobs'],
@@ -99,7 +97,7 @@ SEEN: Dict[str, Dict[str, str]] = {
             'test_tools.py::test_stream_writes_lines_video_plot_and_state'),
         **dict.fromkeys(['--source-fps', '--live', '--segments', '--show'],
                         f'{HERE}::test_a_stream_by_each_option')},
-    'stream_accuracy': {
+    'stream-accuracy': {
         **dict.fromkeys(['--streams', '--frames', '--out'],
                         'test_tools.py::test_accuracy_on_streams'),
         **dict.fromkeys(OF_SEGMENTS, f'{HERE}::test_settings_of_segments'),
@@ -141,7 +139,7 @@ SEEN: Dict[str, Dict[str, str]] = {
                     'frames',
         **dict.fromkeys(['--seed', '--source-fps'],
                         f'{HERE}::test_a_picture_by_each_option')},
-    'webapp': {
+    'page': {
         **dict.fromkeys(OF_STREAM, f'{HERE}::test_stream_arguments'),
         **dict.fromkeys(['--host', '--port', '--max-size', '--max-seconds'],
                         f'{HERE}::test_what_a_page_is_served_with')},
@@ -158,34 +156,34 @@ REFUSED: List[Tuple[str, List[Any], str]] = [
     ('stream', [*MODEL, 'v', '--topk', '0'], 'must be positive'),
     *[('stream', [*MODEL, 'v', option, '1'], 'without --segments')
       for option in OF_SEGMENTS],
-    *[('stream_accuracy', [*MODEL, option, '1'], 'without --segments')
+    *[('stream-accuracy', [*MODEL, option, '1'], 'without --segments')
       for option in OF_SEGMENTS],
-    ('stream_accuracy', [*MODEL, '--segments', '--tune'],
+    ('stream-accuracy', [*MODEL, '--segments', '--tune'],
      'without --ann-file'),
     *[('visualize', [*MODEL, 'v', *options], 'without --out')
       for options in (['--rows', 'cam'], ['--layer', '0'], ['--cam', 'left'],
                       ['--seed', '1'], ['--columns', '2'],
                       ['--columns', '2', '--video', 'a.mp4'])],
-    ('extract_features', [*MODEL, '--out', 'o', '--per', 'frame', '--workers',
+    ('features', [*MODEL, '--out', 'o', '--per', 'frame', '--workers',
                           '1'], 'one process'),
-    ('extract_features', [*MODEL, '--out', 'o', '--workers', '-1'],
+    ('features', [*MODEL, '--out', 'o', '--workers', '-1'],
      'not be negative'),
-    ('prepare_dataset', ['s', '--out', 'o', '--folds', '2', '--group', 'g',
+    ('prepare', ['s', '--out', 'o', '--folds', '2', '--group', 'g',
                          '--seed', '1'], 'alphabetical order'),
-    ('prepare_dataset', ['s', '--out', 'o', '--folds', '2', '--val-share',
+    ('prepare', ['s', '--out', 'o', '--folds', '2', '--val-share',
                          '0.1'], '--folds go without'),
-    ('scan_clips', [CONFIG, '--jobs', '0'], 'must be positive'),
-    ('scan_clips', [CONFIG, '--seconds', '-1'], 'not be negative'),
-    ('export_onnx', [*MODEL, 'a.onnx', '--steps', '0'], 'must be positive'),
-    ('export_onnx', [*MODEL, 'a.onnx', '--frame-size', '0', '9'],
+    ('scan', [CONFIG, '--jobs', '0'], 'must be positive'),
+    ('scan', [CONFIG, '--seconds', '-1'], 'not be negative'),
+    ('export', [*MODEL, 'a.onnx', '--steps', '0'], 'must be positive'),
+    ('export', [*MODEL, 'a.onnx', '--frame-size', '0', '9'],
      'must be positive'),
-    ('stream_accuracy', [*MODEL, '--streams', '0'], 'must be positive'),
-    ('stream_accuracy', [*MODEL, '--frames', '-1'], 'must be positive'),
-    ('webapp', [*MODEL, '--max-size', '-1'], 'must be positive'),
-    ('webapp', [*MODEL, '--max-seconds', '0'], 'must be positive'),
-    ('webapp', [*MODEL, '--port', '0'], 'must be positive'),
+    ('stream-accuracy', [*MODEL, '--streams', '0'], 'must be positive'),
+    ('stream-accuracy', [*MODEL, '--frames', '-1'], 'must be positive'),
+    ('page', [*MODEL, '--max-size', '-1'], 'must be positive'),
+    ('page', [*MODEL, '--max-seconds', '0'], 'must be positive'),
+    ('page', [*MODEL, '--port', '0'], 'must be positive'),
     ('benchmark', [CONFIG, '--threads', '0'], 'must be positive'),
-    ('check_resume', [CONFIG, '--kills', '0'], 'must be positive'),
+    ('check-resume', [CONFIG, '--kills', '0'], 'must be positive'),
     ('visualize', [*MODEL, 'v', '--out', 'a.png', '--rows', 'frame', '--layer',
                    '0'], '--layer is of the rows gate'),
     ('visualize', [*MODEL, 'v', '--out', 'a.png', '--rows', 'frame', '--seed',
@@ -200,37 +198,20 @@ REFUSED: List[Tuple[str, List[Any], str]] = [
 ]
 
 
-class Parsed(Exception):
-    """The parser of a tool, before it parses."""
-
-
-def load(tool: str) -> ModuleType:
-    path = ROOT / f'tools/{tool}.py'
-    spec = importlib.util.spec_from_file_location(f'options_{tool}', path)
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(ROOT / 'tools'))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / 'tools'))
-    return module
-
-
 @pytest.fixture
-def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """The arguments of a tool as it reads them, and the tool."""
+def parse() -> Callable[..., Any]:
+    """The arguments of a command, and the module that executes it."""
 
-    def run(tool: str, *arguments: object) -> Any:
-        module = load(tool)
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        return module.parse_args(), module
+    def run(name: str, *arguments: object) -> Any:
+        args = parse_command(name, [str(word) for word in arguments])
+        return args, importlib.import_module(f'mmlcr.cli.{module_name(name)}')
 
     return run
 
 
 def options_of(parser: argparse.ArgumentParser,
                name: str) -> Iterator[Tuple[str, str]]:
-    """Name of a tool or of a part of it, and each of its options."""
+    """Name of a command or of a part of it, and each of its options."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for part, its in action.choices.items():
@@ -241,19 +222,13 @@ def options_of(parser: argparse.ArgumentParser,
 
 @pytest.fixture(scope='module')
 def options() -> Dict[str, List[str]]:
-    """All that there are, by tool."""
+    """All options by command."""
     found: Dict[str, List[str]] = {}
-
-    def stop(parser: Any, *args: Any, **kwargs: Any) -> None:
-        raise Parsed(parser)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, 'parse_args', stop)
-        for tool in TOOLS:
-            with pytest.raises(Parsed) as parsed:
-                load(tool).parse_args()
-            for name, option in options_of(parsed.value.args[0], tool):
-                found.setdefault(name, []).append(option)
+    for command in COMMANDS:
+        parser = argparse.ArgumentParser()
+        load(command).add_arguments(parser)
+        for name, option in options_of(parser, command):
+            found.setdefault(name, []).append(option)
     return found
 
 
@@ -282,18 +257,19 @@ def test_options_of_a_config_are_read_by_one_function(
     """tests/cli/test_launch.py tests it."""
     for name, its in options.items():
         if {*OF_CONFIG} <= {*its}:
-            text = (ROOT / f'tools/{name.split()[0]}.py').read_text()
+            module = module_name(name.split()[0])
+            text = (ROOT / f'mmlcr/cli/{module}.py').read_text()
             assert re.search(r'load_config\(args|build_recognizer\(args|'
                              r'build_model_and_clip\(args|prepare\(args',
                              text), name
 
 
-@pytest.mark.parametrize('tool, arguments, message', REFUSED)
+@pytest.mark.parametrize('command, arguments, message', REFUSED)
 def test_what_would_change_nothing_is_refused(
-        tool: str, arguments: List[Any], message: str, parse: Callable,
+        command: str, arguments: List[Any], message: str, parse: Callable,
         capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as error:
-        parse(tool, *arguments)
+        parse(command, *arguments)
     assert error.value.code == 2
     assert message in ' '.join(capsys.readouterr().err.split())
 
@@ -304,7 +280,7 @@ def test_what_would_change_nothing_is_refused(
 def test_stream_arguments() -> None:
     """--context, --fps, --pipeline and --device."""
     parser = argparse.ArgumentParser()
-    add_stream_arguments(parser)
+    shared.add_stream_arguments(parser)
     args = parser.parse_args([str(ROOT / CONFIG), MODEL[1]])
     plain = build_recognizer(args)
     args = parser.parse_args([
@@ -324,14 +300,25 @@ def test_stream_arguments() -> None:
 def test_settings_of_segments() -> None:
     """--smoothing, --enter, --leave, --shortest, --gap and --delay."""
     parser = argparse.ArgumentParser()
-    add_segment_arguments(parser)
-    assert settings_of(parser.parse_args([])) == Settings()
+    shared.add_segment_arguments(parser)
+    assert segment_settings(parser.parse_args([])) == Settings()
     for number, name in enumerate(Settings._fields):
         value = 0.01 * (number + 1)
         args = parser.parse_args([f'--{name}', str(value)])
-        assert settings_of(args) == Settings()._replace(**{name: value})
+        assert segment_settings(args) == Settings()._replace(**{name: value})
     args = parser.parse_args(['--background', 'left', 'right'])
     assert args.background == ['left', 'right']
+
+
+def test_help_tells_the_defaults_of_the_package() -> None:
+    """They are written there, as its import takes seconds."""
+    assert shared.CONTEXTS == CONTEXTS
+    assert shared.BACKGROUND == BACKGROUND
+    defaults = {
+        name: default
+        for name, (default, _) in shared.SEGMENT_SETTINGS.items()
+    }
+    assert defaults == Settings()._asdict()
 
 
 @pytest.fixture
@@ -381,7 +368,7 @@ def test_a_picture_by_each_option(clip: Path, parse: Callable,
 def test_features_by_each_option(parse: Callable, tmp_path: Path) -> None:
     """--out, --per and --workers: tests/streaming/test_features.py."""
     args, module = parse(
-        'extract_features', ROOT / CONFIG, MODEL[1], '--out', 'o', '--per',
+        'features', ROOT / CONFIG, MODEL[1], '--out', 'o', '--per',
         'view', '--ann-file', tmp_path / 'list.txt', '--data-prefix', 'there',
         '--workers', 3, '--device', 'meta')
     (tmp_path / 'list.txt').write_text('a.mp4 0\n')
@@ -391,7 +378,7 @@ def test_features_by_each_option(parse: Callable, tmp_path: Path) -> None:
     assert dataset.get_data_info(0)['filename'] == 'there/a.mp4'
     assert (args.per, args.workers, args.out) == ('view', 3, 'o')
     with pytest.raises(Exception, match='meta'):
-        module.run(args)
+        module.extract(args)
 
 
 def test_flops_are_of_the_shape(tmp_path: Path) -> None:
@@ -404,21 +391,22 @@ def test_flops_are_of_the_shape(tmp_path: Path) -> None:
 
 def test_what_a_benchmark_is_of(parse: Callable) -> None:
     """--checkpoint and --compiled."""
+    from mmlcr.cli.benchmark_cases import stream_cases
     args, module = parse('benchmark', ROOT / CONFIG, '--checkpoint', 'no.pth',
                          '--parts', 'stream')
     with pytest.raises(Exception, match='no.pth'):
-        module.stream_cases(args)
+        stream_cases(args)
     args, module = parse('benchmark', ROOT / CONFIG, '--compiled')
-    text = (ROOT / 'tools/benchmark.py').read_text()
+    text = (ROOT / 'mmlcr/cli/benchmark_cases.py').read_text()
     assert args.compiled
     assert 'other_ways(model, clip, base, args.compiled)' in text
 
 
 def test_kills_are_drawn_by_a_seed(parse: Callable) -> None:
     """--kills, --seed and --work-dir; a run of it takes minutes."""
-    args, _ = parse('check_resume', ROOT / CONFIG, '--kills', 3, '--seed', 7,
+    args, _ = parse('check-resume', ROOT / CONFIG, '--kills', 3, '--seed', 7,
                     '--work-dir', 'there')
-    text = (ROOT / 'tools/check_resume.py').read_text()
+    text = (ROOT / 'mmlcr/cli/check_resume.py').read_text()
     assert (args.kills, args.seed, args.work_dir) == (3, 7, 'there')
     for name in 'kills', 'seed', 'work_dir':
         assert f'args.{name}' in text
@@ -432,7 +420,7 @@ def test_a_step_is_for_the_views(tmp_path: Path) -> None:
         '--frame-size', 64, 48, '--pipeline', 'no_pipeline', cwd=tmp_path,
         together=True)
     assert said.returncode and 'no no_pipeline' in said.stdout
-    text = (ROOT / 'tools/export_onnx.py').read_text()
+    text = (ROOT / 'mmlcr/cli/export.py').read_text()
     assert 'args.frame_size' in text and 'pipeline=args.pipeline' in text
 
 
@@ -466,9 +454,9 @@ def test_a_split_by_each_option(tmp_path: Path, make_video: Callable,
     for number, options in enumerate((
             ['--seed', 0], ['--seed', 1], ['--seed', 0, '--group-pattern',
                                            '/([a-z])_'])):
-        _, module = parse('prepare_dataset', 'source', '--out', f'd{number}',
+        args, module = parse('prepare', 'source', '--out', f'd{number}',
                           '--name', 'mine', *options)
-        assert module.main() in (0, None)
+        assert module.main(args) in (0, None)
         assert (tmp_path / f'd{number}/lcr_mine.py').exists()
         lists.append((tmp_path / f'd{number}/test.txt').read_text())
     assert len({*lists}) == 3
@@ -479,7 +467,7 @@ def test_a_split_by_each_option(tmp_path: Path, make_video: Callable,
 def test_a_scan_by_each_option(parse: Callable, tmp_path: Path,
                                monkeypatch: pytest.MonkeyPatch) -> None:
     """--out and --jobs; a split that is named twice is scanned once."""
-    _, module = parse('scan_clips', ROOT / CONFIG, '--out', tmp_path / 'o.txt',
+    args, module = parse('scan', ROOT / CONFIG, '--out', tmp_path / 'o.txt',
                       '--jobs', 3, '--splits', 'val', 'val')
     asked = []
 
@@ -495,7 +483,7 @@ def test_a_scan_by_each_option(parse: Callable, tmp_path: Path,
 
     monkeypatch.setattr(module, 'build', lambda *args: Dataset([0]))
     monkeypatch.setattr(module, 'scan', scan)
-    assert module.main() == 1
+    assert module.main(args) == 1
     assert asked == [(3, 120)]
     assert (tmp_path / 'o.txt').read_text() == 'a.mp4\ta reason\n'
 
@@ -541,7 +529,7 @@ def test_runs_of_a_sweep(parse: Callable, tmp_path: Path,
 
     monkeypatch.setattr(module.subprocess, 'run', run)
     with pytest.raises(RuntimeError, match='failed'):
-        module.main()
+        module.main(args)
     assert {threads for _, threads in commands} == {'3'}
     for command, _ in commands:
         assert {'there', 'y=1'} <= {*command} and 'x=1' not in command
@@ -589,12 +577,12 @@ def test_what_a_page_is_served_with(parse: Callable,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """--host, --port, --max-size and --max-seconds."""
     pytest.importorskip('gradio')
-    _, module = parse('webapp', *MODEL, '--host', '0.0.0.0', '--port', 7,
+    args, module = parse('page', *MODEL, '--host', '0.0.0.0', '--port', 7,
                       '--max-seconds', 9, '--max-size', 3)
     page = mock.MagicMock()
     monkeypatch.setattr(module, 'Page', page)
     monkeypatch.setattr(module, 'build_recognizer', mock.Mock())
-    module.main()
+    module.main(args)
     assert page.call_args[0][2] == 9
     served = page().blocks().queue().launch.call_args[1]
     assert served['server_name'] == '0.0.0.0' and served['server_port'] == 7

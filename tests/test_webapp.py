@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The page: what its controls do, and all of it in a real browser."""
 import contextlib
-import importlib.util
+import importlib
 import re
 import shutil
 import socket
@@ -29,12 +29,7 @@ CHROMIUM = 'chromium', 'chromium-browser', 'google-chrome'
 
 @pytest.fixture(scope='module')
 def webapp() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('webapp',
-                                                  ROOT / 'tools/webapp.py')
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module('mmlcr.cli.page')
 
 
 @pytest.fixture
@@ -56,14 +51,14 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
                                      make_video: Callable,
                                      webapp: ModuleType) -> None:
     path = str(make_video(num_frames=26))
-    *shown, (*last, plot, table, moments, back) = page.of_clip(path)
+    *shown, (*last, plot, table, moments, back) = page.play_clip(path)
     expected = list(recognizer.new_stream().stream(path))
     assert len(moments) == len(expected) == 13
     for moment, result in zip(moments, expected):
         assert moment.scores == dict(zip(result.labels, result.scores))
         assert moment.maps.count('<img') == 3
-        assert f'frame {result.frame}, ' in moment.said
-        assert ('yet' in moment.said) == (not result.is_full)
+        assert f'frame {result.frame}, ' in moment.status
+        assert ('yet' in moment.status) == (not result.is_full)
     assert tuple(last) == moments[-1]
     assert len(shown) >= 4
     assert all(tuple(each[:3]) in moments for each in shown)
@@ -76,15 +71,15 @@ def test_a_clip_grows_frame_by_frame(page: Any, recognizer: StreamRecognizer,
         segment.label for segment in sorted(segments)]
     assert table.visible == bool(segments)
     assert len(plot.axes[1].patches) == len(segments)
-    assert page.at(moments, 3) is moments[3]
-    with pytest.raises(gr.Error, match='forgotten'):
-        page.at(None, 3)
+    assert page.look_back(moments, 3) is moments[3]
+    with pytest.raises(gr.Error, match='expired'):
+        page.look_back(None, 3)
 
 
 def test_a_clip_takes_its_time(page: Any, make_video: Callable) -> None:
     """A second of video takes a second, however fast the model is."""
     start = time.monotonic()
-    list(page.of_clip(str(make_video(num_frames=26))))
+    list(page.play_clip(str(make_video(num_frames=26))))
     assert time.monotonic() - start >= 24 / 25
 
 
@@ -99,20 +94,20 @@ def test_clips_that_are_not_taken(page: Any, make_video: Callable,
     make_video('long.mp4', num_frames=60)
     for name, message in (('empty', 'none of'), ('text', 'none of'),
                           ('list', 'none of'), ('broken', 'be opened'),
-                          ('long', '2 seconds, at most 2')):
+                          ('long', '2 seconds, longer than the limit of 2')):
         with pytest.raises(gr.Error) as caught:
-            next(page.of_clip(str(tmp_path / f'{name}.mp4')))
+            next(page.play_clip(str(tmp_path / f'{name}.mp4')))
         assert caught.value.message.startswith(f'{name}.mp4: ')
         assert message in caught.value.message
     with pytest.raises(gr.Error, match='choose a clip'):
-        next(page.of_clip(None))
+        next(page.play_clip(None))
     # a file that says it is shorter than it is
     monkeypatch.setattr(webapp, 'SubprocessVideo', Endless)
-    with pytest.raises(gr.Error, match='only 2 seconds'):
-        list(page.of_clip(str(tmp_path / 'long.mp4')))
+    with pytest.raises(gr.Error, match='longer than the limit of 2 seconds'):
+        list(page.play_clip(str(tmp_path / 'long.mp4')))
     monkeypatch.setattr(webapp, 'MAX_PIXELS', 64 * 47)
     with pytest.raises(gr.Error, match='long.mp4: frames of 64x48'):
-        next(page.of_clip(str(tmp_path / 'long.mp4')))
+        next(page.play_clip(str(tmp_path / 'long.mp4')))
 
 
 def Endless(path: str) -> Any:
@@ -131,19 +126,19 @@ def test_a_camera_keeps_the_rate_of_training(page: Any, webapp: ModuleType,
     monkeypatch.setattr(webapp.time, 'monotonic', lambda: clock[0])
     frames, known, taken = make_frames(24), None, 0
     for frame in frames:
-        *shown, known = page.of_camera(frame, known)
+        *shown, known = page.show_camera(frame, known)
         taken += '__type__' not in shown[0]  # nothing new
         clock[0] += 0.04
     assert taken == 12
-    assert page.of_camera(None, known)[-1] is known
+    assert page.show_camera(None, known)[-1] is known
     with pytest.raises(gr.Error, match='48x64'):
         clock[0] += 1
-        page.of_camera(frames[0][:32], known)
-    again = page.of_camera(frames[0], None)
+        page.show_camera(frames[0][:32], known)
+    again = page.show_camera(frames[0], None)
     assert 'frame 0, 0.00 s' in again[2]
     # what the plot remembers of an endless stream
     clock[0] += 2 * webapp.CAMERA_SECONDS
-    known = page.of_camera(frames[0], known)[-1]
+    known = page.show_camera(frames[0], known)[-1]
     assert len(known.progress.times) == 1
 
 

@@ -1,2 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The commands."""
+"""What the commands do: a module each, whose ``main`` takes the arguments.
+
+Names, arguments and help are in :mod:`mmlcr_cli`.
+"""

@@ -1,15 +1,13 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From command-line arguments to a runner, for training and testing."""
+"""Build a runner from the arguments of a command."""
 import argparse
-import contextlib
 import os
 import os.path as osp
-import sys
 import warnings
-from typing import Any, Iterator, List
+from typing import Any, List, Optional
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import Runner
 
@@ -24,25 +22,27 @@ from .overrides import (
     what_counts,
 )
 
-VARIABLES = ('data_root', 'fold', 'num_classes')  # LCR_DATA_ROOT and so on
+VARIABLES = ('data_root', 'fold', 'num_classes')  # LCR_DATA_ROOT, ...
+# what load_config raises
+CONFIG_ERRORS = OverrideError, FileNotFoundError
 
 
-@contextlib.contextmanager
-def ending_with_errors() -> Iterator[None]:
-    """End a tool with one line where its arguments are wrong."""
-    try:
-        yield
-    except (OverrideError, FileNotFoundError) as error:
-        sys.exit(f'{type(error).__name__}: {error}')
+def parse_options(options: Optional[List[str]]) -> Optional[dict]:
+    """Parse ``key=value`` as MMEngine's own tools do."""
+    if options is None:
+        return None
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(['--cfg-options', *options]).cfg_options
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the arguments name, with their overrides.
 
     ``--data-root``, ``--fold`` and ``--num-classes`` are set before the config
-    is read, so that everything derived from them follows; so do the variables
-    that ``--cfg-options`` overrides. A config that is not there is looked for
-    among those that come with the package.
+    is read, so that everything derived from them follows, and so do the
+    variables that ``--cfg-options`` overrides. A path that does not exist is
+    searched among the configs that come with the package.
 
     Raises:
         FileNotFoundError: If there is no such config.
@@ -54,7 +54,7 @@ def load_config(args: argparse.Namespace) -> Config:
         for name in VARIABLES if getattr(args, name) is not None
     }
     with environment(given):
-        config = read_config(path, args.cfg_options)
+        config = read_config(path, parse_options(args.cfg_options))
         for name in VARIABLES:
             variable = f'LCR_{name.upper()}'
             if variable not in os.environ or reads_variable(
@@ -69,22 +69,25 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def ineffective(name: str, value: str, path: str) -> str:
-    """Say that an option changes nothing, and what would."""
-    said = (f'--{name.replace("_", "-")} {value} changes nothing: '
-            f'{osp.basename(path)} does not read LCR_{name.upper()}')
+    """Return the message that an option has no effect, and what would."""
+    message = (f'--{name.replace("_", "-")} {value} changes nothing: '
+               f'{osp.basename(path)} does not read LCR_{name.upper()}')
     try:
         read_config(path, {name: value})
         counts = [name]
     except OverrideError:  # no variable of that name, or one without effect
         counts = what_counts(name, Config.fromfile(path))
     if not counts:
-        return said
+        return message
     keys = ' '.join(f'{key}={value}' for key in counts[:4])
-    return f'{said}; --cfg-options {keys} would count'
+    return f'{message}; --cfg-options {keys} would count'
 
 
 def set_work_dir(config: Config, args: argparse.Namespace) -> None:
-    """By the arguments, else the config, else ``work_dirs/CONFIG_NAME``."""
+    """Take the work dir of the arguments, of the config, or the default.
+
+    The default is ``work_dirs/CONFIG_NAME``.
+    """
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:
@@ -92,22 +95,22 @@ def set_work_dir(config: Config, args: argparse.Namespace) -> None:
         config.work_dir = osp.join('work_dirs', name)
 
 
-def settle_loader(loader: dict) -> None:
-    """Leave out what torch refuses of a loader without workers."""
+def drop_worker_options(loader: dict) -> None:
+    """Remove options that torch refuses for a loader without workers."""
     if loader.get('num_workers') == 0:
         for name in ('persistent_workers', 'prefetch_factor', 'timeout',
                      'multiprocessing_context'):
             loader.pop(name, None)
 
 
-def lost_promises(config: Config) -> List[str]:
-    """What a config's own choices cost of a training, in words."""
+def lost_guarantees(config: Config) -> List[str]:
+    """Return a warning for each guarantee that a config gives up."""
     choices = (
-        ('train_cfg', 'ResumableTrainLoop', 'a run that was killed may not '
-         'end with the same bits, or samples be passed over where it is '
-         'resumed; a loss that is not finite does not end it'),
-        ('train_dataloader.sampler', 'SeededSampler', 'what is drawn for a '
-         'clip depends on what was drawn before, so a resumed run differs'),
+        ('train_cfg', 'ResumableTrainLoop', 'a resumed run may end with '
+         'other weights or skip samples, and a loss that is not finite does '
+         'not stop it'),
+        ('train_dataloader.sampler', 'SeededSampler', 'random numbers of a '
+         'clip depend on those drawn before, so a resumed run differs'),
         ('default_hooks.checkpoint', 'AtomicCheckpointHook', 'a run that is '
          'killed while it writes may leave half of a checkpoint'))
     lost = []
@@ -125,13 +128,13 @@ def lost_promises(config: Config) -> List[str]:
 def build_runner(config: Config, args: argparse.Namespace) -> Runner:
     """Build the runner, and join the other processes of a launch.
 
-    MMEngine's launcher and model wrapper ask for CUDA even where there is
-    none; there, gloo is started here first, which MMEngine finds running, and
-    the wrapper is named without a device.
+    MMEngine's launcher and model wrapper require CUDA. On a machine without,
+    gloo is started here first, which MMEngine then finds running, and the
+    wrapper is configured without a device.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     for name in 'train', 'val', 'test':
-        settle_loader(config.get(f'{name}_dataloader') or {})
+        drop_worker_options(config.get(f'{name}_dataloader') or {})
     config.launcher = args.launcher
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')

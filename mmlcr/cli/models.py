@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From command-line arguments to a model or a stream."""
+"""Build a model or a stream from the arguments of a command."""
 import argparse
 from typing import Any, Tuple
 
@@ -9,12 +9,16 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmaction.registry import MODELS
-from mmlcr.streaming import StreamRecognizer
+from mmlcr.streaming import Settings, StreamRecognizer
 from .launch import load_config
 
 
 def build_model_and_clip(args: argparse.Namespace) -> Tuple[BaseModel, Tensor]:
-    """The recognizer, for inference, and noise ``(1, 4, *shape)``."""
+    """Build the recognizer for inference, and draw a clip.
+
+    Returns:
+        tuple[BaseModel, Tensor]: The model, and noise ``(1, 4, *shape)``.
+    """
     config = load_config(args)
     init_default_scope(config.default_scope)
     model = MODELS.build(config.model).eval()
@@ -22,8 +26,8 @@ def build_model_and_clip(args: argparse.Namespace) -> Tuple[BaseModel, Tensor]:
 
 
 def build_recognizer(args: argparse.Namespace,
-                  **options: Any) -> StreamRecognizer:
-    """By the arguments; ``options`` as of :class:`StreamRecognizer`."""
+                     **options: Any) -> StreamRecognizer:
+    """Build a stream; ``options`` are those of :class:`StreamRecognizer`."""
     return StreamRecognizer(
         load_config(args),
         args.checkpoint,
@@ -32,3 +36,12 @@ def build_recognizer(args: argparse.Namespace,
         fps=args.fps,
         pipeline=args.pipeline,
         **options)
+
+
+def segment_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings of segments, with defaults filled in."""
+    given = {name: getattr(args, name) for name in Settings._fields}
+    return Settings()._replace(**{
+        name: value
+        for name, value in given.items() if value is not None
+    })

@@ -1,7 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A config to train with, by what the files of some clips tell.
+"""Choose sizes, rates and epochs for some clips, and write their config.
 
-What they leave open is as in ``configs/lcr_weizmann.py``, which was measured.
+All other settings are those of ``configs/lcr_weizmann.py``, whose accuracy was
+measured.
 """
 import math
 import os.path as osp
@@ -19,17 +20,32 @@ from mmlcr.datasets import (
 from mmlcr.datasets.clips import MAX_NAMES, shortened
 from mmlcr.video import SourceError, VideoReader
 
-# what configs/lcr_weizmann.py was measured with
+# settings of configs/lcr_weizmann.py
 CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
 STEPS, BATCH = 1600, 15
 FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
-MANY = 1000  # clips that are not all opened before each training
-MIXED = 1.1  # ratio of the highest rate to the lowest, from which time counts
-SPEEDS = 2 / 3, 1, 4 / 3  # in training, of sampling by time
+MANY = 1000  # clips, beyond which files are not opened before each training
+MIXED = 1.1  # ratio of the highest to the lowest rate, to sample by time
+PIPELINES = """
+train_pipeline = [
+    dict(type='VideoInit'), sample,
+    dict(type='VideoDecode'), random_crop, resize, flip, _base_.color_jitter,
+    dict(type='EdgeMap'), _base_.tube_mask,
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
+]
+test_pipeline = [
+    dict(type='VideoInit'), sample_test,
+    dict(type='VideoDecode'), resize_test, center_crop,
+    dict(type='EdgeMap'),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs')
+]"""
+SPEEDS = 2 / 3, 1, 4 / 3  # of motion in training, when sampled by time
 
 
-class Facts(NamedTuple):
-    """What a clip's file tells of it."""
+class VideoFacts(NamedTuple):
+    """Properties of a clip's file."""
     frames: int
     fps: float
     width: int
@@ -37,9 +53,9 @@ class Facts(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """What of the config follows from the clips."""
+    """Settings of the config that follow from the clips."""
     fps: float  # of the clips
-    interval: float  # between two frames that are taken
+    interval: float  # between two sampled frames
     intervals: Tuple[float, ...]  # in training
     by_time: bool  # whether intervals are seconds, not frames
     width: int
@@ -48,19 +64,20 @@ class Recipe(NamedTuple):
     epochs: int
 
 
-def probe_videos(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
-    """What each clip's file tells, by its path.
+def probe_videos(folder: str, clips: Sequence[Clip]) -> Dict[str, VideoFacts]:
+    """Read the properties of each clip's file, by its path.
 
     Raises:
-        ValueError: If any is missing, empty, or does not open.
+        ValueError: If a file is missing, empty, or does not open.
     """
     facts, bad = {}, []
     for clip in clips:
         path = osp.join(folder, clip.path)
         try:
             check_file(path, clip.path)
-            with VideoReader(path) as video:  # which trainings read by
-                facts[clip.path] = Facts(len(video), video.fps, *video.size)
+            with VideoReader(path) as video:  # the reader of trainings
+                facts[clip.path] = VideoFacts(
+                    len(video), video.fps, *video.size)
         except (ClipError, SourceError) as error:
             bad.append(str(error))
     if bad:
@@ -69,37 +86,40 @@ def probe_videos(folder: str, clips: Sequence[Clip]) -> Dict[str, Facts]:
     return facts
 
 
-def suggest_settings(facts: Dict[str, Facts], clips: int) -> Recipe:
-    """Sizes and rates that go with the clips.
+def suggest_settings(facts: Dict[str, VideoFacts], clips: int) -> Recipe:
+    """Choose sizes and rates for the clips.
 
-    The frames that are taken are as many a second, and as many pixels, as of
-    the measured config; what is longest fits nine of ten clips. Clips of
-    different rates are sampled by time.
+    Sampled frames a second and pixels a frame are those of the measured
+    config; the longest sample fits into nine of ten clips. Clips of different
+    rates are sampled by time.
 
     Args:
-        facts (dict[str, Facts]): Of all clips.
-        clips (int): To train on.
+        facts (dict[str, VideoFacts]): Properties of all clips.
+        clips (int): Number of clips to train on.
+
+    Returns:
+        Recipe: The settings.
     """
-    rates = [of.fps for of in facts.values()]
+    rates = [clip.fps for clip in facts.values()]
     fps, by_time = median(rates), max(rates) > MIXED * min(rates)
     interval: float
     intervals: Tuple[float, ...]
     if by_time:
         shortest = 1 / _tenth(rates)
-        longest = _tenth([(of.frames - 1) / of.fps
-                          for of in facts.values()]) / (CLIP_LEN - 1)
+        longest = _tenth([(clip.frames - 1) / clip.fps
+                          for clip in facts.values()]) / (CLIP_LEN - 1)
         interval = round(max(shortest, min(1 / RATE, longest)), 4)
         intervals = tuple(
             round(interval * speed, 4) for speed in SPEEDS if speed == 1
             or shortest <= interval * speed <= longest)
     else:
-        most = max(1, int(_tenth([of.frames for of in facts.values()]) - 1) //
-                   (CLIP_LEN - 1))
+        frames = int(_tenth([clip.frames for clip in facts.values()]))
+        most = max(1, (frames - 1) // (CLIP_LEN - 1))
         interval = min(max(1, round(fps / RATE)), most)
         intervals = tuple(
             each for each in range(int(interval) - 1, int(interval) + 2)
             if 1 <= each <= most)
-    aspect = median(of.width / of.height for of in facts.values())
+    aspect = median(clip.width / clip.height for clip in facts.values())
     width, height = (8 * max(4, round(math.sqrt(AREA * ratio) / 8))
                      for ratio in (aspect, 1 / aspect))
     aspect = width / height
@@ -110,91 +130,95 @@ def suggest_settings(facts: Dict[str, Facts], clips: int) -> Recipe:
 
 
 def _tenth(values: Sequence[float]) -> float:
-    """A value that nine of ten reach."""
+    """Return a value that nine of ten values reach."""
     return sorted(values)[len(values) // 10]
 
 
-def told_of_frames(facts: Dict[str, Facts], recipe: Recipe) -> List[str]:
-    """What is to be said of lengths and rates."""
+def describe_sampling(facts: Dict[str, VideoFacts],
+                      recipe: Recipe) -> List[str]:
+    """Return lines that tell how frames are sampled, and warnings."""
     shortest = min(facts, key=lambda path: facts[path].frames)
-    told = [f'frames: {facts[shortest].frames} of the shortest, {shortest}; '
-            f'{CLIP_LEN} are taken, {recipe.interval:g} apart, of '
-            f'{recipe.fps:g} a second']
+    lines = [f'frames: the shortest clip, {shortest}, has '
+             f'{facts[shortest].frames}; {CLIP_LEN} are sampled, '
+             f'{recipe.interval:g} apart, at {recipe.fps:g} frames a second']
     if recipe.by_time:
-        rates = [of.fps for of in facts.values()]
-        told = [f'frames: from {min(rates):g} to {max(rates):g} a second, so '
-                f'they are taken by time: {CLIP_LEN}, {recipe.interval:g} '
-                'seconds apart']
-        slow = [path for path, of in facts.items()
-                if of.fps * recipe.interval < 0.99]
+        rates = [clip.fps for clip in facts.values()]
+        lines = [f'frames: rates differ, from {min(rates):g} to '
+                 f'{max(rates):g} a second, so frames are sampled by time: '
+                 f'{CLIP_LEN}, {recipe.interval:g} seconds apart']
+        slow = [path for path, clip in facts.items()
+                if clip.fps * recipe.interval < 0.99]
         if slow:
-            told.append(f'warning: {len(slow)} clips have fewer frames a '
-                        'second than are taken, so that they seem faster: '
-                        f'{shortened(slow)}')
+            lines.append(f'warning: {len(slow)} clips have fewer frames a '
+                         'second than are sampled, so that they seem faster: '
+                         f'{shortened(slow)}')
     short = [
-        f'{path} has {of.frames}' for path, of in facts.items()
-        if of.frames < frames_needed(
+        f'{path} has {clip.frames}' for path, clip in facts.items()
+        if clip.frames < frames_needed(
             CLIP_LEN, max(1, recipe.interval *
-                          (of.fps if recipe.by_time else 1)))
+                          (clip.fps if recipe.by_time else 1)))
     ]
     if short:
-        told.append(f'warning: {len(short)} of {len(facts)} clips have fewer '
-                    'frames than that takes, so that frames are repeated: '
-                    f'{shortened(short)}')
-    return told
+        lines.append(f'warning: {len(short)} of {len(facts)} clips have too '
+                     'few frames, so that frames are repeated: '
+                     f'{shortened(short)}')
+    return lines
 
 
 def flip(classes: Sequence[str]) -> Tuple[str, str]:
-    """What becomes of mirrored pictures, by the names of the classes.
+    """Decide on mirrored pictures by the names of the classes.
 
     Returns:
-        tuple[str, str]: A line of the config, and what is to be said of it.
+        tuple[str, str]: A line of the config, and one that explains it.
     """
     pairs, alone = mirrored_labels(classes), without_mirrored(classes)
-    step = 'train_pipeline[5]'
     if alone:
-        return (f'{step}.flip_ratio = 0  # {alone[0]} has no partner',
-                'flip: off, mirrored these would be of no class: '
+        return (f'flip = dict(_base_.flip, flip_ratio=0)  # {alone[0]} has no '
+                'partner',
+                'flip: off, as these classes have no mirrored partner: '
                 f'{shortened(alone)}')
     if pairs:
         names = ', '.join(f'{classes[a]} - {classes[b]}'
                           for a, b in pairs.items() if a < b)
-        return (f'{step}.flip_label_map = {pairs}',
+        return (f'flip = dict(_base_.flip, flip_label_map={pairs})',
                 f'flip: mirrored clips change their labels, {names}')
-    return (f'{step}.flip_ratio = 0.5  # 0 where a mirror changes the class',
+    return ('flip = dict(_base_.flip, flip_ratio=0.5)  # 0 where a mirror '
+            'changes the class',
             'flip: half of the training clips are mirrored and keep their '
-            'labels; set flip_ratio to 0 in the config if that makes another '
-            'class of them')
+            'labels; set flip_ratio to 0 in the config if mirroring changes '
+            'their class')
 
 
-def measure_of(several: bool) -> str:
-    """What a checkpoint is chosen by, of clips with one or several labels."""
+def metric_name(several: bool) -> str:
+    """Return the metric for clips with one or with several labels."""
     return 'acc/mean_average_precision' if several else 'acc/top1'
 
 
 def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
                 val: bool, clips: int, spaces: bool, several: bool) -> str:
-    """The config: what differs from that of the measured recipe.
+    """Write the config, with what differs from that of Weizmann.
 
     Args:
-        recipe (Recipe): For the clips.
-        classes (Sequence[str]): Their names, in the order of the labels.
-        folds (bool): Whether lists are of folds.
+        recipe (Recipe): Settings for the clips.
+        classes (Sequence[str]): Class names, in the order of the labels.
+        folds (bool): Whether there are lists by fold.
         val (bool): Whether there is a list to choose a checkpoint by.
-        clips (int): How many there are.
+        clips (int): Number of clips.
         spaces (bool): Whether paths have spaces.
         several (bool): Whether clips have several labels.
+
+    Returns:
+        str: Text of the config.
     """
     prefix = 'fold{fold}_' if folds else ''
     once = 'max_epochs' if not val else 'max(1, max_epochs // 10)'
-    best = f", save_best='{measure_of(several)}'" if val else ''
+    best = f", save_best='{metric_name(several)}'" if val else ''
     multi_class = ', multi_class=True' * several
     distance, sampler, rate = (
         ('frame_seconds', 'SampleFramesByTime', '1') if recipe.by_time else
         ('frame_interval', 'SampleFrames', f'{recipe.fps:g}'))
     lines = [
-        '# Written by tools/prepare_dataset.py, to be changed as the clips '
-        'ask for.',
+        '# Written by "mmlcr prepare", to be changed as the clips need it.',
         "_base_ = __import__('mmlcr.engine').engine.find_config(",
         "    'configs/lcr_weizmann.py')",
         '',
@@ -209,26 +233,21 @@ def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
         "# where the camera moves, backbone=dict(stem_input='both') as well",
         f'model = dict(cls_head=dict(num_classes=num_classes{multi_class}))',
         '',
-        'train_pipeline = _base_.train_pipeline',
-        'train_pipeline[1].transforms = [[',
+        "sample = dict(type='RandomChoice', transforms=[[",
         f"    dict(type='{sampler}', clip_len=clip_len, "
         f'{distance}=interval)',
-        f'] for interval in {recipe.intervals}]',
-        f'train_pipeline[3].aspect_ratio_range = {recipe.aspects}',
-        'train_pipeline[4].scale = size',
+        f'] for interval in {recipe.intervals}])',
+        f"sample_test = dict(type='{sampler}', clip_len=clip_len,",
+        f'    {distance}={distance}, num_clips=10, test_mode=True)',
+        'random_crop = dict(',
+        f'    _base_.random_crop, aspect_ratio_range={recipe.aspects})',
+        'resize = dict(_base_.resize, scale=size)',
         flip(classes)[0],
-        'test_pipeline = _base_.test_pipeline',
-        *([
-            "test_pipeline[1] = dict(type='SampleFramesByTime', "
-            'clip_len=clip_len,',
-            '    frame_seconds=frame_seconds, num_clips=10, test_mode=True)',
-        ] if recipe.by_time else [
-            'test_pipeline[1].frame_interval = frame_interval'
-        ]),
         '# people as large as they are in the crops of the training',
-        f'test_pipeline[3].scale = ({recipe.width}, '
-        f'{round(CROP * recipe.height)})',
-        'test_pipeline[4].crop_size = size',
+        f'resize_test = dict(_base_.resize_test, scale=({recipe.width}, '
+        f'{round(CROP * recipe.height)}))',
+        'center_crop = dict(_base_.center_crop, crop_size=size)',
+        PIPELINES,
         'val_pipeline = test_pipeline',
         '',
         'dataset = dict(',

@@ -5,6 +5,7 @@ import time
 from typing import (
     Any,
     Dict,
+    Generator,
     Iterable,
     Iterator,
     List,
@@ -198,7 +199,8 @@ class StreamRecognizer:
                *,
                fps: Optional[float] = None,
                live: Optional[bool] = None,
-               keep_state: bool = False) -> Iterator[StreamResult]:
+               keep_state: bool = False
+               ) -> Generator[StreamResult, None, None]:
         """Process the frames of a source at the model's frame rate.
 
         Times are those of the container, if it has any. There is one warning

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmlcr.cli.launch import lost_promises, settle_loader
+from mmlcr.cli.launch import drop_worker_options, lost_guarantees
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -21,10 +21,10 @@ def test_a_loader_without_workers_loads_by_itself(extra: dict) -> None:
         batch_size=2, num_workers=0, persistent_workers=True, dataset=[1, 2],
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='pseudo_collate'), **extra)
-    settle_loader(loader)
+    drop_worker_options(loader)
     assert len([*Runner.build_dataloader(loader)]) == 1
     kept = dict(num_workers=1, persistent_workers=True, **extra)
-    settle_loader(kept)
+    drop_worker_options(kept)
     assert kept == dict(num_workers=1, persistent_workers=True, **extra)
 
 
@@ -41,6 +41,6 @@ def test_choices_that_cost_a_promise_are_told(options: dict,
                                               said: Any) -> None:
     config = Config.fromfile(CONFIGS / 'lcr_motion.py')
     config.merge_from_dict(options)
-    lost = lost_promises(config)
+    lost = lost_guarantees(config)
     assert len(lost) == len(said)
     assert all(text.startswith(begin) for text, begin in zip(lost, said))

@@ -8,26 +8,31 @@ from typing import Any, Callable, Dict, Tuple
 import pytest
 from mmengine.config import Config
 
-from mmlcr.cli.arguments import add_config_arguments
-from mmlcr.cli.launch import ending_with_errors, load_config
+from mmlcr.cli.errors import exit_on
+from mmlcr.cli.launch import CONFIG_ERRORS, load_config
 from mmlcr.cli.overrides import read_config
 from mmlcr.cli.recipes import Recipe, config_text
+from mmlcr_cli.arguments import add_config_arguments
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ('motion', 'weizmann', 'jester', 'k400_small')
-# what editing changes: a line of the config or of one of its bases
+# configs, with the base that has their data
+CONFIGS = dict(
+    motion='motion', weizmann='weizmann', jester='jester',
+    k400_small='kinetics400')
+COPIED = ('test_pipeline = __import__("copy").deepcopy(test_pipeline)\n'
+          "test_pipeline[1]['type'] = 'Mine'\n")
+# what editing changes: a line of one of the bases
 EDITS = {
     'max_epochs': ('max_epochs=30', {
-        'max_epochs = 10': 'max_epochs = 30',
-        'max_epochs = 400': 'max_epochs = 30'
+        'max_epochs = 10\n': 'max_epochs = 30\n',
+        'max_epochs = 400\n': 'max_epochs = 30\n'
     }),
     'clip_len': ('clip_len=4', {
         'clip_len, frame_interval, size = 8,':
         'clip_len, frame_interval, size = 4,',
         'clip_len, frame_interval = 8,': 'clip_len, frame_interval = 4,',
-        'clip_len, size = 16,': 'clip_len, size = 4,',
-        'clip_len, frame_interval, size = 16,':
-        'clip_len, frame_interval, size = 4,'
+        'clip_len = 16\n': 'clip_len = 4\n',
+        'clip_len, frame_interval = 16,': 'clip_len, frame_interval = 4,'
     }),
     'num_classes': ('num_classes=5', {
         'num_classes = 12\n': 'num_classes = 5\n',
@@ -37,15 +42,12 @@ EDITS = {
     }),
     'test_pipeline': ('test_pipeline.1.type=Mine', {
         'test_pipeline = val_pipeline\n':
-        'import copy\ntest_pipeline = copy.deepcopy(val_pipeline)\n'
-        "test_pipeline[1]['type'] = 'Mine'\n",
+        f'test_pipeline = val_pipeline\n{COPIED}',
         'val_pipeline = test_pipeline\n':
-        "test_pipeline[1]['type'] = 'Mine'\nval_pipeline = test_pipeline\n",
-        ']\n\ndataset = dict(':
-        "]\ntest_pipeline[1]['type'] = 'Mine'\ndataset = dict(",
-        ']\n\ntrain_dataloader = dict(':
-        "]\ntest_pipeline[1]['type'] = 'Mine'\ntrain_dataloader = dict("
+        f'{COPIED}val_pipeline = test_pipeline\n',
+        ']\n\ndataset = dict(': f']\n{COPIED}dataset = dict('
     }),
+    'flip': ('flip.flip_ratio=0', {'flip_ratio=0.5': 'flip_ratio=0'}),
     'dataset': ('dataset.data_prefix.video=mine', {
         "data_prefix=dict(video=f'{data_root}/videos'))":
         "data_prefix=dict(video='mine'))"
@@ -92,12 +94,14 @@ def test_override_is_the_edited_file(name: str, edit: str,
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     edited = 0
     path = tmp_path / f'configs/lcr_{name}.py'
-    changed = path if name != 'k400_small' else path.with_name('lcr_k400.py')
-    text = changed.read_text()
-    for old, new in lines.items():
-        edited += old in text
-        text = text.replace(old, new)
-    changed.write_text(text)
+    schedule = dict(motion='10e', weizmann='400e').get(name, '50e')
+    for base in f'datasets/{CONFIGS[name]}', f'schedules/adamw_{schedule}':
+        changed = tmp_path / f'configs/_base_/{base}.py'
+        text = changed.read_text()
+        for old, new in lines.items():
+            edited += old in text
+            text = text.replace(old, new)
+        changed.write_text(text)
     assert edited == 1
     expected, found = Config.fromfile(path), load(name, option)
     assert values(found) == values(expected)
@@ -108,12 +112,13 @@ def test_override_is_the_edited_file(name: str, edit: str,
 
 def test_place_in_a_list_is_one_in_the_last_list(tmp_path: Path) -> None:
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
-    path = tmp_path / 'configs/lcr_jester_videos.py'
+    path = (tmp_path / 'configs/recognition/lcr/'
+            'lcr_8xb8-u16-50e_jester-videos-rgb.py')
     text = path.read_text()  # whose pipelines are one longer than the base's
     path.write_text(text.replace(
-        'train_dataloader = ', 'test_pipeline[4].crop_size = 96\n'
-        'train_dataloader = '))
-    expected = Config.fromfile(path)
+        'train_dataloader = ', 'test_pipeline[4] = dict('
+        "type='ThreeCrop', crop_size=96)\ntrain_dataloader = "))
+    expected = Config.fromfile(tmp_path / 'configs/lcr_jester_videos.py')
     assert expected.test_dataloader.dataset.pipeline[4].crop_size == 96
     found = load('jester_videos', 'test_pipeline.4.crop_size=96')
     assert values(found) == values(expected)
@@ -149,9 +154,9 @@ def prepared(folder: Path) -> Path:
     ('frame_interval=2', 'clip_len, frame_interval = 8, 3',
      'clip_len, frame_interval = 8, 2'),
     ('size=(40,32)', 'size = (80, 64)', 'size = (40, 32)'),
-    ('test_pipeline.1.frame_interval=1',
-     'test_pipeline[1].frame_interval = frame_interval',
-     'test_pipeline[1].frame_interval = 1'),
+    ('sample_test.frame_interval=1', 'frame_interval=frame_interval, num',
+     'frame_interval=1, num'),
+    ('flip.flip_ratio=0', 'flip_ratio=0.5', 'flip_ratio=0'),
     ('data_root=there', "data_root = '{{ fileDirname }}'",
      "data_root = 'there'"),
 ])
@@ -352,7 +357,7 @@ def test_variable_of_the_shell_is_warned_of(
     lambda: load('no_such_config')
 ], ids=['variable', 'key', 'config'])
 def test_tool_ends_with_a_line(call: Callable) -> None:
-    with pytest.raises(SystemExit) as end, ending_with_errors():
+    with pytest.raises(SystemExit) as end, exit_on(*CONFIG_ERRORS):
         call()
     said: Tuple[str, ...] = str(end.value.code).splitlines()
     assert len(said) == 1 and 'Error: ' in said[0]

@@ -2,7 +2,7 @@
 """What follows for a config from the files of some clips."""
 import pytest
 
-from mmlcr.cli.recipes import Facts, suggest_settings, told_of_frames
+from mmlcr.cli.recipes import VideoFacts, describe_sampling, suggest_settings
 
 
 @pytest.mark.parametrize('height, width, size', [
@@ -11,7 +11,7 @@ from mmlcr.cli.recipes import Facts, suggest_settings, told_of_frames
 ], ids=['4to3', 'square', 'upright', '16to9', 'flat'])
 def test_pictures_have_the_shape_of_the_clips(
         height: int, width: int, size: tuple) -> None:
-    facts = dict(a=Facts(50, 25., width, height))
+    facts = dict(a=VideoFacts(50, 25., width, height))
     recipe = suggest_settings(facts, 60)
     assert (recipe.width, recipe.height) == size
     low, high = recipe.aspects
@@ -19,13 +19,13 @@ def test_pictures_have_the_shape_of_the_clips(
 
 
 def test_one_short_clip_in_ten_changes_nothing() -> None:
-    facts = {str(n): Facts(100, 25., 64, 48) for n in range(20)}
+    facts = {str(n): VideoFacts(100, 25., 64, 48) for n in range(20)}
     usual = suggest_settings(facts, 20)
-    facts['0'] = facts['1'] = Facts(3, 25., 64, 48)
+    facts['0'] = facts['1'] = VideoFacts(3, 25., 64, 48)
     assert suggest_settings(facts, 20) == usual and usual.interval == 3
-    told = told_of_frames(facts, usual)
-    assert '2 of 20 clips have fewer frames' in told[-1]
-    facts['2'] = Facts(3, 25., 64, 48)
+    lines = describe_sampling(facts, usual)
+    assert '2 of 20 clips have too few frames' in lines[-1]
+    facts['2'] = VideoFacts(3, 25., 64, 48)
     assert suggest_settings(facts, 20).intervals == (1, )
 
 
@@ -35,22 +35,22 @@ def test_one_short_clip_in_ten_changes_nothing() -> None:
 ], ids=['usual', 'slow', 'short', 'shortest'])
 def test_mixed_rates_go_by_time(rates: tuple, frames: int,
                                 expected: tuple) -> None:
-    facts = {str(fps): Facts(frames, fps, 64, 48) for fps in rates}
+    facts = {str(fps): VideoFacts(frames, fps, 64, 48) for fps in rates}
     recipe = suggest_settings(facts, 20)
     assert recipe.by_time and recipe.intervals == expected
     assert recipe.interval in expected
 
 
-def test_rates_slower_than_the_samples_are_told() -> None:
-    facts = {str(n): Facts(100, 25., 64, 48) for n in range(20)}
-    facts['19'] = Facts(100, 4., 64, 48)
-    told = told_of_frames(facts, suggest_settings(facts, 20))
-    assert 'from 4 to 25 a second' in told[0]
-    assert '1 clips have fewer frames a second than are taken' in told[1]
+def test_rates_slower_than_the_samples_are_warned_of() -> None:
+    facts = {str(n): VideoFacts(100, 25., 64, 48) for n in range(20)}
+    facts['19'] = VideoFacts(100, 4., 64, 48)
+    lines = describe_sampling(facts, suggest_settings(facts, 20))
+    assert 'from 4 to 25 a second' in lines[0]
+    assert '1 clips have fewer frames a second than are sampled' in lines[1]
 
 
 @pytest.mark.parametrize('clips, epochs', [(5, 400), (60, 400), (150, 160),
                                            (10_000, 30)])
 def test_epochs_are_fewer_with_more_clips(clips: int, epochs: int) -> None:
-    facts = dict(a=Facts(50, 25., 64, 48))
+    facts = dict(a=VideoFacts(50, 25., 64, 48))
     assert suggest_settings(facts, clips).epochs == epochs

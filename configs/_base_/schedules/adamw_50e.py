@@ -1,4 +1,4 @@
-# AdamW, five epochs of warm-up, cosine; a config sets the epochs
+# AdamW, five epochs of warm-up, then a cosine
 train_cfg = dict(type='ResumableTrainLoop', max_epochs=50, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -27,5 +27,3 @@ param_scheduler = [
 ]
 # 8 GPUs with 8 clips each; --auto-scale-lr follows the actual batch
 auto_scale_lr = dict(enable=False, base_batch_size=64)
-val_evaluator = dict(type='AccMetric')
-test_evaluator = val_evaluator
