@@ -125,7 +125,8 @@ def test_onnxruntime_resumes_a_stream(exported: Any, make_frames: Callable,
     stream.reset()
 
 
-def test_other_graphs_and_sizes_are_refused(exported: Any, tmp_path: Path) -> None:
+def test_other_graphs_and_sizes_are_refused(exported: Any,
+                                            tmp_path: Path) -> None:
     stream, path, (height, width) = exported
     run = OnnxStep(str(path))
     with pytest.raises(ValueError, match=rf'\(4, {height}, {width}\)'):

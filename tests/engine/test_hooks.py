@@ -203,7 +203,7 @@ def test_a_decoder_that_crashes_at_a_bad_moment(place: Path) -> None:
     output = train(place, SKIP, 'train_dataloader.sampler.shuffle=False',
                  script=script)
     assert output.startswith('1\n'), output
-    assert (f'ClipError: {place}/videos/5.mp4: a process died of it: no'
+    assert (f'ClipError: {place}/videos/5.mp4: a worker process died on it: no'
             in output)
 
 
