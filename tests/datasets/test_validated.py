@@ -626,7 +626,7 @@ def test_a_sampler_that_would_ignore_the_time_is_refused(
 
 def test_hidden_files_of_a_folder_are_no_frames(frame_set: Callable,
                                                 tmp_path: Path) -> None:
-    """macOS adds such files, which are no images."""
+    """Such files, which macOS adds, are no images."""
     for name in '._img_00001.jpg', '.DS_Store':
         (tmp_path / 'frames' / name).write_text('no picture')
     assert frame_set('frames 9 1')[0]['inputs'].float().std() > 0
