@@ -97,8 +97,8 @@ def test_stack_that_is_in_use_is_left_alone() -> None:
     assert dict(sys.modules) == before
 
 
-def test_a_missing_mmaction_is_left_to_its_import(monkeypatch: pytest.MonkeyPatch,
-                                                  unimported: Any) -> None:
+def test_a_missing_mmaction_is_left_to_its_import(
+        monkeypatch: pytest.MonkeyPatch, unimported: Any) -> None:
     monkeypatch.setattr(localizers.importlib.util, 'find_spec',
                         lambda name: None)
     assert localizers.repair_localizers() is False
