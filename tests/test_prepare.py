@@ -484,7 +484,7 @@ def test_audio_alone_is_named(people: Path, refused: Callable) -> None:
     (people / 'act0/b.mp4').write_bytes(b'nothing to be seen')
     said = refused()
     assert '2 of 14 clips are bad: ' in said
-    assert 'act0/a.mp4: no video in it, only audio (aac)' in said
+    assert 'act0/a.mp4: no video stream, only audio (aac)' in said
     assert 'act0/b.mp4: not a video that can be opened' in said
 
 

@@ -88,7 +88,7 @@ class Progress:
         self.times: Deque[float] = deque()
         self.scores: Deque[np.ndarray] = deque()
         self.plotted = -PLOT_PERIOD
-        self.segmenter = Segmenter(names, several=several)
+        self.segmenter = Segmenter(names, multi_label=several)
         self.segments: List[Segment] = []
 
     def update(self, result: StreamResult) -> Moment:

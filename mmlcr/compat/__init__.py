@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Repairs of the published MMAction2 stack, only where it is broken.
 
-Nothing here knows LCR:
+Nothing here depends on LCR:
 
 - :mod:`mmlcr.compat.localizers`: a module that the wheel of MMAction2 lacks;
 - :mod:`mmlcr.compat.multimodal`: models that cannot be imported with the

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Methods that ``torch.compile`` has to leave alone."""
+"""Exclude methods from ``torch.compile``."""
 import torch
 
 _EXCLUDED = '_mmlcr_excluded_from_compile'
@@ -9,15 +9,15 @@ def exclude_from_compile(owner: type,
                          name: str,
                          *,
                          recursive: bool = True) -> None:
-    """Run a method as it is when a function that calls it is compiled.
+    """Exclude a method from compilation of the functions that call it.
 
     A second call for the same method has no effect.
 
     Args:
-        owner (type): The class, whose method is replaced.
+        owner (type): The class whose method is replaced.
         name (str): Name of the method.
-        recursive (bool): Whether the functions that it calls are not compiled
-            either. Defaults to True.
+        recursive (bool): Whether the functions that it calls are excluded,
+            too. Defaults to True.
     """
     method = getattr(owner, name)
     if getattr(method, _EXCLUDED, False):

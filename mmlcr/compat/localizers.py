@@ -14,7 +14,7 @@ _DRN = 'mmaction.models.localizers.drn'
 
 
 def repair_localizers() -> bool:
-    """Put a stand-in for ``localizers.drn`` where the wheel lacks it.
+    """Register a stand-in for ``localizers.drn`` if the wheel lacks it.
 
     Returns:
         bool: Whether the module was missing.
@@ -44,7 +44,7 @@ def _has_drn() -> bool:
     """Look for the file without importing ``mmaction.models``."""
     spec = importlib.util.find_spec('mmaction')
     if spec is None or not spec.submodule_search_locations:
-        return True  # MMAction2 itself is missing, which its import says
+        return True  # MMAction2 itself is missing: its import will fail
     locations = [f'{path}/models/localizers'
                  for path in spec.submodule_search_locations]
     return importlib.machinery.PathFinder.find_spec(

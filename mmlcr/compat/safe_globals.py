@@ -1,9 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """MMEngine's checkpoints under ``torch.load(weights_only=True)``.
 
-torch >= 2.6 loads checkpoints this way and refuses those that MMEngine writes.
-The few classes that they hold are allowed here, and nothing else, so that
-loading never runs foreign code.
+torch >= 2.6 loads checkpoints this way by default, and refuses those of
+MMEngine. This module allows only the few classes in them, so that loading
+never runs foreign code.
 """
 from typing import Any, Callable, Dict, Tuple
 
@@ -15,11 +15,11 @@ from mmengine.logging import HistoryBuffer
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read MMEngine's checkpoints.
 
-    Beside weights they hold log buffers, NumPy scalars (the remaining time,
+    Besides weights they hold log buffers, NumPy scalars (the remaining time,
     the best score) and, with a one-cycle schedule, a method of its class. Each
-    name in such a pickle is resolved to a stand-in, which can make nothing
-    else. NumPy's own functions are not used: given a dtype that the file
-    defines, they would take bytes of the file for addresses of objects.
+    name in such a pickle resolves to a stand-in that can create nothing else.
+    NumPy's own functions are not used: with a dtype from the file, they would
+    interpret bytes of the file as addresses of objects.
     """
     if not hasattr(torch.serialization, 'add_safe_globals'):
         return  # torch < 2.4 has no such gate
@@ -33,7 +33,7 @@ def allow_mmengine_checkpoints() -> None:
     ])
 
 
-# NumPy has one object of each, which a pickled state cannot change
+# each is a singleton of NumPy's, which a pickled state cannot change
 _NUMBER_TYPES = {
     name: np.dtype(name)
     for name in ('f8', 'f4', 'i8', 'i4')
@@ -58,7 +58,7 @@ class _LogBuffer(HistoryBuffer):
 
 
 class _OneCycle:
-    """Stands for ``OneCycleParamScheduler``, to look up its methods."""
+    """Stand-in for ``OneCycleParamScheduler``, to look up its methods."""
 
     def __init__(self) -> None:
         raise RuntimeError('refused: the checkpoint calls a scheduler')
@@ -80,18 +80,18 @@ class _NumberArray(np.ndarray):
 
 
 def _empty_array(*args: Any) -> np.ndarray:
-    """An array that receives its shape and numbers by ``__setstate__``."""
+    """Create an array that gets its content by ``__setstate__``."""
     return np.ndarray.__new__(_NumberArray, (0, ), 'f8')
 
 
 def _number(dtype: np.dtype, data: bytes) -> np.generic:
-    """Stands for ``numpy.core.multiarray.scalar``, for numbers only."""
+    """Stand-in for ``numpy.core.multiarray.scalar``, for numbers only."""
     _check_numbers(dtype, data)
     return np.frombuffer(data, dtype, count=1)[0]
 
 
 def _number_type(name: str, *args: Any) -> np.dtype:
-    """Stands for ``numpy.dtype``, for the types of numbers in logs."""
+    """Stand-in for ``numpy.dtype``, for the types of numbers in logs."""
     if type(name) is not str or name not in _NUMBER_TYPES:
         raise RuntimeError(f'refused: the checkpoint holds numpy {name!r}')
     return _NUMBER_TYPES[name]
@@ -105,7 +105,7 @@ def _check_numbers(dtype: Any, data: Any) -> None:
 
 
 def _attribute(owner: Any, name: str) -> Callable:
-    """Stands for ``getattr``, for the methods that such checkpoints name."""
+    """Stand-in for ``getattr``, for the methods named in checkpoints."""
     if owner is _LogBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
     if owner is _OneCycle and name in ('_annealing_cos', '_annealing_linear'):

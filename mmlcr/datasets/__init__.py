@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The registered data sets, and functions that make lists for them."""
+"""The registered data sets, and functions to make lists for them."""
 from .annotations import read_lines
 from .clip_files import check_file
 from .errors import ClipError, WorkerTracker, report_failed_clips

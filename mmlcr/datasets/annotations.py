@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Annotation lists: a path, numbers and labels in each line."""
+"""Annotation lists, whose lines are a path, numbers and labels."""
 import re
 from codecs import BOM_UTF8
 from typing import Dict, List, NamedTuple, Optional, Tuple
@@ -10,14 +10,14 @@ from .errors import ClipError
 
 UNLABELLED = -1  # as in MMAction2
 MAX_DIGITS = 9  # of a number in a list, without leading zeros
-MAX_SHOWN = 200  # characters of a bad line in an error
+MAX_SHOWN = 200  # characters of a bad line in an error message
 NUMBER = re.compile('[+-]?[0-9]+')
 
 
 class Annotation(NamedTuple):
     """The fields of a line."""
     path: str
-    numbers: Dict[str, int]  # by name, those between path and labels
+    numbers: Dict[str, int]  # fields between path and labels, by name
     labels: List[int]
 
 
@@ -51,7 +51,7 @@ class LineParser:
 
         Args:
             line (str): A line of the list.
-            where (str): File and line number, with which an error begins.
+            where (str): File and line number, the prefix of error messages.
 
         Returns:
             Annotation: Without labels, or with the label ``UNLABELLED``, only
@@ -80,7 +80,7 @@ class LineParser:
         return Annotation(path, dict(zip(self.names[:count], values)), labels)
 
     def _split(self, line: str, where: str) -> Tuple[str, List[str]]:
-        """The path of a line, and the whole numbers after it."""
+        """Split a line into its path and the whole numbers after it."""
         delimiter, count = self.delimiter, len(self.names)
         # a line may have no label with multi_class: no class occurs in it
         fewest, most = (count - 1, len(line)) if self.multi_class else (
@@ -108,10 +108,10 @@ class LineParser:
 
 
 def read_lines(path: str) -> List[str]:
-    """The lines of a UTF-8 text file, without the blank ones at its end.
+    """Read the lines of a UTF-8 text file, without blank ones at its end.
 
     Args:
-        path (str): Local, or of a storage that MMEngine has a backend for.
+        path (str): Local path, or one of a storage that MMEngine supports.
 
     Raises:
         ClipError: If the file can't be read; names the first line that is not
@@ -136,7 +136,7 @@ def read_lines(path: str) -> List[str]:
 
 
 def shorten(text: str) -> str:
-    """Quote a text for an error, at most its first ``MAX_SHOWN`` letters."""
+    """Quote a text for a message, at most ``MAX_SHOWN`` letters of it."""
     if len(text) > MAX_SHOWN:
         return f'{text[:MAX_SHOWN]!r}... of {len(text)} characters'
     return repr(text)

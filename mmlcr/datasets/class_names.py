@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the classes of a model are called."""
+"""Class names of a model."""
 import os.path as osp
 from typing import Optional, Sequence, Tuple
 
@@ -13,17 +13,18 @@ from mmlcr.engine import names_in
 
 def class_names(config: Config,
                 checkpoint: Optional[str] = None) -> Tuple[str, ...]:
-    """Names of the classes, in the order of the scores.
+    """Return the class names in the order of the scores.
 
-    Those that the checkpoint took along from its training; else those of the
-    config's test set, if they are there; else numbers.
+    They are those in the checkpoint's metadata, else those of the config's
+    test set, else numbers.
 
     Args:
-        config (Config): Of the model; ``model.cfg`` of MMAction2's API.
+        config (Config): Config of the model; ``model.cfg`` of MMAction2's
+            API.
         checkpoint (str, optional): File or address. Defaults to None.
 
     Raises:
-        ValueError: If there are more or fewer names than the head has classes,
+        ValueError: If the number of names is not that of the head's classes,
             or the config's file of names can't be read.
         UnreadableFileError: If the checkpoint is refused or broken.
     """
@@ -51,10 +52,10 @@ def class_names(config: Config,
 
 def check_number_of_names(names: Sequence[str], number: int,
                           where: str) -> Tuple[str, ...]:
-    """Names, if they are so many.
+    """Return the names as a tuple if there are ``number`` of them.
 
     Raises:
-        ValueError: If not.
+        ValueError: If there are more or fewer.
     """
     if len(names) != number:
         raise ValueError(f'{where}: {len(names)} class names, and the head '

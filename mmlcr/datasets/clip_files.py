@@ -14,13 +14,13 @@ def check_file(path: str, where: str, trusts_headers: bool = False) -> None:
     Args:
         path (str): Video, or folder of frames. Paths of a remote storage are
             not checked.
-        where (str): What an error begins with.
+        where (str): Prefix of error messages.
         trusts_headers (bool): Whether a decoder of MMAction2 will read the
             clip. decord crashes on an AVI that was cut off or lacks its size,
             and OpenCV repeats its last frame. Defaults to False.
 
     Raises:
-        ClipError: If it is missing, empty, can't be read, or such an AVI.
+        ClipError: If the clip is missing, empty, unreadable, or such an AVI.
     """
     if is_remote(path):
         return
@@ -63,10 +63,10 @@ def check_kind(path: str) -> None:
 def check_frame_count(clip: dict) -> None:
     """Refuse a video whose header claims more frames than it has bytes.
 
-    OpenCV would try to read up to the last of them.
+    OpenCV would try to read all of them.
 
     Args:
-        clip (dict): What the pipeline has made of the clip so far.
+        clip (dict): The pipeline's ``results`` so far.
 
     Raises:
         ClipError: For such a video, before frames are sampled from it.
@@ -75,8 +75,8 @@ def check_frame_count(clip: dict) -> None:
         return
     claimed, path = clip.get('total_frames', 0), clip['filename']
     if osp.isfile(path) and claimed > osp.getsize(path):
-        raise ClipError(f'claims to have {claimed} frames, in '
-                        f'{osp.getsize(path)} bytes')
+        raise ClipError(f'its header claims {claimed} frames, but the file '
+                        f'has {osp.getsize(path)} bytes')
 
 
 def is_remote(path: str) -> bool:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Clips of a folder or a CSV file, from which lists are made."""
+"""Read clips from a folder or a CSV file, to make annotation lists."""
 import csv
 import hashlib
 import os
@@ -53,8 +53,8 @@ def read_csv(path: str, column: Optional[str]) -> List[Clip]:
 
     Args:
         path (str): Path of the file.
-        column (str, optional): The column that holds the group of a clip.
-            With None every clip is a group.
+        column (str, optional): Name of the column with the group of a clip.
+            With None, every clip is its own group.
 
     Raises:
         ValueError: If the file is not a CSV file in UTF-8 or has no rows, or
@@ -78,13 +78,14 @@ def read_csv(path: str, column: Optional[str]) -> List[Clip]:
 
 
 def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
-    """Find the videos below each sub-folder, whose name is their class.
+    """Find the videos in each sub-folder, whose name is their class.
 
     Args:
         source (str): Path of the folder.
 
     Returns:
-        tuple[list[Clip], list[str]]: The clips, and all other files.
+        tuple[list[Clip], list[str]]: The clips, and the paths of all other
+        files.
 
     Raises:
         ValueError: If a sub-folder has no videos, or there is no sub-folder.
@@ -119,15 +120,15 @@ def read_folder(source: str) -> Tuple[List[Clip], List[str]]:
 
 
 def visible(folder: str) -> List[str]:
-    """The sorted names in a folder, without hidden ones."""
+    """List the names in a folder, sorted, without hidden ones."""
     return sorted(name for name in os.listdir(folder) if name[0] != '.')
 
 
 def with_groups(clips: Sequence[Clip], pattern: str) -> List[Clip]:
-    """Set the group of each clip to what a pattern finds in its path.
+    """Set the group of each clip to the match of a pattern in its path.
 
     Args:
-        clips (Sequence[Clip]): Their groups are replaced.
+        clips (Sequence[Clip]): The clips, which are not changed.
         pattern (str): A regular expression. The group of a clip is the text
             of its first parentheses, or the whole match if it has none.
 
@@ -153,7 +154,7 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
     """Refuse paths and labels that an annotation list cannot hold.
 
     Args:
-        source (str): Folder or CSV file, with which an error begins.
+        source (str): Folder or CSV file, the prefix of error messages.
         clips (Sequence[Clip]): All clips.
 
     Raises:
@@ -185,7 +186,7 @@ def check_names(source: str, clips: Sequence[Clip]) -> None:
 
 
 def same_content(folder: str, paths: Sequence[str]) -> List[List[str]]:
-    """Group the files whose bytes are equal.
+    """Group files with equal content.
 
     Args:
         folder (str): Folder of all clips.
@@ -207,6 +208,6 @@ def same_content(folder: str, paths: Sequence[str]) -> List[List[str]]:
 
 
 def shortened(names: Sequence[str], most: int = MAX_NAMES) -> str:
-    """The first names, and the number of further ones, for a message."""
+    """Join the first names, and the number of further ones, for a message."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return ', '.join(names[:most]) + more

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Clips that cannot be used, also those that crash the process of a loader."""
+"""Errors of clips, also of those that crash a worker of a data loader."""
 import multiprocessing
 import os
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ class WorkerTracker:
             record[1] = -1
 
     def failed(self) -> List[int]:
-        """Indices of the clips at which child processes of this one ended."""
+        """Return the indices of the clips at which a worker process ended."""
         alive = [child.pid for child in multiprocessing.active_children()]
         return [
             clip for process, clip in self.clips.tolist()
@@ -69,12 +69,12 @@ def report_failed_clips(runner: Runner) -> Iterator[None]:
         if not paths:
             raise
         raise ClipError(
-            f'{", ".join(paths)}: a process died of it: {error}; '
+            f'{", ".join(paths)}: a worker process died on it: {error}; '
             '"mmlcr scan" finds all such clips') from error
 
 
 def _failed_paths(loop: Any) -> Iterator[str]:
-    """Paths of the clips at which workers of a loop's loader ended."""
+    """Yield the paths of the clips at which workers of a loader ended."""
     loader = getattr(loop, 'dataloader', None)
     for dataset in leaf_datasets(getattr(loader, 'dataset', None)):
         # other wrappers than those of leaf_datasets

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Which class a mirrored clip belongs to, by the names of the classes."""
+"""Labels of mirrored clips, derived from the names of the classes."""
 import re
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -22,7 +22,7 @@ class ManyHotLabelMap(Dict[int, int]):
     """
 
     def get(self, label: Any, default: Any = None) -> Any:
-        """The label of the mirrored clip.
+        """Return the label of the mirrored clip.
 
         Args:
             label (Any): A number, or a many-hot tensor of shape
@@ -75,7 +75,7 @@ def without_mirrored(classes: Sequence[str]) -> List[str]:
 
 
 def _words(name: str) -> Tuple[str, ...]:
-    """The lower-case words of a name in any spelling."""
+    """Split a name in any spelling into lower-case words."""
     name = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', name).lower()
     name = re.sub(r'\b(counter|anti)[\W_]*clockwise', 'counterclockwise',
                   name.replace('_', ' '))

@@ -1,10 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What a pipeline does, without running it: its steps and its sampling."""
+"""Inspect a pipeline's steps and frame sampling without running it."""
 from typing import Any, Iterator, Optional
 
 
 def frames_needed(clip_len: int, frame_interval: Optional[float]) -> int:
-    """Number of frames from which a sampler repeats none.
+    """Return the fewest frames of a clip that a sampler does not repeat.
 
     Args:
         clip_len (int): Number of sampled frames.
@@ -16,14 +16,15 @@ def frames_needed(clip_len: int, frame_interval: Optional[float]) -> int:
 
 
 def repeated_frames(clip: dict) -> str:
-    """Why a sampler had to repeat frames of a clip.
+    """Explain why a sampler had to repeat frames of a clip.
 
     Args:
         clip (dict): The result of a pipeline's step. It is checked after
             frames are sampled and before they are decoded.
 
     Returns:
-        str: Empty if no frame is repeated, or nothing was sampled yet.
+        str: The reason; empty if no frame is repeated, or nothing was sampled
+        yet.
     """
     if 'frame_inds' not in clip or 'imgs' in clip:
         return ''
@@ -39,11 +40,11 @@ def repeated_frames(clip: dict) -> str:
 
 
 def find_transforms(pipeline: Any, attribute: str) -> Iterator[Any]:
-    """All transforms that have an attribute, also in a ``RandomChoice``.
+    """Find all transforms with an attribute, also inside ``RandomChoice``.
 
     Args:
         pipeline (Any): A ``Compose``, or a transform that holds others.
-        attribute (str): Its name.
+        attribute (str): Name of the attribute.
     """
     for transform in getattr(pipeline, 'transforms', ()):
         if hasattr(transform, attribute):
@@ -52,7 +53,7 @@ def find_transforms(pipeline: Any, attribute: str) -> Iterator[Any]:
 
 
 def find_steps(config: Any) -> Iterator[dict]:
-    """All steps of a pipeline's config, also those inside of others."""
+    """Find all steps of a pipeline's config, also nested ones."""
     if isinstance(config, dict):
         yield config
         config = [*config.values()]

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Calls in child processes, where a decoder may crash, hang or use memory."""
+"""Calls in child processes, which may crash, hang or run out of memory."""
 import multiprocessing
 import sys
 import time
@@ -16,19 +16,19 @@ from typing import (
 
 import cv2
 
-POLL_SECONDS = 0.2  # between two checks of the time limit
+POLL_SECONDS = 0.2  # interval of the checks of the time limit
 
 
 class TaskResult(NamedTuple):
-    """The value of one task, or why its process gave none."""
+    """The value of one task, or the failure of its process."""
     task_id: int
     value: Any = None
-    exit_code: Optional[int] = None  # of the process, where it ended
-    timeout: Optional[float] = None  # the limit in seconds, where it was hit
+    exit_code: Optional[int] = None  # of the process, if it ended
+    timeout: Optional[float] = None  # the limit in seconds, if it was exceeded
 
     @property
     def failure(self) -> Optional[str]:
-        """Why there is no value, in words; None if there is one."""
+        """Description of the failure; None if there is a value."""
         if self.exit_code is not None and self.exit_code < 0:
             return f'a decoder crashed, exit code {self.exit_code}'
         if self.exit_code is not None:
@@ -39,10 +39,10 @@ class TaskResult(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """A task that runs, and the process that runs it."""
+    """A running task and its process."""
     process: Any
     task_id: int
-    since: float
+    start: float  # by time.monotonic()
 
 
 def map_isolated(
@@ -67,12 +67,12 @@ def map_isolated(
             which is no limit.
 
     Yields:
-        TaskResult: One for each task, in the order in which they end.
+        TaskResult: One per task, in order of completion.
     """
     waiting = iter(range(count))
     busy: Dict[Connection, _Task] = {}
 
-    def begin(process: Any = None, pipe: Any = None) -> None:
+    def start_next(process: Any = None, pipe: Any = None) -> None:
         task_id = next(waiting, None)
         if process is not None:
             try:
@@ -94,25 +94,25 @@ def map_isolated(
 
     try:
         for _ in range(max(1, jobs)):
-            begin()
+            start_next()
         while busy:
             ready: List[Any] = wait([*busy], POLL_SECONDS)
             for pipe in ready:
                 process, task_id, _ = busy.pop(pipe)
                 try:
                     result = TaskResult(task_id, pipe.recv())
-                    begin(process, pipe)
+                    start_next(process, pipe)
                 except (EOFError, ConnectionResetError):
                     process.join()
                     result = TaskResult(task_id, exit_code=process.exitcode)
-                    begin()
+                    start_next()
                 yield result
             for pipe, task in [*busy.items()]:
-                late = time.monotonic() - task.since > seconds
-                if late and not pipe.poll():  # its value has not come by now
+                is_late = time.monotonic() - task.start > seconds
+                if is_late and not pipe.poll():  # no value in the meantime
                     del busy[pipe]
                     _kill(task.process)
-                    begin()
+                    start_next()
                     yield TaskResult(task.task_id, timeout=seconds)
     finally:  # the caller may stop before the last task
         for task in busy.values():
@@ -138,7 +138,7 @@ def _run_tasks(function: Callable[[int], Any], pipe: Connection,
     """Run tasks until the parent sends None or has ended.
 
     A forked process has copies of the parent's ends of the pipes. They are
-    closed, so that the process sees the end of its parent.
+    closed, so that the process notices the end of its parent.
     """
     for end in parents_pipes:
         end.close()

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Splits of clips into training and test sets, by group.
 
-A group is whatever must not be in both sets: a person, a place, a recording.
+All clips of a group, such as a person, place or recording, go into one set.
 """
 import random
 from typing import Dict, Iterable, List, NamedTuple, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 class Clip(NamedTuple):
     """A clip that becomes a line of an annotation list."""
     path: str  # relative to the folder of all clips, with /
-    label: str  # the name of its class, or of several as a|b
-    group: str  # such as its person; its path if that is unknown
+    label: str  # name of its class; several are written as a|b
+    group: str  # e.g. its person; its path if that is unknown
 
     @property
     def labels(self) -> List[str]:
@@ -22,11 +22,11 @@ class Clip(NamedTuple):
 
 
 def class_names_of(clips: Iterable[Clip]) -> List[str]:
-    """The class names of all clips, in alphabetical order."""
+    """Return the class names of all clips in alphabetical order."""
     return sorted({name for clip in clips for name in clip.labels})
 
 
-Parts = Dict[str, List[Clip]]  # by their names: train, test, ...
+Parts = Dict[str, List[Clip]]  # clips by the part's name: train, test, ...
 
 
 def make_folds(groups: Sequence[str], num_folds: int) -> List[List[str]]:
@@ -95,7 +95,7 @@ def stratified_group_split(clips: Sequence[Clip], shares: Sequence[float],
 
 
 def clips_of(clips: Sequence[Clip], groups: Sequence[str]) -> List[Clip]:
-    """The clips of some groups, in the order of ``clips``."""
+    """Return the clips of some groups, in the order of ``clips``."""
     members = set(groups)
     return [clip for clip in clips if clip.group in members]
 
@@ -104,7 +104,7 @@ def assert_disjoint(parts: Parts) -> None:
     """Check that no group and no clip is in two parts.
 
     Raises:
-        ValueError: If one is; the message names it.
+        ValueError: If one is; names it.
     """
     for kind in ('group', 'path'):
         part_of: Dict[str, str] = {}
@@ -117,7 +117,7 @@ def assert_disjoint(parts: Parts) -> None:
 
 
 def absent_classes(parts: Parts, classes: Sequence[str]) -> List[str]:
-    """Messages about classes that have no clip in a part."""
+    """Return a message for each part in which classes have no clip."""
     messages = []
     for part, clips in parts.items():
         present = class_names_of(clips)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""MMAction2's data sets, which refuse bad lists and clips by name."""
+"""MMAction2's data sets with validation of their lists and clips."""
 import contextlib
 import logging
 import os.path as osp
@@ -30,7 +30,7 @@ from .pipelines import (
 from .process_pool import map_isolated
 
 MAX_MESSAGE = 1000  # characters of a decoder's message in an error
-OPEN_TIMEOUT = 120.  # seconds in which a clip must open
+OPEN_TIMEOUT = 120.  # seconds to open a clip
 
 _Base: Any = object  # for the type checker: a data set follows the mixin
 
@@ -74,7 +74,7 @@ class _ValidatedDataset(_Base):
             Defaults to None: spaces, tabs or commas, whichever fits the line.
 
     Raises:
-        FileNotFoundError: If the list is missing; describes what is expected.
+        FileNotFoundError: If the list is missing; describes its format.
         ClipError: If a line or a clip is bad.
         ValueError: If an argument is not one of those above, or the number of
             names is not ``num_classes``.
@@ -186,7 +186,7 @@ class _ValidatedDataset(_Base):
         return clips
 
     def prepare_data(self, idx: int, decode_only: bool = False) -> Any:
-        """Run the pipeline on a clip; its path is in every error.
+        """Run the pipeline on a clip; every error has its path.
 
         If the index is a :class:`mmlcr.engine.SampleSeed`, everything random
         in the pipeline depends on it alone. With ``decode_only``, stop after
@@ -218,7 +218,7 @@ class _ValidatedDataset(_Base):
                         f'{skipped[-1][1]}')
 
     def _read_line(self, parser: LineParser, line: str, where: str) -> dict:
-        """The clip of a line, with MMAction2's keys."""
+        """Parse a line to a clip with MMAction2's keys."""
         path, numbers, labels = parser.parse(line, where)
         path = osp.join(self.data_prefix[self.prefix_key], path)
         clip: Dict[str, Any] = {
@@ -236,7 +236,7 @@ class _ValidatedDataset(_Base):
 
     def _run_pipeline(self, clip: dict,
                       decode_only: bool) -> Tuple[Any, str]:
-        """The pipeline's result, and why the clip is short."""
+        """Run the pipeline; return its result and why the clip is short."""
         path, short = clip[self.clip_key], ''
         try:
             check_kind(path)
@@ -266,13 +266,13 @@ class _ValidatedDataset(_Base):
         return clip, short
 
     def _failed_frame(self, clip: dict, transform: Any) -> str:
-        """The file of a clip at which a transform failed, and a colon."""
+        """Return the file at which a transform failed, and a colon."""
         return ''
 
     def _find_file(self, path: str, line: str, where: str) -> str:
-        """The path of a clip that exists.
+        """Check that a clip exists, and return its path.
 
-        As MMAction2's decoders do, take ``clip`` for ``clip.mp4``.
+        Like MMAction2's decoders, read ``clip.mp4`` for ``clip``.
         """
         if (self.clip_key == 'filename' and not osp.splitext(path)[1]
                 and not osp.exists(path) and osp.isfile(f'{path}.mp4')):
@@ -293,7 +293,7 @@ class _ValidatedDataset(_Base):
         return path
 
     def _check_length(self, clip: dict) -> str:
-        """Why the last sampling repeated frames; empty if it did not.
+        """Explain why the last sampling repeated frames; empty if it did not.
 
         Raises:
             ClipError: For such a clip with ``short_clips='stop'``.
@@ -315,7 +315,7 @@ class _ValidatedDataset(_Base):
         short = [clip for clip in clips if 0 < clip['total_frames'] < needed]
         if short and self.short_clips == 'repeat':
             path, frames = short[0][self.clip_key], short[0]['total_frames']
-            self._warn_of_short(
+            self._warn_short_clips(
                 len(short), len(clips), f'{path} has {frames}, and {needed} '
                 'are sampled from')
         self.reports_short = False
@@ -339,17 +339,17 @@ class _ValidatedDataset(_Base):
                 if short:
                     short_clips.append(f'{path} {short}')
         if short_clips and self.reports_short:
-            self._warn_of_short(len(short_clips), len(self), short_clips[0])
+            self._warn_short_clips(len(short_clips), len(self), short_clips[0])
         self.reports_short = False
 
     def _open(self, index: int) -> Tuple[str, str]:
-        """The error of a clip, and why it is short; empty if it is not."""
+        """Return a clip's error and why it is short, or empty strings."""
         try:
             return '', self._run_pipeline(self.get_data_info(index), True)[1]
         except ClipError as error:
             return str(error), ''
 
-    def _warn_of_short(self, count: int, clips: int, example: str) -> None:
+    def _warn_short_clips(self, count: int, clips: int, example: str) -> None:
         self._warn(f'{count} of {clips} clips have fewer frames than are '
                    f'sampled from, so that frames are repeated: {example}. '
                    "short_clips='stop' of the data set refuses such clips")
@@ -360,7 +360,7 @@ class _ValidatedDataset(_Base):
 
 @DATASETS.register_module()
 class ValidatedVideoDataset(_ValidatedDataset, VideoDataset):
-    """:class:`mmaction.datasets.VideoDataset` that names what is bad.
+    """:class:`mmaction.datasets.VideoDataset` with validation.
 
     Lines are ``path label``, or ``path`` and labels with
     ``multi_class=True``. Arguments are those of ``VideoDataset`` and of
@@ -371,7 +371,7 @@ class ValidatedVideoDataset(_ValidatedDataset, VideoDataset):
 
 @DATASETS.register_module()
 class ValidatedRawframeDataset(_ValidatedDataset, RawframeDataset):
-    """:class:`mmaction.datasets.RawframeDataset` that names what is bad.
+    """:class:`mmaction.datasets.RawframeDataset` with validation.
 
     Lines are ``folder frames label``, or ``folder offset frames label`` with
     ``with_offset=True``. Arguments are those of ``RawframeDataset`` and of
@@ -388,7 +388,7 @@ class ValidatedRawframeDataset(_ValidatedDataset, RawframeDataset):
         return f'folder {offset}frames label'
 
     def _failed_frame(self, clip: dict, transform: Any) -> str:
-        """Name the first frame that can't be decoded."""
+        """Return the file of the first frame that can't be decoded."""
         if not isinstance(transform, RawFrameDecode):
             return ''
         for index in np.unique(clip['frame_inds']):

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A step as an ONNX graph, and what a model costs."""
+"""Export of a step to ONNX, and measurements of time, memory and work."""
 from .complexity import count_multiply_adds, multiply_adds, num_parameters
 from .measure import (
     Case,

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The multiply-adds of a clip, and the parameters of a model."""
+"""Multiply-adds of a clip, and number of parameters of a model."""
 from typing import Any, Callable
 
 import torch
@@ -9,23 +9,27 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def multiply_adds(model: BaseModel, clip: Tensor) -> float:
-    """Multiply-adds of a clip, batch and channels first.
+    """Count the multiply-adds of a clip ``(B, 4, T, height, width)``.
 
-    Matrix products and convolutions are counted as they run, the operator's
-    included; elementwise work is not, as is the custom.
+    Matrix products and convolutions are counted as they run, including those
+    of the WKV operator. As usual, elementwise operations are not counted.
     """
     return count_multiply_adds(lambda: model.cls_head(model.backbone(clip)))
 
 
 def count_multiply_adds(run: Callable[[], object]) -> float:
-    """Of the matrix products and convolutions that run, without gradients."""
+    """Count the multiply-adds of matrix products and convolutions.
 
-    def in_place(base: torch.Size, a: torch.Size, b: torch.Size,
-                 **kwargs: Any) -> int:
+    Args:
+        run (Callable): Function to count; it runs once, without gradients.
+    """
+
+    def baddbmm_flops(base: torch.Size, a: torch.Size, b: torch.Size,
+                      **kwargs: Any) -> int:
         return 2 * a.numel() * b[-1]
 
-    # PyTorch's counter overlooks it
-    mapping = {torch.ops.aten.baddbmm_: in_place}
+    # PyTorch's counter lacks it
+    mapping = {torch.ops.aten.baddbmm_: baddbmm_flops}
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
     with torch.no_grad(), counter:
         run()
@@ -33,5 +37,5 @@ def count_multiply_adds(run: Callable[[], object]) -> float:
 
 
 def num_parameters(model: torch.nn.Module) -> int:
-    """Number of weights."""
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())

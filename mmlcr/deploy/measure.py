@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Time and memory of functions, measured in turns, as tables and plots."""
+"""Measure time and memory of functions; tables and plots of the results."""
 import multiprocessing
 import os
 import time
@@ -9,32 +9,32 @@ from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 import torch
 from mmengine.utils import ProgressBar
 
-TURN = 1.  # second that a turn lasts at least, give or take a call
+TURN = 1.  # seconds per turn: short cases are called several times
 
 
 class Case(NamedTuple):
-    """Something to be timed; its ratio is to the case ``base`` of its part."""
-    part: str
+    """A function to time."""
+    part: str  # its table
     name: str
     run: Callable[[], object]
-    base: str
+    base: str  # name of the case in this part that ratios refer to
     note: str
-    size: int = 0  # what its part grows with
-    grad: bool = False
+    size: int = 0  # x axis of plot_growth; 0: not plotted
+    grad: bool = False  # whether gradients are enabled
 
 
 Medians = Dict[Tuple[str, str], float]
 
 
 def measure(cases: Sequence[Case], repeats: int) -> Medians:
-    """Median seconds of each case.
+    """Return the median seconds of each case.
 
-    All run once a round, in turns: what slows the machine down for a while
-    slows all of them down. Two rounds warm up. Short ones run several times in
-    a turn, so that they do not measure what the one before them left.
+    All cases run once per round, so that a temporary slowdown of the machine
+    affects all of them. Two rounds warm up. Short cases run several times per
+    turn, so that the state of the caches is their own.
     """
-    # as in any longer run: only after larger blocks than those of the cases
-    # have been freed does glibc keep memory, and not ask for it page by page
+    # glibc keeps freed memory only after a larger block has been freed, as in
+    # any longer run; else the cases would measure page faults
     torch.zeros(8_000_000)
     seconds: Dict[Tuple[str, str], List[float]] = {}
     progress = ProgressBar((repeats + 2) * len(cases))
@@ -53,7 +53,7 @@ def measure(cases: Sequence[Case], repeats: int) -> Medians:
 
 
 def markdown(cases: Sequence[Case], medians: Medians) -> str:
-    """A table for each part."""
+    """Format the results as one Markdown table per part."""
     lines: List[str] = []
     for part in dict.fromkeys(case.part for case in cases):
         lines += [
@@ -71,7 +71,7 @@ def markdown(cases: Sequence[Case], medians: Medians) -> str:
 
 
 def plot_growth(cases: Sequence[Case], medians: Medians, path: str) -> None:
-    """How the parts whose cases have sizes grow, a panel each."""
+    """Plot time against size, one panel for each part that has sizes."""
     from matplotlib import pyplot as plt
     curves: Dict[str, Dict[str, List[Tuple[int, float]]]] = {}
     for case in cases:
@@ -87,7 +87,7 @@ def plot_growth(cases: Sequence[Case], medians: Medians, path: str) -> None:
         for name, points in named.items():
             sizes, taken = zip(*sorted(points))
             panel.plot(sizes, taken, 'o-', label=name)
-            # what would be proportional, from the first point
+            # a line of proportional growth, from the first point
             panel.plot((sizes[0], sizes[-1]),
                        (taken[0], taken[0] * sizes[-1] / sizes[0]),
                        ':',
@@ -102,12 +102,13 @@ def plot_growth(cases: Sequence[Case], medians: Medians, path: str) -> None:
 
 
 def peak_memory(prepare: Callable[..., Callable], *args: Any) -> float:
-    """MiB that ``prepare(*args)()`` takes at most, beyond what is prepared.
+    """Return the peak memory of ``prepare(*args)()`` in MiB.
 
-    In a process of its own, by what the kernel says was resident. Linux only.
+    It is the increase of the resident set over that after ``prepare``, in a
+    separate process. Linux only.
 
     Raises:
-        RuntimeError: If that process fails.
+        RuntimeError: If the process fails.
     """
     context = multiprocessing.get_context('spawn')
     reader, writer = context.Pipe(duplex=False)
@@ -128,14 +129,14 @@ def peak_memory(prepare: Callable[..., Callable], *args: Any) -> float:
 def _report_peak(writer: Any, prepare: Callable, args: tuple) -> None:
     run = prepare(*args)
     with open('/proc/self/clear_refs', 'w') as file:
-        file.write('5')  # the peak starts anew
+        file.write('5')  # resets the peak
     before = resident('VmRSS')
     run()
     writer.send(resident('VmHWM') - before)
 
 
 def resident(field: str) -> float:
-    """MiB of this process, of ``/proc/self/status``; Linux only."""
+    """Read a field of ``/proc/self/status`` in MiB; Linux only."""
     with open('/proc/self/status') as file:
         for line in file:
             if line.startswith(field):
@@ -144,5 +145,5 @@ def resident(field: str) -> float:
 
 
 def can_measure_memory() -> bool:
-    """Whether the system tells what :func:`peak_memory` asks."""
+    """Whether the system supports :func:`peak_memory`."""
     return os.access('/proc/self/clear_refs', os.W_OK)

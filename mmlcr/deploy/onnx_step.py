@@ -18,7 +18,7 @@ from mmlcr.models.state import LCRState
 from mmlcr.ops import TokenLayout
 
 OPSET = 18
-METADATA = 'mmlcr'  # the key of what else a file tells, as JSON
+METADATA = 'mmlcr'  # key of the metadata in a file, which are JSON
 
 
 class OnnxStep:
@@ -26,7 +26,7 @@ class OnnxStep:
 
     Args:
         path (str): The file.
-        threads (int): Defaults to 0: as many as there are cores.
+        threads (int): Number of threads. Defaults to 0: one per core.
 
     Raises:
         ValueError: If it is another kind of file.
@@ -41,11 +41,11 @@ class OnnxStep:
                 path, options, providers=['CPUExecutionProvider'])
         except Exception as error:  # onnxruntime has a dozen of them
             raise ValueError(f'{path}: {error}') from None
-        told = self.session.get_modelmeta().custom_metadata_map
-        if METADATA not in told:
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        if METADATA not in metadata:
             raise ValueError(f'{path}: not a step that "mmlcr export" '
                              'wrote')
-        self.metadata: Dict[str, Any] = json.loads(told[METADATA])
+        self.metadata: Dict[str, Any] = json.loads(metadata[METADATA])
         frames, _, *self.states = self.session.get_inputs()
         self.frame_shape = tuple(frames.shape[1:])  # (4, height, width)
 
@@ -54,16 +54,17 @@ class OnnxStep:
                  state: Optional[LCRState],
                  out: Optional[LayerState] = None
                  ) -> Tuple[Tensor, LCRState]:
-        """One frame of each stream.
+        """Process one frame of each stream.
 
         Args:
-            frames (Tensor): Bytes, shape ``(B, 4, 1, height, width)``.
-            state (LCRState, optional): None begins anew.
+            frames (Tensor): uint8, shape ``(B, 4, 1, height, width)``.
+            state (LCRState, optional): State of ``m`` windows before the
+                frame; None for a new stream.
             out (LayerState, optional): Not used.
 
         Returns:
-            tuple[Tensor, LCRState]: Scores ``(B, classes)``, and the state;
-            of ``m`` windows ``(m * B, classes)``.
+            tuple[Tensor, LCRState]: Scores ``(m * B, classes)`` and the new
+            state.
 
         Raises:
             ValueError: If frames have another size than those of the graph.
@@ -75,29 +76,29 @@ class OnnxStep:
                 f'{self.frame_shape}, got {tuple(frames.shape[1:])}')
         B = len(frames)
         if state is None:
-            known = [
+            values = [
                 np.zeros([B if isinstance(size, str) else size
-                          for size in of_state.shape], np.float32)
-                for of_state in self.states
+                          for size in node.shape], np.float32)
+                for node in self.states
             ]
         else:
             frames = torch.cat([frames] * state.windows)
             if state.frame is not None:
                 state = state._replace(
                     frame=torch.cat([state.frame] * state.windows))
-            known = [t.numpy() for t in flatten_state(state)]
-        inputs = dict(zip((of_state.name for of_state in self.states), known))
+            values = [t.numpy() for t in flatten_state(state)]
+        inputs = dict(zip((node.name for node in self.states), values))
         inputs['frames'] = frames.numpy()
         inputs['first'] = np.full(len(frames), state is None)
         scores, *after = self.session.run(None, inputs)
         return torch.from_numpy(scores), self._state(after, B)
 
     def retention(self, frames: Tensor, state: Optional[LCRState]) -> None:
-        """The graph does not tell."""
+        """Return None: the graph does not output the forget gate."""
 
     def _state(self, tensors: Sequence[np.ndarray], B: int) -> LCRState:
         named = dict(
-            zip((of_state.name for of_state in self.states),
+            zip((node.name for node in self.states),
                 map(torch.from_numpy, tensors)))
         frame = named.get('frame')
         return LCRState(
@@ -111,8 +112,8 @@ class Step(nn.Module):
 
     Args:
         model (BaseModel): A recognizer with LCR, in evaluation mode.
-        height (int): Of the frames that the model reads, in pixels.
-        width (int): Likewise.
+        height (int): Height of the model's input in pixels.
+        width (int): Width of the model's input in pixels.
     """
 
     def __init__(self, model: BaseModel, height: int, width: int) -> None:
@@ -135,18 +136,19 @@ class Step(nn.Module):
 
     def forward(self, frames: Tensor, first: Tensor,
                 *state: Tensor) -> Tuple[Tensor, ...]:
-        """One frame of each stream.
+        """Process one frame of each stream.
 
         Args:
             frames (Tensor): RGB and edge map, uint8,
                 ``(B, 4, height, width)``.
-            first (Tensor): Bool, ``(B, )``: a stream begins anew; its state
-                is to be zero.
-            state (Tensor): As ``shapes`` names them, of the step before.
+            first (Tensor): Bool, ``(B, )``, True for the first frame of a
+                stream, whose state must be zero.
+            state (Tensor): State tensors of the previous step, in the order
+                of ``self.shapes``.
 
         Returns:
-            tuple[Tensor, ...]: Scores ``(B, classes)`` as of the model in
-            testing, and the state.
+            tuple[Tensor, ...]: Scores ``(B, classes)``, as the model has them
+            in testing, and the new state tensors.
         """
         lcr, named = self.backbone, dict(zip(self.shapes, state))
         clip = frames[:, :, None].float()
@@ -173,7 +175,7 @@ class Step(nn.Module):
 
 
 def view_scores(head: nn.Module, feature: Tensor) -> Tensor:
-    """What of each view is averaged for the scores of the model in testing."""
+    """Return the scores or probabilities that testing averages over views."""
     scores = head(feature)
     if head.average_clips != 'prob':
         return scores
@@ -183,7 +185,7 @@ def view_scores(head: nn.Module, feature: Tensor) -> Tensor:
 
 
 def flatten_state(state: LCRState) -> List[Tensor]:
-    """The tensors that there are, in the order of ``Step.shapes``."""
+    """List the tensors of a state in the order of ``Step.shapes``."""
     tensors = [*state.layers, state.prompt, state.frame]
     return [t for t in tensors if t is not None]
 
@@ -191,20 +193,20 @@ def flatten_state(state: LCRState) -> List[Tensor]:
 @torch.no_grad()
 def export_step(model: BaseModel, path: str, height: int, width: int,
                 metadata: Dict[str, Any], int8: bool = False) -> None:
-    """Write a step as ONNX, free in its batch, and check it.
+    """Export a step to ONNX, with a dynamic batch size, and check the graph.
 
     Args:
         model (BaseModel): A recognizer with LCR.
         path (str): The file.
-        height (int): Of the frames that the model reads.
-        width (int): Likewise.
-        metadata (dict): What else the file tells; as JSON.
-        int8 (bool): Whether weights of matrix products are rounded to eight
+        height (int): Height of the model's input in pixels.
+        width (int): Width of the model's input in pixels.
+        metadata (dict): Metadata of the file; JSON types.
+        int8 (bool): Whether weights of matrix products are quantized to eight
             bits. Defaults to False.
 
     Raises:
-        ImportError: If onnx, onnxruntime or onnxscript are missing.
-        ValueError: If the patches do not divide the frames.
+        ImportError: If onnx, onnxruntime or onnxscript is missing.
+        ValueError: If the patch size does not divide the frames.
     """
     import onnx
     size = model.backbone.patch_size
@@ -212,7 +214,7 @@ def export_step(model: BaseModel, path: str, height: int, width: int,
         raise ValueError(f'the patch size {size} does not divide frames of '
                          f'{height}x{width}')
     step = Step(model, height, width).eval()
-    B = 3  # not one, which would be taken for a constant
+    B = 3  # the exporter would make a constant of 1
     inputs = (torch.randint(256, (B, 4, height, width), dtype=torch.uint8),
               torch.zeros(B, dtype=torch.bool),
               *(torch.zeros([B if size == 'batch' else size for size in shape])
@@ -237,7 +239,7 @@ def export_step(model: BaseModel, path: str, height: int, width: int,
         written = onnx.load(path)
     for value in (*written.graph.input, *written.graph.output):
         for length in value.type.tensor_type.shape.dim:
-            if length.dim_param:  # a name of the exporter's
+            if length.dim_param:  # a name that the exporter made up
                 length.dim_param = 'batch'
     entry = written.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(metadata)
@@ -246,7 +248,7 @@ def export_step(model: BaseModel, path: str, height: int, width: int,
 
 
 def fingerprint(model: nn.Module) -> str:
-    """The same for the same weights."""
+    """Return a hash of the names, shapes and values of all weights."""
     digest = hashlib.sha256()
     for name, weight in model.state_dict().items():
         digest.update(f'{name}{tuple(weight.shape)}'.encode())
@@ -255,5 +257,5 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def is_onnx(path: Optional[str]) -> TypeGuard[str]:
-    """By its name."""
+    """Whether a path has the suffix ``.onnx``."""
     return path is not None and osp.splitext(path)[1] == '.onnx'

@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Extensions of MMEngine's runner.
 
-Nothing here knows LCR but :mod:`mmlcr.engine.layer_decay`, which knows the
-names of its parameters.
+Nothing here depends on LCR, except for :mod:`mmlcr.engine.layer_decay`, which
+depends on the names of its parameters.
 """
 from .atomic import atomic_write
 from .checkpoints import AtomicCheckpointHook, AtomicFileBackend

@@ -34,10 +34,9 @@ class AtomicFileBackend(LocalBackend):
 class AtomicCheckpointHook(CheckpointHook):
     """:class:`mmengine.hooks.CheckpointHook` that may be killed at any time.
 
-    A checkpoint is written to a temporary file beside its path and moved at
-    the end. Then ``last_checkpoint`` is updated, and only then are older
-    checkpoints removed. MMEngine removes them first, and writes directly to
-    the final path.
+    A checkpoint is written to a temporary file beside its path and renamed.
+    Then ``last_checkpoint`` is updated, and only then are older checkpoints
+    removed. MMEngine removes them first, and writes directly to the path.
 
     Arguments are those of ``CheckpointHook``; ``backend_args`` default to
     :class:`AtomicFileBackend`.
@@ -58,7 +57,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._progress: Dict[str, int] = {}
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        """Save the checkpoint again with its score, and also if it is best."""
+        """Save the checkpoint again with its score, and the best one."""
         self._progress = dict(epoch=runner.epoch, iter=runner.iter)
         super().after_val_epoch(runner, metrics)
         self._progress = {}

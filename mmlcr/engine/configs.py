@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Configs that come with the package."""
+"""Configs of the package."""
 import os.path as osp
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Hooks that stop a training at invalid losses and bad clips."""
+"""Hooks that stop a training at an invalid loss or too many bad clips."""
 import math
 import os.path as osp
 from typing import Any, Dict, List, Optional
@@ -14,7 +14,7 @@ from .atomic import atomic_write
 
 
 class TrainingError(RuntimeError):
-    """A training that can't continue in a useful way."""
+    """A training cannot continue."""
 
 
 @HOOKS.register_module()
@@ -22,7 +22,7 @@ class CheckInvalidLossHook(Hook):
     """Stops at a loss that is not finite and names the clips of the batch.
 
     :class:`mmlcr.engine.AtomicCheckpointHook` writes no checkpoint with
-    weights that are not finite, so that the last one is from before.
+    weights that are not finite, so the last one can be resumed.
     """
 
     def after_train_iter(self,
@@ -50,12 +50,12 @@ class CheckInvalidLossHook(Hook):
 class BadClipsHook(Hook):
     """Counts and lists clips that a data set of this package skipped.
 
-    After each epoch it logs the clips that were skipped for the first time,
-    and writes all clips so far to ``bad_clips.txt`` in the work dir, with path
-    and reason in each line. A process that stops the training within an epoch
-    writes its own list, such as ``bad_clips_1.txt`` for rank 1. After the
-    first epoch the hook logs the number of clips that are shorter than what is
-    sampled, unless the data set already knew it.
+    After each epoch it logs the newly skipped clips, and writes all skipped
+    clips to ``bad_clips.txt`` in the work dir, with path and reason in each
+    line. A process that stops the training within an epoch writes its own
+    list, such as ``bad_clips_1.txt`` for rank 1. After the first epoch the
+    hook logs the number of clips that are shorter than the sampled length,
+    unless the data set has logged it.
 
     Args:
         limit (int): Number of clips that may be skipped in a run. Defaults to
@@ -98,7 +98,7 @@ class BadClipsHook(Hook):
             self._write(runner)
             runner.logger.warning(
                 f'{len(self.new)} more bad clips were skipped, '
-                f'{len(self.seen)} so far ({path}):\n' +
+                f'{len(self.seen)} in all ({path}):\n' +
                 '\n'.join(self.seen[clip] for clip in self.new))
         self.new = []
         if self.short is not None:

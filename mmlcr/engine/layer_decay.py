@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Layer-wise decay of the learning rate, by the names of LCR's parameters.
 
-This is the only module of :mod:`mmlcr.engine` that knows LCR.
+This is the only module of :mod:`mmlcr.engine` that depends on LCR.
 """
 import re
 from typing import Any, List
@@ -21,17 +21,16 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
     """Layer-wise decay of the learning rate, for LCR.
 
     As in BEiT (arXiv 2106.08254), layer ``i`` of ``n`` layers (from zero) has
-    the learning rate times ``layer_decay ** (n - i)``. Parameters before the
-    layers have it times ``layer_decay ** (n + 1)``, and readout and head have
-    the learning rate itself. Pretrained weights near the pixels thus change
-    least.
+    the learning rate times ``layer_decay ** (n - i)``. For parameters before
+    the layers, the factor is ``layer_decay ** (n + 1)``, for readout and head
+    it is one. Pretrained weights near the pixels thus change least.
 
     Args:
         optim_wrapper_cfg (dict): The argument of
             ``DefaultOptimWrapperConstructor``.
         paramwise_cfg (dict): The argument of
-            ``DefaultOptimWrapperConstructor``, and also ``layer_decay``, in
-            ``(0, 1]``.
+            ``DefaultOptimWrapperConstructor``, with the additional key
+            ``layer_decay`` in ``(0, 1]``.
 
     Raises:
         ValueError: If ``layer_decay`` is missing or out of range, or the
@@ -53,10 +52,10 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
                    module: nn.Module,
                    prefix: str = '',
                    is_dcn_module: Any = None) -> None:
-        """Make a group for each parameter, with a rate by its name."""
+        """Make a group for each parameter, with its decayed learning rate."""
         super().add_params(params, module, prefix, is_dcn_module)
         if prefix:
-            return  # a submodule: the whole model comes at the end
+            return  # a submodule; the model itself is added last
         names = {id(p): name for name, p in module.named_parameters()}
         found = [LAYER.match(name) for name in names.values()]
         numbers = [int(layer[1]) for layer in found if layer]
@@ -71,7 +70,7 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):
 
 
 def _layer(name: str, n: int) -> int:
-    """The layer of a parameter: -1 before all layers, ``n`` after them."""
+    """Return the layer of a parameter; -1 before all, ``n`` after them."""
     layer = LAYER.match(name)
     if layer:
         return int(layer[1])

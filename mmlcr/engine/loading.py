@@ -1,16 +1,16 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Reading checkpoints and predictions without running code in them.
+"""Read checkpoints and predictions without running code in them.
 
-MMEngine leaves it to the version of torch whether a checkpoint may carry code,
-and one from the web always may. Here it never may: ``import mmlcr`` registers
-the functions of this module as MMEngine's checkpoint loaders, for the whole
-process. Two ways leave MMEngine's own loaders in place, which is needed for
-checkpoints that hold objects of other classes:
+With MMEngine, it depends on the version of torch whether a checkpoint can run
+code, and one from the web always can. Therefore ``import mmlcr`` registers the
+functions of this module as MMEngine's checkpoint loaders, for the whole
+process. For checkpoints that hold objects of other classes, MMEngine's own
+loaders are kept or restored by:
 
 - the environment variable ``MMLCR_GUARD_LOADING=0``, before the import;
 - :func:`unguard_loading`, after it.
 
-Models of the package, ``mmlcr://NAME``, load either way.
+Models of the package, ``mmlcr://NAME``, load in both cases.
 :func:`read_checkpoint` and :func:`read_dump` never run code.
 """
 import io
@@ -33,32 +33,32 @@ from mmlcr.compat import NUMPY_NAMES
 
 
 class UnreadableFileError(RuntimeError):
-    """A checkpoint or predictions that can't be read; names the file."""
+    """A file of weights or predictions can't be read; names the file."""
 
 
 class UntrustedFileError(UnreadableFileError):
-    """A file that holds more than it may; the message lists it."""
+    """A file holds types that are not allowed; names them."""
 
 
 class BrokenFileError(UnreadableFileError):
-    """A file that was cut off or has another format."""
+    """A file is cut off or has another format."""
 
 
 MAX_NAME = 1000  # characters of a class name
 GUARD_VARIABLE = 'MMLCR_GUARD_LOADING'
-ZOO_SCHEME = 'mmlcr://'  # of the models that come with the package
+ZOO_SCHEME = 'mmlcr://'  # of the package's models
 ZOO = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'zoo')
 
-# in the messages of unpicklers about a file that is not a complete pickle
+# parts of unpicklers' messages about files that are not a complete pickle
 _BROKEN = ('invalid load key', 'truncated', 'Ran out of input',
            'Unsupported operand')
 
 
 def read_checkpoint(path: str, map_location: Any = None) -> Any:
-    """Read what ``torch.save`` or safetensors wrote.
+    """Read a checkpoint of ``torch.save`` or safetensors.
 
     Args:
-        path (str): A ``.safetensors`` file holds a state dict, and class names
+        path (str): A ``.safetensors`` file has a state dict, and class names
             in its header; any other file is read by torch.
         map_location (Any): The argument of :func:`torch.load`. Defaults to
             None.
@@ -66,7 +66,7 @@ def read_checkpoint(path: str, map_location: Any = None) -> Any:
     Raises:
         FileNotFoundError: If there is no such file.
         UntrustedFileError: If it holds anything but tensors, numbers, texts
-            and what MMEngine's checkpoints hold; none of it was run.
+            and the types of MMEngine's checkpoints; nothing of it is run.
         BrokenFileError: If it can't be read.
     """
     path = osp.expanduser(path)
@@ -79,11 +79,11 @@ def read_checkpoint(path: str, map_location: Any = None) -> Any:
 
 
 def names_in(checkpoint: Any, path: str) -> Optional[Tuple[str, ...]]:
-    """The class names in the metadata of a checkpoint.
+    """Return the class names in the metadata of a checkpoint.
 
     Args:
         checkpoint (Any): The result of :func:`read_checkpoint`.
-        path (str): Path of the file, with which an error begins.
+        path (str): Path of the file, the prefix of error messages.
 
     Returns:
         tuple[str, ...] | None: In the order of the labels; None if the
@@ -102,8 +102,8 @@ def validate_class_names(names: Any, path: str) -> Tuple[str, ...]:
     """Validate class names of a file before they are printed.
 
     Args:
-        names (Any): What the file holds.
-        path (str): Path of the file, with which an error begins.
+        names (Any): The object in the file.
+        path (str): Path of the file, the prefix of error messages.
 
     Raises:
         BrokenFileError: If they are not a list of printable texts.
@@ -118,12 +118,12 @@ def validate_class_names(names: Any, path: str) -> Tuple[str, ...]:
 
 
 def load_from_file(filename: str, map_location: Any = None) -> Any:
-    """:func:`read_checkpoint` by the name that MMEngine's log shows."""
+    """Call :func:`read_checkpoint`; MMEngine's log shows this name."""
     return read_checkpoint(filename, map_location)
 
 
 def load_from_package(filename: str, map_location: Any = None) -> Any:
-    """Load a model that comes with the package, ``mmlcr://NAME``."""
+    """Load a model of the package, ``mmlcr://NAME``."""
     name = filename[len(ZOO_SCHEME):]
     models = sorted(file[:-len('.safetensors')] for file in os.listdir(ZOO)
                     if file.endswith('.safetensors'))
@@ -138,7 +138,7 @@ def load_from_web(filename: str,
                   map_location: Any = None,
                   model_dir: Optional[str] = None,
                   progress: bool = True) -> Any:
-    """Load a checkpoint from an address, with the errors of a local file.
+    """Load a checkpoint from an address; errors are those of local files.
 
     The first process of a distributed run downloads it, the others wait.
     """
@@ -171,8 +171,8 @@ def read_dump(path: str) -> Any:
         list[dict]: One for each sample.
 
     Raises:
-        UntrustedFileError: If it holds more than tensors, arrays of numbers
-            and Python's own values; none of it was run.
+        UntrustedFileError: If it holds anything but tensors, arrays of
+            numbers and built-in types; nothing of it is run.
         BrokenFileError: If it can't be read.
     """
     with open(path, 'rb') as file:
@@ -191,7 +191,7 @@ def register_loaders() -> None:
 
 
 def guard_loading() -> None:
-    """Make MMEngine load all checkpoints by the functions of this module.
+    """Make MMEngine load all checkpoints with this module.
 
     This holds for the whole process, also for models of other packages.
     """
@@ -199,10 +199,9 @@ def guard_loading() -> None:
 
 
 def unguard_loading() -> None:
-    """Undo :func:`guard_loading`: MMEngine loads checkpoints by its own.
+    """Undo :func:`guard_loading`: restore MMEngine's own loaders.
 
-    Its loaders may run code in a checkpoint, and do not read
-    ``.safetensors``.
+    They may run code in a checkpoint, and do not read ``.safetensors``.
     """
     _set_loaders(*_MMENGINE_LOADERS)
 
@@ -221,7 +220,7 @@ def _set_loaders(from_file: Callable, from_web: Callable) -> None:
 
 
 class _DumpUnpickler(pickle.Unpickler):
-    """Resolves only the names that a dump of predictions holds."""
+    """Resolves only the names that occur in a dump of predictions."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = _DUMP_NAMES.get((module, name))
@@ -231,12 +230,12 @@ class _DumpUnpickler(pickle.Unpickler):
 
 
 def _tensor_storage(data: bytes) -> Any:
-    """Stands for ``torch.storage._load_from_bytes``, which loads all."""
+    """Safe stand-in for ``torch.storage._load_from_bytes``."""
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
 def _text_as_bytes(text: Any, encoding: Any) -> bytes:
-    """Stands for ``_codecs.encode``, which makes the bytes of old pickles."""
+    """Safe stand-in for ``_codecs.encode``, for the bytes of old pickles."""
     if type(text) is not str or encoding != 'latin1':
         raise pickle.UnpicklingError(f'refused: bytes in {encoding!r}')
     return text.encode('latin1')
@@ -267,7 +266,7 @@ def _read_safetensors(path: str, map_location: Any) -> Dict[str, Any]:
 
 
 def _guarded(path: str, read: Callable[[], Any]) -> Any:
-    """Call ``read``, and turn its errors into those of this module."""
+    """Call ``read``, and convert its errors to those of this module."""
     try:
         return read()
     except (FileNotFoundError, IsADirectoryError):

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A training loop that resumes where a run was killed."""
+"""A training loop that can resume at any iteration."""
 from typing import Any, List
 
 from mmengine.hooks import Hook
@@ -16,15 +16,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     """:class:`mmengine.runner.EpochBasedTrainLoop` that resumes anywhere.
 
     From a checkpoint at the end of an epoch, MMEngine continues with the next
-    epoch. Here the epoch is validated first if it had not been, so that its
+    epoch. This loop first validates the epoch if that was not done, so that a
     best checkpoint is not lost. From a checkpoint within an epoch
-    (``by_epoch=False`` of the hook), MMEngine restarts the epoch. Here the
-    epoch continues with its remaining samples, also with another batch size or
-    number of processes, or with clips added to the list or removed from it
+    (``by_epoch=False`` of the hook), MMEngine restarts the epoch. This loop
+    continues with the remaining samples, also with another batch size or
+    number of processes, or a list with clips added or removed
     (:mod:`mmlcr.engine.progress`).
 
-    The loop itself registers the hooks that it needs and that the config does
-    not have, because users replace the hooks of a config.
+    The loop registers the hooks that it needs and that the config lacks,
+    because users replace the hooks of a config.
 
     Args:
         seed_draws (bool): Whether all randomness is a function of the seed, by
@@ -63,7 +63,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 runner.register_hook(hook)
 
     def run(self) -> None:
-        """Train from the present progress of the run to its end."""
+        """Train from the present iteration to the end."""
         self.runner.call_hook('before_train')
         if self._iter == self._epoch * len(self.dataloader) > 0:
             self.validate_if_due()
@@ -96,21 +96,20 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def _skip_seen(self, batches: int) -> None:
-        """Skip the clips that were seen before a checkpoint without progress.
+        """Skip the clips that were seen, for a checkpoint without their ids.
 
-        The order of the clips follows from the seed, which is known only now.
+        Their order follows from the seed, which is known only now.
         """
         sampler, loader = self.dataloader.sampler, self.dataloader
         if sampler.resumed_in != self._epoch:
-            sampler.skip(
-                self._epoch,
-                sampler.ids_seen(batches,
-                                 loader.batch_size * self.runner.world_size))
-            sampler.begin_at(batches)
+            batch_size = loader.batch_size * self.runner.world_size
+            sampler.skip(self._epoch,
+                         sampler.seen_clip_ids(batches, batch_size))
+            sampler.set_first_batch(batches)
 
-    def batches_of(self, clips: int) -> int:
-        """Number of batches of a process for the clips of all processes."""
-        mine = -(-clips // self.runner.world_size)
+    def num_batches(self, clips: int) -> int:
+        """Batches per process for a number of clips of all processes."""
+        clips = -(-clips // self.runner.world_size)
         if self.dataloader.drop_last:
-            return mine // self.dataloader.batch_size
-        return -(-mine // self.dataloader.batch_size)
+            return clips // self.dataloader.batch_size
+        return -(-clips // self.dataloader.batch_size)

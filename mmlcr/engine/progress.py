@@ -1,12 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Progress in samples, so that a run may be resumed with other settings.
+"""Progress in samples, so that a run can be resumed with other settings.
 
-MMEngine counts iterations. The number of iterations in an epoch depends on the
-batch size, the number of processes and the length of the list, so that with
-other settings an old count means another point of the training. A checkpoint
-of this package therefore holds the number of iterations of an epoch and,
-within an epoch, the clips that were seen. When it is loaded, its counts are
-converted to those of the resumed run.
+MMEngine counts iterations. The number of iterations per epoch depends on the
+batch size, the number of processes and the length of the list, so with other
+settings an old count is another point of the training. A checkpoint of this
+package therefore also stores the number of iterations per epoch and, within an
+epoch, the clips that were seen. When it is loaded, its counts are converted to
+those of the resumed run.
 """
 import hashlib
 import logging
@@ -20,19 +20,20 @@ from mmengine.optim import ReduceOnPlateauParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor
 
-KEY, SEEN = 'sample_progress', 'seen_clips'  # in meta, and in a checkpoint
+# keys of the units in meta, and of the clips in the checkpoint
+KEY, SEEN = 'sample_progress', 'seen_clips'
 
 
 class Progress(NamedTuple):
     """The units in which a run counts."""
-    iterations: int  # in an epoch
+    iterations: int  # per epoch
     clips: int  # in the list
-    batch: int  # clips in a batch of all processes
-    accumulated: int  # batches in a step of the optimizer
+    batch: int  # clips per batch of all processes
+    accumulated: int  # batches per step of the optimizer
 
 
 def clip_ids(names: List[str]) -> np.ndarray:
-    """Identifiers of clips in a checkpoint: 64 bits of a hash of each name.
+    """Return identifiers of clips: 64 bits of a hash of each name.
 
     Args:
         names (list[str]): Paths of the clips.
@@ -46,8 +47,8 @@ def clip_ids(names: List[str]) -> np.ndarray:
     return np.frombuffer(digests, np.int64)
 
 
-def progress_of(runner: Runner) -> Progress:
-    """The units of a run."""
+def progress_units(runner: Runner) -> Progress:
+    """Return the units of a run."""
     loader = runner.train_loop.dataloader
     return Progress(
         len(loader), len(loader.dataset),
@@ -61,15 +62,15 @@ def record_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
     Batches whose gradients were accumulated since the last step of the
     optimizer are not in the weights, and count as not seen.
     """
-    units = progress_of(runner)
+    units = progress_units(runner)
     meta = checkpoint['meta']
     meta[KEY] = units._asdict()
     sampler = runner.train_loop.dataloader.sampler
     batches = meta['iter'] - meta['epoch'] * units.iterations
-    if batches > 0 and hasattr(sampler, 'ids_seen'):
+    if batches > 0 and hasattr(sampler, 'seen_clip_ids'):
         pending = meta['iter'] % units.accumulated
         checkpoint[SEEN] = torch.from_numpy(
-            sampler.ids_seen(max(0, batches - pending), units.batch))
+            sampler.seen_clip_ids(max(0, batches - pending), units.batch))
 
 
 def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
@@ -79,7 +80,7 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
     iteration. Schedules by iteration are advanced as if the whole run had had
     the present settings.
     """
-    meta, units = checkpoint.get('meta', {}), progress_of(runner)
+    meta, units = checkpoint.get('meta', {}), progress_units(runner)
     if 'iter' not in meta or 'epoch' not in meta:
         return
     before = _units_before(checkpoint, units)
@@ -94,27 +95,27 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
         if changes:
             print_log(
                 f'{type(runner.train_loop).__name__} continues by iterations, '
-                'whose meaning has changed, so that samples are left out or '
-                f'come twice: {"; ".join(changes)}', 'current',
+                'whose meaning has changed, so that samples are skipped or '
+                f'repeated: {"; ".join(changes)}', 'current',
                 logging.WARNING)
         return
     seen: Optional[Tensor] = checkpoint.get(SEEN)
     sampler = runner.train_loop.dataloader.sampler
     done = meta['epoch'] * units.iterations
-    can_skip = hasattr(runner.train_loop, 'batches_of') and hasattr(
+    can_skip = hasattr(runner.train_loop, 'num_batches') and hasattr(
         sampler, 'skip')
     if seen is not None and can_skip:
         left = sampler.skip(meta['epoch'], seen.cpu().numpy())
-        first = units.iterations - runner.train_loop.batches_of(left)
-        sampler.begin_at(first)
+        first = units.iterations - runner.train_loop.num_batches(left)
+        sampler.set_first_batch(first)
         done += first
     elif meta['iter'] - meta['epoch'] * before.iterations > 0:
         if not can_skip:
             changes.append('a loop or sampler that can not skip clips')
         if changes:
             print_log(
-                f'epoch {meta["epoch"] + 1} begins anew: the checkpoint does '
-                'not hold which of its clips were seen, and there are '
+                f'epoch {meta["epoch"] + 1} is restarted: the checkpoint does '
+                'not store which of its clips were seen, and there are '
                 f'{"; ".join(changes)}', 'current', logging.WARNING)
         else:
             done = meta['iter']
@@ -129,9 +130,9 @@ def convert_progress(runner: Runner, checkpoint: Dict[str, Any]) -> None:
 
 def _units_before(checkpoint: Dict[str, Any],
                   now: Progress) -> Optional[Progress]:
-    """The units of a checkpoint; None if they are unknown.
+    """Return the units of a checkpoint; None if they are unknown.
 
-    A checkpoint that MMEngine's hook wrote gives only the iterations.
+    A checkpoint of MMEngine's own hook gives only the iterations.
     """
     meta = checkpoint['meta']
     if KEY in meta:
@@ -141,7 +142,7 @@ def _units_before(checkpoint: Dict[str, Any],
     if info.get('max_epochs') and info.get('max_iters'):
         iterations = info['max_iters'] // info['max_epochs']
     elif 0 <= iteration - epoch * now.iterations < now.iterations:
-        iterations = now.iterations  # the counts agree with the present ones
+        iterations = now.iterations  # the counts fit the present ones
     elif epoch and not iteration % epoch:  # the end of an epoch
         iterations = iteration // epoch
     else:
@@ -154,8 +155,8 @@ def _convert_schedules(runner: Runner, checkpoint: Dict[str, Any],
                        iteration: int) -> None:
     """Advance new schedules to the present iteration and store their state.
 
-    A schedule can't be moved directly: most of MMEngine's compute a value from
-    the previous one.
+    They are stepped from the start, as most of MMEngine's schedules compute a
+    value from the previous one.
     """
     schedulers = runner.param_schedulers
     if not schedulers:

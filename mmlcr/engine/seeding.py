@@ -18,16 +18,16 @@ from mmengine.runner import Runner
 
 from .wrappers import clip_ids_of, leaf_datasets
 
-# the first number of a seed, so that samples and iterations differ
+# first number of a seed: samples and iterations have different seeds
 SAMPLE, ITERATION = range(2)
 
 
 class SampleSeed(int):
-    """The index of a sample, which also holds what its randomness depends on.
+    """The index of a sample together with its seed.
 
-    A data set that knows it calls :meth:`apply` before it loads the sample.
+    A data set of this package calls :meth:`apply` before it loads the sample.
     The wrappers ``ConcatDataset`` and ``RepeatDataset`` translate an index by
-    subtraction and by remainder: the seed stays that of the outer index.
+    subtraction and remainder; the seed stays that of the outer index.
 
     Args:
         index (int): Index of the sample in the data set that receives it.
@@ -45,7 +45,7 @@ class SampleSeed(int):
                 epoch: int,
                 seed: int,
                 sample: Optional[int] = None) -> 'SampleSeed':
-        """Make an integer that holds the numbers of its seed."""
+        """Create an integer with the attributes of its seed."""
         self = super().__new__(cls, index)
         self.epoch, self.seed = epoch, seed
         self.sample = int(index) if sample is None else sample
@@ -70,7 +70,7 @@ class SampleSeed(int):
         seed_generators(SAMPLE, self.sample, self.epoch, self.seed)
 
     def replaced_by(self, index: int) -> 'SampleSeed':
-        """Another sample of the same data set, seeded as that sample."""
+        """Return another sample of the data set, with that sample's seed."""
         sample = self.sample + index - int(self)
         return SampleSeed(index, self.epoch, self.seed, sample)
 
@@ -114,31 +114,31 @@ class SeededSampler(DefaultSampler):
                     f'got {type(leaf).__name__}; take DefaultSampler for '
                     'others')
         super().__init__(dataset, **kwargs)
-        # the epoch in which a run was resumed, and its clips seen until then
+        # the epoch in which a run was resumed, and its clips seen before
         self.resumed_in, self._first_batch = -1, 0
         self._seen = np.empty(0, np.int64)
 
     def __iter__(self) -> Iterator[SampleSeed]:
-        """The remaining samples of the epoch for this process."""
-        order, left = self._order(), self._left()
-        if self.round_up and left:  # as DefaultSampler, to an equal number
+        """Iterate over this process's remaining samples of the epoch."""
+        order, left = self._order(), self._remaining()
+        if self.round_up and left:  # pad as DefaultSampler does
             missing = -len(left) % self.world_size
             left = left + (order * (missing // len(order) + 1))[:missing]
-        mine = left[self.rank::self.world_size]
-        return (SampleSeed(index, self.epoch, self.seed) for index in mine)
+        shard = left[self.rank::self.world_size]
+        return (SampleSeed(index, self.epoch, self.seed) for index in shard)
 
     @cached_property
     def clip_ids(self) -> np.ndarray:
-        """The :func:`mmlcr.engine.clip_ids` of all samples, int64."""
+        """:func:`mmlcr.engine.clip_ids` of all samples, int64."""
         return clip_ids_of(self.dataset)
 
     def skip(self, epoch: int, seen: np.ndarray) -> int:
-        """Leave out the clips of an epoch that were seen before.
+        """Skip the clips of an epoch that were seen before.
 
         Args:
             epoch (int): The epoch in which the run is resumed.
-            seen (np.ndarray): What :meth:`ids_seen` gave when the checkpoint
-                was saved.
+            seen (np.ndarray): Result of :meth:`seen_clip_ids` when the
+                checkpoint was saved.
 
         Returns:
             int: Number of clips that remain for all processes together.
@@ -147,16 +147,16 @@ class SeededSampler(DefaultSampler):
         self.resumed_in, self._seen = epoch, seen
         return sum((known - Counter(seen.tolist())).values())
 
-    def begin_at(self, batch: int) -> None:
-        """Set the number of the first batch after :meth:`skip`."""
+    def set_first_batch(self, batch: int) -> None:
+        """Set the index of the first batch after :meth:`skip`."""
         self._first_batch = batch
 
-    def ids_seen(self, batches: int, batch_size: int) -> np.ndarray:
-        """Clips of the running epoch that were seen after some batches.
+    def seen_clip_ids(self, batches: int, batch_size: int) -> np.ndarray:
+        """Return the clips of the current epoch seen after some batches.
 
         Args:
-            batches (int): Number of batches since the epoch began.
-            batch_size (int): Clips in a batch of all processes together.
+            batches (int): Number of batches since the start of the epoch.
+            batch_size (int): Batch size of all processes together.
 
         Returns:
             np.ndarray: Their :func:`mmlcr.engine.clip_ids`, int64.
@@ -164,11 +164,11 @@ class SeededSampler(DefaultSampler):
         seen = np.empty(0, np.int64)
         if self.epoch == self.resumed_in:
             seen, batches = self._seen, batches - self._first_batch
-        new = self._left()[:max(0, batches) * batch_size]
+        new = self._remaining()[:max(0, batches) * batch_size]
         return np.concatenate([seen, self.clip_ids[new]])
 
     def _order(self) -> List[int]:
-        """All samples of the epoch, in the order of ``DefaultSampler``."""
+        """Return the samples of the epoch in ``DefaultSampler``'s order."""
         if not self.shuffle:
             return [*range(len(self.dataset))]
         generator = torch.Generator()
@@ -176,8 +176,8 @@ class SeededSampler(DefaultSampler):
         return torch.randperm(
             len(self.dataset), generator=generator).tolist()
 
-    def _left(self) -> List[int]:
-        """The samples of the epoch that were not seen, in the same order."""
+    def _remaining(self) -> List[int]:
+        """Return the samples of the epoch not seen yet, in order."""
         order = self._order()
         if self.epoch != self.resumed_in:
             return order
@@ -196,13 +196,13 @@ class SeedHook(Hook):
     """Makes all randomness of a training a function of its seed.
 
     :class:`SeededSampler` seeds the samples. This hook gives the sampler the
-    seed of the run, and seeds every iteration for all else, such as dropout
-    and the blending of clips.
+    seed of the run, and seeds every iteration for everything else, such as
+    dropout and batch augmentations.
     """
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Set the sampler's seed: a resumed run knows its own only now."""
+        """Set the sampler's seed, which a resumed run knows only now."""
         sampler = runner.train_dataloader.sampler
         if isinstance(sampler, SeededSampler):
             sampler.seed = runner.seed

@@ -13,7 +13,7 @@ from .progress import clip_ids
 
 
 def leaf_datasets(dataset: Any) -> List[Any]:
-    """The data sets that a wrapper holds, or the data set itself."""
+    """Return the data sets inside of a wrapper, or the data set itself."""
     if isinstance(dataset, ConcatDataset):
         return [
             leaf for inner in dataset.datasets
@@ -25,10 +25,10 @@ def leaf_datasets(dataset: Any) -> List[Any]:
 
 
 def clip_ids_of(dataset: Any) -> np.ndarray:
-    """The identifiers of all samples of a data set or wrapper.
+    """Return the identifiers of all samples of a data set or wrapper.
 
-    Two data sets may hold different clips of one relative path: from the
-    second one on, the identifiers depend on the number of the data set, too.
+    Two data sets may have different clips at the same relative path: from the
+    second one on, the identifiers also depend on the number of the data set.
 
     Args:
         dataset (Any): A data set with ``clip_ids``, or a wrapper of some.

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A trained LCR on streams: sources of frames, a step a frame, outputs."""
+"""Recognition on streams: sources of frames, the recognizer, outputs."""
 from .features import clip_features, frame_features
 from .frames import Frame, FrameRateFilter
 from .live import Camera, LatestFrameReader, LiveSource, LiveStream

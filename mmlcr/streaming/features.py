@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Features of clips and of streams: what the head reads, as arrays."""
+"""Extract the input of the head, for clips and for frames of streams."""
 import io
 import json
 import os
@@ -22,23 +22,22 @@ MANIFEST, BAD_CLIPS = 'manifest.json', 'bad_clips.txt'
 
 
 class FrameFeatures(NamedTuple):
-    """Features of a stream after each of its frames."""
-    seconds: np.ndarray  # float64, (T, ); by number where nobody knows
+    """Features after each frame of a stream."""
+    seconds: np.ndarray  # float64, (T, ); frame numbers without times
     features: np.ndarray  # float32, (T, C)
 
 
 @torch.no_grad()
 def clip_features(model: Any, sample: dict) -> np.ndarray:
-    """What the head reads of a clip.
+    """Extract the features of a clip, the input of ``cls_head``.
 
     Args:
         model (LCRRecognizer): A recognizer with LCR, in testing mode.
-        sample (dict): Of the test pipeline, ``inputs`` ``(views, 4, T, height,
-            width)``.
+        sample (dict): Sample of the test pipeline, with ``inputs`` of shape
+            ``(views, 4, T, height, width)``.
 
     Returns:
-        np.ndarray: Of each view, float32, ``(views, C)``; of these
-        ``cls_head`` makes the scores before softmax or sigmoid.
+        np.ndarray: Feature of each view, float32, ``(views, C)``.
     """
     data = model.data_preprocessor(pseudo_collate([sample]), False)
     feature, _ = model.extract_feat(
@@ -51,20 +50,21 @@ def clip_features(model: Any, sample: dict) -> np.ndarray:
 def frame_features(recognizer: StreamRecognizer,
                    source: Address,
                    fps: Optional[float] = None) -> FrameFeatures:
-    """What the head reads after each frame of a source.
+    """Extract the input of ``cls_head`` after each frame of a source.
 
-    One memory runs on, whatever the context of the recognizer. Frames are
-    those that a stream takes, at the rate of training.
+    There is one window without an end, whatever the recognizer's context.
+    Frames are selected at the frame rate of training.
 
     Args:
-        recognizer (StreamRecognizer): Of a checkpoint, not of an ONNX step.
-        source (str | PathLike | Iterable[np.ndarray]): As of
-            :func:`mmlcr.streaming.opening.open_source`.
-        fps (float, optional): As of :meth:`StreamRecognizer.stream`.
+        recognizer (StreamRecognizer): Recognizer with a checkpoint, not with
+            an ONNX step.
+        source (str | PathLike | Iterable[np.ndarray]): Source, see
+            :func:`mmlcr.streaming.open_source`.
+        fps (float, optional): See :meth:`StreamRecognizer.stream`.
 
     Returns:
-        FrameFeatures: Of ``T`` frames; the mean of the views where there are
-        several.
+        FrameFeatures: Times and features of ``T`` frames, averaged over the
+        views.
 
     Raises:
         SourceError: If the source does not open, or is empty.
@@ -72,7 +72,7 @@ def frame_features(recognizer: StreamRecognizer,
     """
     step = recognizer.run_step
     if not isinstance(step, TorchStep):
-        raise ValueError('an ONNX step gives scores alone: take the '
+        raise ValueError('an ONNX step has no features, only scores: use the '
                          'checkpoint')
     due = FrameRateFilter(recognizer.fps, recognizer.interval).is_due
     seconds: List[float] = []
@@ -87,7 +87,7 @@ def frame_features(recognizer: StreamRecognizer,
 
 
 class Samples(Dataset):
-    """Samples of a data set by number, or why there is none."""
+    """Samples of a data set by index, or the message of the error."""
 
     def __init__(self, dataset: Any, numbers: List[int]) -> None:
         self.dataset, self.numbers = dataset, numbers
@@ -107,31 +107,31 @@ class FeatureFolder:
     """A folder of ``.npy`` files that mirrors the paths of a list.
 
     Args:
-        folder (str): Is made where it is not there.
-        made_by (dict): What the features depend on; a folder of others is
-            refused.
+        folder (str): The folder; it is created if it does not exist.
+        settings (dict): Settings that the features depend on, written to a
+            manifest.
 
     Raises:
-        ValueError: If it has features that were made in another way.
+        ValueError: If the folder has features of other settings.
     """
 
-    def __init__(self, folder: str, made_by: Dict[str, Any]) -> None:
+    def __init__(self, folder: str, settings: Dict[str, Any]) -> None:
         self.folder = folder
         path = osp.join(folder, MANIFEST)
         os.makedirs(folder, exist_ok=True)
         if osp.exists(path):
             with open(path, encoding='utf-8') as file:
                 known = json.load(file)
-            other = [name for name in made_by
-                     if known.get(name) != made_by[name]]
+            other = [name for name in settings
+                     if known.get(name) != settings[name]]
             if other:
                 raise ValueError(
                     f'{folder} has features of another {", ".join(other)}: '
-                    f'{known.get(other[0])!r}, not {made_by[other[0]]!r}')
-        atomic_write(json.dumps(made_by, indent=1).encode(), path)
+                    f'{known.get(other[0])!r}, not {settings[other[0]]!r}')
+        atomic_write(json.dumps(settings, indent=1).encode(), path)
 
     def path(self, clip: str) -> str:
-        """The file of a clip, by its path in the list.
+        """Return the file for a clip's path in the list.
 
         It is never outside of the folder.
         """
@@ -140,7 +140,7 @@ class FeatureFolder:
         return osp.join(self.folder, *parts) + '.npy'
 
     def save(self, path: str, array: np.ndarray) -> None:
-        """Write an array, all of it or nothing."""
+        """Write an array atomically."""
         os.makedirs(osp.dirname(path), exist_ok=True)
         data = io.BytesIO()
         np.save(data, array)
@@ -148,5 +148,5 @@ class FeatureFolder:
 
 
 def times_path(path: str) -> str:
-    """Where the times of frames are, beside their features."""
+    """Return the path of the frame times that belong to features."""
     return path[:-len('.npy')] + '.times.npy'

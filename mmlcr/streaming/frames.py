@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A frame of a source, and the rate of frames."""
+"""A frame of a source, and the filter that keeps a frame rate."""
 import warnings
 from statistics import median
 from typing import List, NamedTuple, Optional
@@ -8,37 +8,37 @@ import numpy as np
 
 from mmlcr.video import FrameClock
 
-RATE_FRAMES = 8  # frames that show how many a second a source has
-SLOWER = 1.25  # times the wanted distance of frames, and a source is slow
+RATE_FRAMES = 8  # number of gaps that the frame rate is estimated from
+SLOWER = 1.25  # a source is too slow if its gaps are so many periods long
 
 
 class Frame(NamedTuple):
     """A frame of a source."""
     image: np.ndarray  # RGB, uint8, (height, width, 3)
     number: int  # from zero
-    seconds: Optional[float]  # from the start; None where nobody knows
-    is_first: bool = False  # after a break: what came before is past
+    seconds: Optional[float]  # from the start; None if unknown
+    is_first: bool = False  # of the source, or after it was reopened
     arrived: Optional[float] = None  # by time.monotonic(), of a live source
 
 
 class FrameRateFilter:
-    """Which frames of a source are due, to keep a rate.
+    """Selects the frames of a source that are due at a frame rate.
 
-    Warns once of a source that has fewer frames a second than wanted.
+    Warns once if the source has a lower frame rate.
 
     Args:
-        fps (float, optional): Frames a second that are wanted. Defaults to
-            None: every ``interval``-th frame.
-        interval (int): Defaults to 1. Not for frames without times.
+        fps (float, optional): Frames per second to select. Defaults to None:
+            every ``interval``-th frame.
+        interval (int): Defaults to 1. Frames without times ignore it.
     """
 
     def __init__(self, fps: Optional[float] = None, interval: int = 1) -> None:
         self.clock = None if fps is None else FrameClock(fps)
         self.interval = interval
-        self._gaps: Optional[List[float]] = []  # None: the rate is known
+        self._gaps: Optional[List[float]] = []  # None once it was checked
 
     def is_due(self, frame: Frame) -> bool:
-        """Whether to take a frame; to be asked once of each, in order."""
+        """Whether a frame is due; call it once per frame, in order."""
         if frame.seconds is None:
             return True
         if self.clock is None:
@@ -54,7 +54,7 @@ class FrameRateFilter:
     def _check_rate(gap: float, period: float) -> None:
         if gap > SLOWER * period:
             warnings.warn(
-                f'the source has {1 / gap:.3g} frames a second, and the model '
-                f'was trained on {1 / period:.3g}: it sees motion that much '
-                'faster',
+                f'the source has {1 / gap:.3g} frames per second, and the '
+                f'model was trained with {1 / period:.3g}: motion appears '
+                'that much faster to it',
                 stacklevel=3)

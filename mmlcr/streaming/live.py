@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Cameras and live streams: frames come whether they are read or not."""
+"""Cameras and live streams, whose frames arrive at their own pace."""
 import threading
 import time
 import warnings
@@ -12,24 +12,24 @@ from mmlcr.video import SourceError, VideoReader
 from .frames import Frame, FrameRateFilter
 from .sources import PLAYLISTS, Source, open_reader
 
-FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a camera is tried again
-STEADY = 60.  # seconds of frames after which earlier failures are forgotten
-LOOK = 0.2  # seconds between two checks whether frames are still wanted
-# formats of FFmpeg that give frames no times of the camera
+FIRST_PAUSE, LONGEST_PAUSE = 1., 30.  # seconds before a source is reopened
+STEADY = 60.  # seconds of frames that reset the count of failures
+POLL_SECONDS = 0.2  # interval of the checks whether the reader was closed
+# FFmpeg formats without timestamps of the camera
 TIMELESS = 'h264', 'hevc', 'm4v', 'mjpeg', 'mpjpeg'
 
 
 class LiveSource(Source):
-    """Frames that come whether anybody waits; opened again when they break.
+    """A live source, which is reopened when it breaks off.
 
-    Pauses between attempts double up to ``LONGEST_PAUSE`` seconds. Failures
-    are forgotten once frames have come for ``STEADY`` seconds; but not where
-    the stream ends and begins again with the frame that it began with: that
-    is a recording which is played once more.
+    Pauses between attempts double up to ``LONGEST_PAUSE`` seconds. The count
+    of failures is reset once frames have come for ``STEADY`` seconds, unless
+    the reopened source starts with the same frame as before: then it is a
+    recording that is replayed.
 
     Args:
-        name (str): What errors call it.
-        retries (int): How often in a row it is opened again.
+        name (str): Name of the source in messages.
+        retries (int): How many times in a row it is reopened.
     """
     is_live = True
 
@@ -38,10 +38,10 @@ class LiveSource(Source):
         self.closed = threading.Event()
 
     def _connect(self) -> Iterator[Tuple[np.ndarray, Optional[float]]]:
-        """Frames until it breaks, and their seconds where they are known.
+        """Yield frames until the source breaks off, and their times if known.
 
         Raises:
-            SourceError: If it does not open, or breaks.
+            SourceError: If the source does not open, or breaks off.
         """
         raise NotImplementedError
 
@@ -84,28 +84,28 @@ class LiveSource(Source):
                 return
 
     def _wait(self, seconds: float) -> bool:
-        """Whether anybody still wants frames after so many seconds."""
+        """Wait; return False if the source was closed meanwhile."""
         return _wait_until(time.monotonic() + seconds, self.closed)
 
     def close(self) -> None:
-        """Also ends a pause."""
+        """Stop reading, and end a pause between attempts."""
         self.closed.set()
 
 
 class LiveStream(LiveSource):
-    """A network stream, by PyAV.
+    """A network stream, read by PyAV.
 
     Args:
-        address (str): Its address.
-        retries (int): As of :class:`LiveSource`.
-        reader (VideoReader): Of it, open.
+        address (str): Address of the stream.
+        retries (int): See :class:`LiveSource`.
+        reader (VideoReader): Its reader, already open.
     """
 
     def __init__(self, address: str, retries: int,
                  reader: VideoReader) -> None:
         super().__init__(address, retries)
         self._reader: Optional[VideoReader] = reader
-        # segments of some seconds come at once
+        # playlists deliver segments of some seconds at once
         self.comes_in_bursts = reader.container.format.name in PLAYLISTS
 
     def _connect(self) -> Iterator[Tuple[np.ndarray, Optional[float]]]:
@@ -117,11 +117,11 @@ class LiveStream(LiveSource):
 
 
 class Camera(LiveSource):
-    """A camera, by OpenCV.
+    """A camera, read by OpenCV.
 
     Args:
-        device (str | int): Its number, or file.
-        retries (int): As of :class:`LiveSource`.
+        device (str | int): Number or device file of the camera.
+        retries (int): See :class:`LiveSource`.
 
     Raises:
         SourceError: If it does not open.
@@ -142,8 +142,8 @@ class Camera(LiveSource):
         capture, self.capture = self.capture or self._open(), None
         try:
             while True:
-                known, image = capture.read()
-                if not known:
+                is_read, image = capture.read()
+                if not is_read:
                     raise SourceError(f'{self.name}: gives no frame')
                 yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB), None
         finally:
@@ -151,20 +151,20 @@ class Camera(LiveSource):
 
 
 class LatestFrameReader:
-    """Frames that are due of a live source, the latest and no other.
+    """Iterates over a source live: always the latest frame that is due.
 
-    A thread reads them, a source that is not live as if it were: at its own
-    rate, where that is known. Whoever takes too long for one misses those that
-    come meanwhile, but for the last. The thread ends when no more frames are
-    wanted, or the main thread ends.
+    A thread reads the source. A source that is not live is read at its own
+    frame rate, if that is known. Frames that arrive while the consumer is
+    busy are dropped, except the last one. The thread ends when the iterator
+    is closed or the main thread ends.
 
     Args:
-        source (Source): Not read by anybody else.
-        frame_filter (FrameRateFilter): Likewise.
+        source (Source): The source, owned by this reader.
+        frame_filter (FrameRateFilter): Its filter, owned by this reader.
     """
 
     def __init__(self, source: Source, frame_filter: FrameRateFilter) -> None:
-        self.dropped = 0  # frames that were due, so far
+        self.dropped = 0  # due frames that were dropped so far
         self._source, self._filter = source, frame_filter
         self._is_paced = source.comes_in_bursts or not source.is_live
         self._frame: Optional[Frame] = None
@@ -172,8 +172,8 @@ class LatestFrameReader:
         self._ended = False
         self._closed = threading.Event()
         self._changed = threading.Condition()
-        # The interpreter waits for it: a thread that it ends inside of a
-        # library may take the process along.
+        # not a daemon: if the interpreter killed the thread inside of FFmpeg
+        # or OpenCV, the process could crash
         self._thread = threading.Thread(target=self._read, daemon=False)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -214,26 +214,26 @@ class LatestFrameReader:
                         is_first=was_first, arrived=time.monotonic())
                     self._changed.notify()
                 was_first = False
-        except BaseException as error:  # raised where the frames are wanted
+        except BaseException as error:  # raised again in __iter__
             self._error = error
         finally:
             if hasattr(frames, 'close'):
-                frames.close()  # what it has open is closed in its thread
+                frames.close()  # release decoders in the thread that uses them
             with self._changed:
                 self._ended = True
                 self._changed.notify()
 
 
 def _is_running() -> bool:
-    """Whether the program has not come to its end."""
+    """Whether the main thread is alive."""
     return threading.main_thread().is_alive()
 
 
 def _wait_until(when: float, closed: threading.Event) -> bool:
-    """Whether that time came before frames were wanted no more."""
+    """Wait until a time; return False if the reader was closed before."""
     while not closed.is_set() and _is_running():
         left = when - time.monotonic()
         if left <= 0:
             return True
-        closed.wait(min(LOOK, left))
+        closed.wait(min(POLL_SECONDS, left))
     return False

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Opening whatever frames may come from."""
+"""Open sources of frames by path, address, device or array."""
 import os
 import os.path as osp
 import re
@@ -25,31 +25,32 @@ Address = Union[str, int, 'os.PathLike[str]', Iterable[np.ndarray], Source]
 
 def open_source(source: Address, fps: Optional[float] = None,
                 retries: int = 10) -> Source:
-    """The frames of a source.
+    """Open a source of frames.
 
     Args:
         source (str | int | PathLike | Iterable[np.ndarray] | Source): Video
             file, number or device of a camera, address (``rtsp://...``,
             ``http://...``, ``file://...``), folder of images, in the order
             of their names, or RGB frames, uint8 ``(height, width, 3)``. An
-            address that tells where it ends is a video, and read once; any
+            address with a known duration or size is a video, read once; any
             other one is a live stream.
-        fps (float, optional): Frames a second of a folder or of arrays; of a
-            video in place of its own times. Defaults to None.
-        retries (int): How often in a row a camera or live stream that broke
-            off is opened again. Defaults to 10.
+        fps (float, optional): Frames per second of a folder or of arrays;
+            for a video, it replaces the video's own times. Defaults to None.
+        retries (int): How many times in a row a camera or live stream is
+            reopened after it broke off. Defaults to 10.
 
     Raises:
-        SourceError: If it does not open, or is empty.
+        SourceError: If the source does not open, or is empty.
+        ValueError: If ``fps`` is not positive, or the source is live.
     """
     if fps is not None and not fps > 0:
-        raise ValueError(f'frames a second must be positive, got fps={fps}')
+        raise ValueError(f'fps must be positive, got {fps}')
     if isinstance(source, Source):
         return source
     opened = _open(source, fps, retries)
     if opened.is_live and fps is not None:
-        raise ValueError(f'{opened.name}: a live source has times of its own, '
-                         f'fps={fps} would change nothing')
+        raise ValueError(f'{opened.name}: a live source has its own times, '
+                         f'fps={fps} has no effect')
     return opened
 
 
@@ -73,7 +74,7 @@ def _open(source: Any, fps: Optional[float], retries: int) -> Source:
 
 def _open_address(address: str, fps: Optional[float],
                   retries: int) -> Source:
-    """A video where the address has an end, else a live stream."""
+    """Open a video if duration or size are known, else a live stream."""
     reader = open_reader(address)
     container = reader.container
     has_size = container.format.name not in PLAYLISTS and container.size > 0
@@ -83,10 +84,10 @@ def _open_address(address: str, fps: Optional[float],
 
 
 def middle_frame(path: str) -> np.ndarray:
-    """The frame in the middle of a video or folder, RGB.
+    """Read the middle frame of a video or folder, RGB.
 
     Raises:
-        SourceError: If there is none.
+        SourceError: If it can't be read.
     """
     source = open_source(path)
     if isinstance(source, ImageFolder):

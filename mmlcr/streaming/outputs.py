@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Where a stream's results go: lines of JSON, a video, a plot, its state.
+"""Outputs of a stream: lines of JSON, a video, a plot, its state.
 
-Whatever ends a stream, what was written before stays readable.
+However a stream ends, the output written so far stays readable.
 """
 import contextlib
 import io
@@ -30,17 +30,17 @@ from mmlcr.visualization.text import draw_text, shortened_to
 from .recognizer import StreamRecognizer
 from .result import StreamResult
 
-MAX_POINTS = 20_000  # of a plot; of more, every second one is left out
+MAX_POINTS = 20_000  # of a plot; beyond it, every second point is dropped
 
 
 class JSONLines:
-    """A line for each result, there as soon as it is known.
+    """Writes one line of JSON per result, and flushes it.
 
     Args:
         path (str): A file, or ``'-'`` for standard output.
 
     Raises:
-        OSError: If it can't be written; lines before are whole.
+        OSError: If it can't be written; earlier lines stay intact.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,7 +51,7 @@ class JSONLines:
             self.file = open(path, 'w')
 
     def write(self, result: StreamResult) -> None:
-        """One line."""
+        """Write one line."""
         line = json.dumps(
             dict(
                 frame=result.frame,
@@ -67,73 +67,73 @@ class JSONLines:
         except OSError as error:
             if end is not None:
                 with contextlib.suppress(OSError):
-                    os.truncate(self.path, end)  # no half of a line
+                    os.truncate(self.path, end)  # drop the partial line
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def close(self) -> None:
-        """All is written already."""
+        """Close the file; every line is flushed already."""
         if self.file is not sys.stdout:
-            with contextlib.suppress(OSError):  # told before
+            with contextlib.suppress(OSError):  # write() has raised it
                 self.file.close()
 
 
 class AnnotatedVideo(VideoWriter):
-    """The frames that were taken, at their times, and the scores on them.
+    """Writes the processed frames at their times, with the scores on them.
 
-    The edge map and the forget gate are beside them if results have maps.
+    If results have maps, edge map and forget gate are on the right. Errors
+    are those of :class:`mmlcr.video.VideoWriter`.
 
     Args:
-        path (str): As of :class:`mmlcr.video.VideoWriter`, which tells the
-            errors, too.
-        fps (float): Frames a second of results without times.
-        lines (int): Classes that are shown. Defaults to 3.
+        path (str): Path of the video.
+        fps (float): Frames per second for results without times.
+        lines (int): Number of classes to show. Defaults to 3.
     """
 
     def __init__(self, path: str, fps: float, lines: int = 3) -> None:
         super().__init__(path, fps)
-        self.lines, self.seen = lines, RetentionRange()
+        self.lines, self.retention_range = lines, RetentionRange()
 
     def write(self, result: StreamResult) -> None:
-        """One frame."""
+        """Write one frame."""
         assert result.image is not None
         self.add(
             append_maps(
                 annotate(result.image, result, self.lines), result.maps,
-                self.seen), result.seconds)
+                self.retention_range), result.seconds)
 
 
 class ScorePlot:
-    """Class scores over time, as a picture at the end.
+    """Plots class scores over time when the stream has ended.
 
     Args:
-        path (str): The picture.
-        names (Sequence[str]): Of all classes.
-        lines (int): Classes that are shown: those with the highest scores at
-            any time. Defaults to 6.
+        path (str): Path of the picture.
+        names (Sequence[str]): Names of all classes.
+        lines (int): Number of classes to plot: those with the highest scores
+            at any time. Defaults to 6.
     """
 
     def __init__(self, path: str, names: Sequence[str],
                  lines: int = 6) -> None:
         _make_folder(path)
         self.path, self.names, self.lines = path, names, lines
-        self.every = 1  # which results are kept
-        self.seen = 0
+        self.every = 1  # one of so many results is plotted
+        self.results = 0
         self.points: List[Tuple[float, np.ndarray]] = []
         self.has_times = True
 
     def write(self, result: StreamResult) -> None:
-        """One point of each curve."""
-        if self.seen % self.every == 0:
+        """Add one point to each curve."""
+        if self.results % self.every == 0:
             self.has_times = result.seconds is not None
             time = result.seconds if self.has_times else result.frame
             self.points.append((time or 0., result.all_scores))
         if len(self.points) > MAX_POINTS:
             self.points = self.points[::2]
             self.every *= 2
-        self.seen += 1
+        self.results += 1
 
     def close(self) -> None:
-        """Draw, if there is anything to be drawn."""
+        """Save the plot, if there were any results."""
         if not self.points:
             return
         times, scores = zip(*self.points)
@@ -143,25 +143,25 @@ class ScorePlot:
 
 
 class WindowClosed(Exception):
-    """Somebody wants to see no more."""
+    """The user closed the window."""
 
 
 class Window:
-    """The annotated frames on the screen; q or Esc closes it.
+    """Shows the annotated frames on the screen; q or Esc closes it.
 
     Args:
-        title (str): Of the window.
+        title (str): Title of the window.
 
     Raises:
         OSError: If there is no screen.
     """
 
     def __init__(self, title: str) -> None:
-        # where there is none, OpenCV ends the process
+        # without a screen, OpenCV aborts the process
         if sys.platform == 'linux' and not (os.environ.get('DISPLAY') or
                                             os.environ.get('WAYLAND_DISPLAY')):
             raise OSError('there is no screen to show anything on')
-        self.title, self.seen = title, RetentionRange()
+        self.title, self.retention_range = title, RetentionRange()
 
     def write(self, result: StreamResult) -> None:
         """Show one frame.
@@ -171,23 +171,24 @@ class Window:
         """
         assert result.image is not None
         image = append_maps(
-            annotate(result.image, result), result.maps, self.seen)
+            annotate(result.image, result), result.maps,
+            self.retention_range)
         cv2.imshow(self.title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if cv2.waitKey(1) & 0xff in (ord('q'), 27):
             raise WindowClosed
 
     def close(self) -> None:
-        """Also if it never was open."""
+        """Close the window, if it is open."""
         with contextlib.suppress(cv2.error):
             cv2.destroyWindow(self.title)
 
 
 class StateFile:
-    """The state of a stream at its end, for another one to go on from.
+    """Saves the state at the end of a stream, to resume it later.
 
     Args:
-        path (str): The file; one that is there stays until all is written.
-        recognizer (StreamRecognizer): Of the stream.
+        path (str): The file; it is replaced atomically.
+        recognizer (StreamRecognizer): Recognizer of the stream.
     """
 
     def __init__(self, path: str, recognizer: StreamRecognizer) -> None:
@@ -195,13 +196,13 @@ class StateFile:
         self.path, self.recognizer = path, recognizer
 
     def write(self, result: StreamResult) -> None:
-        """The end alone counts."""
+        """Do nothing; only the last state is saved."""
 
     def close(self) -> None:
-        """Write it.
+        """Save the state.
 
         Raises:
-            OSError: If that can't be done; the file before is whole.
+            OSError: If it can't be written; the old file is unchanged then.
         """
         data = io.BytesIO()
         torch.save(self.recognizer.state_dict(), data)
@@ -210,7 +211,7 @@ class StateFile:
 
 @contextlib.contextmanager
 def closing_all(outputs: Sequence[Any]) -> Iterator[None]:
-    """Close each, also when another one can't be closed."""
+    """Close all outputs on exit, even if closing one of them fails."""
     with contextlib.ExitStack() as stack:
         for output in outputs:
             stack.callback(output.close)
@@ -219,7 +220,7 @@ def closing_all(outputs: Sequence[Any]) -> Iterator[None]:
 
 def annotate(image: np.ndarray, result: StreamResult,
              lines: int = 3) -> np.ndarray:
-    """Scores, class names and bars in the upper left corner of a copy."""
+    """Draw scores, class names and bars into the corner of a copy."""
     image = np.ascontiguousarray(image).copy()
     height, width = image.shape[:2]
     step = max(9, min(height // 14, width // 20))

@@ -4,10 +4,10 @@ from typing import List, Sequence, Tuple
 
 
 def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:
-    """A pipeline's sampler, and what comes after decoding.
+    """Return a pipeline's frame sampler, and the transforms after decoding.
 
     Raises:
-        ValueError: If it has none, or does not decode.
+        ValueError: If the pipeline has no frame sampler or no decoder.
     """
     samplers = [step for step in pipeline if 'clip_len' in step]
     decoders = [
@@ -16,6 +16,6 @@ def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:
     ]
     if not samplers or not decoders:
         names = ', '.join(step['type'] for step in pipeline)
-        raise ValueError('a pipeline without a sampler of clips or without '
-                         f'a decoder: {names}')
+        raise ValueError('the pipeline has no frame sampler or no decoder: '
+                         f'{names}')
     return samplers[0], list(pipeline[decoders[-1] + 1:])

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A trained LCR on a stream: a step a frame, a memory that does not grow."""
+"""A trained LCR on a stream: one step per frame, with constant memory."""
 import copy
 import time
 from typing import (
@@ -36,45 +36,48 @@ from .result import StreamResult
 from .step import TorchStep
 from .windows import CONTEXTS, Windows
 
-STATE_FORMAT = 2  # of state_dict
+STATE_FORMAT = 2  # version of the format of state_dict()
 
 
 class StreamRecognizer:
     """Recognize actions frame by frame.
 
     The frames go through the spatial transforms of the config's pipeline, its
-    data preprocessor, backbone and head: after the frames of a clip the scores
-    are those of the clip.
+    data preprocessor, backbone and head: after the frames of a clip, the
+    scores equal those of the clip.
 
-    There are two contexts. ``'free'`` is one memory without an end.
-    ``'windowed'`` is two memories of ``clip_len`` frames that begin half of
-    that apart; the older one gives the scores, which thus rest on half to all
-    of the frames that the model was trained with, at twice the cost.
+    There are two contexts. ``'free'`` is one window without an end.
+    ``'windowed'`` is two windows of ``clip_len`` frames that start half a
+    window apart. The older one gives the scores, so they depend on between
+    half and all of the frames that the model was trained with, at twice the
+    cost.
 
     Args:
-        config (str | Config): Of the model.
-        checkpoint (str, optional): Of the model, or a step of it that
-            ``mmlcr export`` wrote, which onnxruntime then runs on a
-            CPU. Defaults to None: as initialised.
+        config (str | Config): Config of the model.
+        checkpoint (str, optional): Checkpoint of the model, or its step as
+            exported by ``mmlcr export``, which onnxruntime runs on a
+            CPU. Defaults to None: initialised by the config.
         device (str): Defaults to ``'cpu'``.
-        context (str): Defaults to ``'windowed'``, which is more often right,
-            and sooner after a change of action: ``mmlcr stream-accuracy``.
-        fps (float, optional): Frames a second that the model is to see.
-            Defaults to None: ``stream_fps`` of the config, else one every
-            ``frame_seconds`` or every ``frame_interval``-th frame of a source,
+        context (str): Defaults to ``'windowed'``, which is more accurate and
+            reacts sooner to a change of action, as measured by
+            ``mmlcr stream-accuracy``.
+        fps (float, optional): Frames per second that the model reads.
+            Defaults to None: ``stream_fps`` of the config, else one frame
+            every ``frame_seconds``, or every ``frame_interval``-th frame,
             whichever the pipeline's sampler has.
-        topk (int): Classes in a result. Defaults to 5.
-        num_streams (int): Streams whose frames come together. Defaults to 1.
-        pipeline (str): The pipeline of the config. Defaults to
-            ``'test_pipeline'``; where that takes several crops,
+        topk (int): Number of classes in a result. Defaults to 5.
+        num_streams (int): Number of streams that are stepped together.
+            Defaults to 1.
+        pipeline (str): Name of the pipeline in the config. Defaults to
+            ``'test_pipeline'``. If that takes several crops,
             ``'val_pipeline'`` takes one, at a fraction of the cost.
-        maps (bool): Whether results have the picture that the model reads,
-            its edge map, the retention of each patch and the norms of its
-            state. Defaults to False.
+        maps (bool): Whether results have the model's input, the edge map,
+            the retention of each patch and the norms of the state. Defaults
+            to False.
 
     Raises:
-        ValueError: If the model is no LCR, an argument does not fit, or the
-            config tells nothing about the rate.
+        ValueError: If the backbone is not LCR, an argument is out of range,
+            or the frame rate is unknown.
     """
 
     CONTEXTS = CONTEXTS
@@ -131,8 +134,8 @@ class StreamRecognizer:
         self.interval: int = max(1, sampler.get('frame_interval', 1))
         if self.fps is None and 'frame_interval' not in sampler:
             raise ValueError(
-                f"{sampler['type']} takes frames from all of a video: set "
-                'stream_fps in the config, or fps, to how many a second')
+                f"{sampler['type']} has no frame rate of its own: set "
+                'stream_fps in the config, or fps, to frames per second')
         self.context, self.num_streams = context, num_streams
         self.topk = min(topk, len(self.classes))
         self.maps = maps
@@ -140,54 +143,55 @@ class StreamRecognizer:
         self.reset()
 
     def new_stream(self) -> 'StreamRecognizer':
-        """Another stream through the same model, with an empty memory."""
+        """Return another stream with the same model and no state."""
         other = copy.copy(self)
         other.reset()
         return other
 
     def reset(self) -> None:
-        """Forget all frames."""
-        self._memory = Windows(self.run_step, self.clip_len, self.context)
+        """Start a new stream."""
+        self._windows = Windows(self.run_step, self.clip_len, self.context)
         self._sizes: List[Tuple[int, ...]] = []
         self._frames = 0
 
     def step(self,
              frame: np.ndarray,
              seconds: Optional[float] = None) -> StreamResult:
-        """Take the next frame.
+        """Process the next frame.
 
         Args:
             frame (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
-            seconds (float, optional): Its time. Defaults to None: by the
-                model's rate, if that is known.
+            seconds (float, optional): Time of the frame. Defaults to None:
+                derived from the model's frame rate, if that is known.
 
         Raises:
-            ValueError: If it has another type, or another size than the
-                frames before.
+            ValueError: If the frame has another type, or another size than
+                the frames before.
         """
         return self.step_all([frame], seconds)[0]
 
     def step_all(self,
                  frames: Sequence[np.ndarray],
                  seconds: Optional[float] = None) -> List[StreamResult]:
-        """Take the next frame of each stream; all else as of :meth:`step`."""
+        """Process the next frame of each stream, see :meth:`step`."""
         self._check(frames)
         if seconds is None and self.fps is not None:
             seconds = self._frames / self.fps
         views = torch.cat([self.views(image) for image in frames])
-        shares = None
+        retention = None
         if self.maps:  # from the state before the frame
-            shares = self.run_step.retention(views, self._memory.state)
+            retention = self.run_step.retention(views, self._windows.state)
         scores, age = self.take_views(views)
         maps: List[Optional[Maps]] = [None] * len(frames)
         if self.maps:
-            maps = [*self._maps(views, shares)]
+            maps = [*self._maps(views, retention)]
         number = self._frames
         self._frames += 1
+        is_full = age >= self._windows.full_age
         return [
-            self._result(image, of_one, number, seconds,
-                         age >= self._memory.full_age)._replace(maps=of_image)
-            for image, of_one, of_image in zip(frames, scores, maps)
+            self._result(image, stream_scores, number, seconds,
+                         is_full)._replace(maps=stream_maps)
+            for image, stream_scores, stream_maps in zip(frames, scores, maps)
         ]
 
     def stream(self,
@@ -197,27 +201,27 @@ class StreamRecognizer:
                live: Optional[bool] = None,
                keep_state: bool = False
                ) -> Generator[StreamResult, None, None]:
-        """Results for the frames of a source that are due.
+        """Process the frames of a source at the model's frame rate.
 
-        Times are those of the container, where it has any. A source with fewer
-        frames a second than the model was trained on is warned of once. The
-        memory begins anew, also where a live source broke off and was
-        opened again. A live source is not waited for: of the frames that come
-        during a step the last is taken, and the others are counted.
+        Times are those of the container, if it has any. There is one warning
+        if the source has a lower frame rate than the model was trained with.
+        The state is reset first, and again when a live source broke off and
+        was reopened. If a live source delivers several frames during a step,
+        the last one is processed, and the others are counted as dropped.
 
         Args:
-            source (str | int | PathLike | Iterable[np.ndarray]): As of
+            source (str | int | PathLike | Iterable[np.ndarray]): Source, see
                 :func:`mmlcr.streaming.open_source`.
-            fps (float, optional): Of a folder or of arrays, which are taken
-                frame by frame without; of a video in place of its own times.
+            fps (float, optional): Frames per second of a folder or of
+                arrays, of which every frame is processed otherwise; for a
+                video, it replaces the video's own times.
             live (bool, optional): Whether to drop frames rather than fall
-                behind. Defaults to None: of cameras and live streams.
-            keep_state (bool): Whether the first frame continues from the
-                present state, as of a stream that was moved. Defaults to
-                False.
+                behind. Defaults to None: for cameras and live streams only.
+            keep_state (bool): Whether to continue from the present state, to
+                resume a stream. Defaults to False.
 
         Yields:
-            StreamResult: After each frame that is taken.
+            StreamResult: Result after each processed frame.
 
         Raises:
             SourceError: If the source does not open, is empty, or broke off.
@@ -243,25 +247,25 @@ class StreamRecognizer:
             yield result
 
     def state_dict(self) -> Dict[str, Any]:
-        """All that a stream needs to continue elsewhere, as plain types."""
+        """Return the state of the stream as tensors and plain types."""
         return dict(
             format=STATE_FORMAT,
             model=self.model_id,
             context=self.context,
             frames=self._frames,
             sizes=[list(size) for size in self._sizes],
-            ages=[*self._memory.ages],
-            windows=self._memory.tensors())
+            ages=[*self._windows.ages],
+            windows=self._windows.tensors())
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Continue a stream; an error leaves this one as it is.
+        """Resume a stream; on an error, this stream is unchanged.
 
         Args:
-            state (dict): Of :meth:`state_dict`.
+            state (dict): Return value of :meth:`state_dict`.
 
         Raises:
-            ValueError: If it is of another model, context or number of
-                streams, or is not such a state.
+            ValueError: If the state belongs to another model, context or
+                number of streams, or is not the state of a stream.
         """
         expected = self.state_dict()
         missing = expected.keys() - (state if isinstance(state, dict) else {})
@@ -280,13 +284,13 @@ class StreamRecognizer:
             ages = [int(age) for age in state['ages']]
             sizes = [tuple(size) for size in state['sizes']]
             frames = int(state['frames'])
-            self._memory.load(state['windows'], ages, self.device)
+            self._windows.load(state['windows'], ages, self.device)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f'not the state of a stream: {error}') from error
         self._sizes, self._frames = sizes, frames
 
     def _take(self, frame: Frame) -> StreamResult:
-        """A source's frame."""
+        """Process a frame of a source."""
         try:
             result = self.step(frame.image, frame.seconds)
         except ValueError as error:
@@ -316,22 +320,22 @@ class StreamRecognizer:
         self._sizes = [image.shape[:2] for image in frames]
 
     def take_views(self, views: Tensor) -> Tuple[np.ndarray, int]:
-        """Take the next frame of each stream, as :meth:`views` gives it.
+        """Process the next frame of each stream, given as views.
 
         Args:
-            views (Tensor): Of all streams, ``(streams * views, 4, 1, height,
-                width)``.
+            views (Tensor): Output of :meth:`views` for all streams,
+                ``(streams * views, 4, 1, height, width)``.
 
         Returns:
-            tuple[np.ndarray, int]: Scores ``(streams, classes)``, and on how
-            many frames they rest.
+            tuple[np.ndarray, int]: Scores ``(streams, classes)``, and the
+            number of frames that they depend on.
         """
-        scores, age = self._memory.step(views)
+        scores, age = self._windows.step(views)
         scores = scores.unflatten(0, (self.num_streams, -1)).mean(1)
         return scores.numpy(), age
 
     def views(self, image: np.ndarray) -> Tensor:
-        """What the model reads of a frame: by the config's transforms.
+        """Apply the config's transforms to a frame.
 
         Args:
             image (np.ndarray): RGB, uint8, shape ``(height, width, 3)``.
@@ -352,21 +356,21 @@ class StreamRecognizer:
         return results['inputs']
 
     def _maps(self, views: Tensor,
-              shares: Optional[np.ndarray]) -> Iterator[Maps]:
-        """Maps of each stream after the frame; ``shares`` is of all views."""
+              retention: Optional[np.ndarray]) -> Iterator[Maps]:
+        """Yield the maps of each stream, from all views and retentions."""
         each = len(views) // self.num_streams
         clips = views[:, :, 0].permute(0, 2, 3, 1).numpy()
-        of_patches: List[np.ndarray] = []
-        if shares is not None:
-            assert self._memory.state is not None  # after the frame
-            norms = (n.cpu().numpy().reshape(shares.shape)
-                     for n in self._memory.state.state_norms())
-            of_patches = [shares, *norms]
+        patch_maps: List[np.ndarray] = []
+        if retention is not None:
+            assert self._windows.state is not None  # after the frame
+            norms = (n.cpu().numpy().reshape(retention.shape)
+                     for n in self._windows.state.state_norms())
+            patch_maps = [retention, *norms]
         for last in range(each - 1, len(views), each):
             yield Maps(
                 np.ascontiguousarray(clips[last, ..., :3]),
                 np.ascontiguousarray(clips[last, ..., 3]),
-                *(of_all[:, last] for of_all in of_patches))
+                *(values[:, last] for values in patch_maps))
 
     def _result(self, image: np.ndarray, scores: np.ndarray, frame: int,
                 seconds: Optional[float], is_full: bool) -> StreamResult:

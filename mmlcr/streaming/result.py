@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What a stream gives for a frame."""
+"""The result of a stream for a frame."""
 from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -8,14 +8,14 @@ from mmlcr.visualization.maps import Maps
 
 
 class StreamResult(NamedTuple):
-    """What is known after a frame."""
-    frame: int  # its number in the source, from zero
-    seconds: Optional[float]  # its time, from the start of the source
-    labels: Tuple[str, ...]  # of the classes with the highest scores
-    scores: Tuple[float, ...]  # theirs
-    is_full: bool  # as many frames remembered as the context has
-    all_scores: np.ndarray  # of every class, as of the model in testing
-    dropped: int = 0  # frames of a live source that were due and not taken
-    delay: Optional[float] = None  # seconds since a live frame came
+    """Scores after a frame."""
+    frame: int  # number of the frame in the source, from zero
+    seconds: Optional[float]  # time from the start of the source
+    labels: Tuple[str, ...]  # the topk classes, highest score first
+    scores: Tuple[float, ...]  # their scores
+    is_full: bool  # whether the window has enough frames for its context
+    all_scores: np.ndarray  # (classes, ), as the model has them in testing
+    dropped: int = 0  # due frames of a live source that were dropped so far
+    delay: Optional[float] = None  # seconds since a live frame arrived
     image: Optional[np.ndarray] = None  # the frame, RGB
-    maps: Optional[Maps] = None  # if the recognizer was asked for them
+    maps: Optional[Maps] = None  # with the recognizer's maps=True

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Segments of a stream as CSV, JSON or subtitles, whole at any time."""
+"""Segments of a stream as CSV, JSON or subtitles, valid at any time."""
 import csv
 import errno
 import io
@@ -13,7 +13,7 @@ from .segments import Segment, Segmenter
 
 
 class _Format(NamedTuple):
-    """What a file begins with, has between two segments, and ends with."""
+    """Text before, between and after the segments of a file."""
     head: str = ''
     between: str = ''
     tail: str = ''
@@ -27,16 +27,15 @@ FORMATS = {
 
 
 class SegmentFiles:
-    """Files of the segments of a stream, written as each ends.
+    """Writes each segment of a stream to files as soon as it has ended.
 
     Args:
         paths (Sequence[str]): ``.csv``, ``.json`` or ``.srt`` (subtitles).
-        segmenter (Segmenter): Of the stream.
+        segmenter (Segmenter): Segmenter of the stream.
 
     Raises:
-        ValueError: If a file is to have another format, or a result has no
-            time.
-        OSError: If a file can't be written; segments before are whole.
+        ValueError: If the format is unknown, or a result has no time.
+        OSError: If a file can't be written; earlier segments stay intact.
     """
 
     def __init__(self, paths: Sequence[str], segmenter: Segmenter) -> None:
@@ -48,7 +47,7 @@ class SegmentFiles:
         self.files = [_SegmentFile(path) for path in paths]
 
     def write(self, result: StreamResult) -> None:
-        """Those that have ended with a result."""
+        """Write the segments that have ended with this result."""
         if result.seconds is None:
             raise ValueError('segments need the times of frames: set the rate '
                              'of the source')
@@ -56,7 +55,7 @@ class SegmentFiles:
             self.segmenter.update(result.seconds, result.all_scores))
 
     def close(self) -> None:
-        """Those that last until the end."""
+        """Write the segments that last until the end of the stream."""
         try:
             self._add(self.segmenter.close())
         finally:
@@ -71,7 +70,7 @@ class SegmentFiles:
 
 
 class _SegmentFile:
-    """One of them; its end is written over by the next segment."""
+    """One file; each segment overwrites the tail and appends it again."""
 
     def __init__(self, path: str) -> None:
         self.path, self.suffix = path, osp.splitext(path)[1]
@@ -89,12 +88,12 @@ class _SegmentFile:
         self.file.close()
 
     def _put(self, text: str) -> None:
-        """Write before the end of the file, all of it or nothing."""
+        """Insert text before the tail, completely or not at all."""
         data = text.encode()
-        whole = data + self.format.tail.encode()
+        with_tail = data + self.format.tail.encode()
         self.file.seek(self.end)
         try:
-            if self.file.write(whole) != len(whole):
+            if self.file.write(with_tail) != len(with_tail):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self.file.truncate(self.end)
@@ -132,7 +131,7 @@ _FORMATTERS = {'.csv': _as_csv, '.json': _as_json, '.srt': _as_srt}
 
 
 def _clock(seconds: float) -> str:
-    """``01:02:03,456``."""
+    """Format a time as in SubRip files, ``01:02:03,456``."""
     minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
     hours, minutes = divmod(minutes, 60)
     return (f'{hours:02}:{minutes:02}:{milliseconds // 1000:02},'

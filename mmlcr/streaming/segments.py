@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From the scores of a stream to segments: what happens from when to when."""
+"""Temporal segments of actions from the scores of a stream."""
 import math
 from typing import (
     Any,
@@ -14,39 +14,39 @@ from typing import (
 
 import numpy as np
 
-# names of classes in which nothing happens, in lower case
+# names of background classes, in lower case
 BACKGROUND = ('background', 'doing other things', 'no action', 'no gesture',
               'none', 'nothing')
-LONGEST_PAUSE = 2.  # seconds without a frame, after which nothing goes on
+LONGEST_PAUSE = 2.  # seconds without a frame that end all segments
 
 
 class Segment(NamedTuple):
-    """A class, from when to when."""
-    start: float  # seconds of the source
+    """A class and the interval in which it happens."""
+    start: float  # seconds from the start of the source
     end: float
     label: str
     score: float  # mean of the smoothed scores
 
 
 class Settings(NamedTuple):
-    """When a class begins and ends.
+    """Thresholds and times of a :class:`Segmenter`.
 
-    ``docs/segments.md`` has what the defaults give on Weizmann, and the
-    command that looks for better ones.
+    ``docs/segments.md`` has the accuracy of the defaults on Weizmann, and
+    the command that searches for better ones.
     """
-    smoothing: float = 0.25  # seconds, time constant of the mean of scores
-    enter: float = 0.4  # smoothed score from which a class begins
-    leave: float = 0.25  # and below which it ends
-    shortest: float = 0.6  # seconds of a segment
-    gap: float = 0.4  # seconds between two of a class that are one
-    delay: float = 0.3  # seconds by which changes are seen late
+    smoothing: float = 0.25  # time constant of the mean of scores, seconds
+    enter: float = 0.4  # smoothed score at which a segment begins
+    leave: float = 0.25  # smoothed score below which a segment ends
+    shortest: float = 0.6  # minimum duration of a segment, seconds
+    gap: float = 0.4  # shorter gaps are closed, seconds
+    delay: float = 0.3  # latency of the scores after a change, seconds
 
 
 DEFAULTS = Settings()
 
 
 class _Track:
-    """A segment of a class that goes on, or may do so after a gap."""
+    """A segment that is active, or may continue after a gap."""
 
     def __init__(self, start: float) -> None:
         self.start = self.end = start
@@ -59,22 +59,23 @@ class _Track:
 
 
 class Segmenter:
-    """Segments of a stream, each as soon as it is known to have ended.
+    """Finds the segments of a stream, each as soon as it has ended.
 
-    Scores are smoothed by an exponential mean over the past. The class with
-    the highest smoothed score begins a segment at ``enter`` and ends it below
-    ``leave``, or where another class that has reached ``enter`` is higher.
-    Two segments of a class with a short gap between them are one, what is
-    shorter than ``shortest`` is left out, and times are set back by ``delay``.
-    A model of several labels has segments of each class apart, which may
-    overlap. The same frames give the same segments, live or not.
+    Scores are smoothed by an exponential moving average. The class with the
+    highest smoothed score begins a segment at ``enter``. The segment ends
+    when its score falls below ``leave``, or when another class has reached
+    ``enter`` and a higher score. Segments of a class that are less than
+    ``gap`` apart are merged, those shorter than ``shortest`` are dropped, and
+    times are shifted back by ``delay``. Segments of a multi-label model are
+    found by class, and may overlap. The segments depend only on the scores
+    and times, live or not.
 
     Args:
         classes (Sequence[str]): Names, in the order of the scores.
         settings (Settings): Thresholds and times.
-        background (Sequence[str], optional): Classes that have no segments.
-            Defaults to None: those of ``BACKGROUND``, in any case.
-        several (bool): Whether classes are independent of each other.
+        background (Sequence[str], optional): Classes without segments.
+            Defaults to None: those of ``BACKGROUND``, ignoring case.
+        multi_label (bool): Whether classes are independent of each other.
             Defaults to False.
 
     Raises:
@@ -85,7 +86,7 @@ class Segmenter:
                  classes: Sequence[str],
                  settings: Settings = DEFAULTS,
                  background: Optional[Sequence[str]] = None,
-                 several: bool = False) -> None:
+                 multi_label: bool = False) -> None:
         for name, value in settings._asdict().items():
             if not 0 <= value < math.inf:
                 raise ValueError(f'{name} must be at least 0, got {value}')
@@ -99,21 +100,21 @@ class Segmenter:
         if background is None:
             background = [c for c in classes if c.lower() in BACKGROUND]
         self.classes, self.settings = classes, settings
-        self.several = several
+        self.multi_label = multi_label
         self.background = {classes.index(name) for name in background}
         self._scores: Optional[np.ndarray] = None  # smoothed
         self._tracks: Dict[int, _Track] = {}  # by class
         self._first = self._last = self._step = 0.
 
     def update(self, seconds: float, scores: np.ndarray) -> List[Segment]:
-        """Take the scores after a frame.
+        """Process the scores after a frame.
 
         Args:
-            seconds (float): Time of the frame, after those before.
-            scores (np.ndarray): Of all classes, ``(classes, )``.
+            seconds (float): Time of the frame; times increase.
+            scores (np.ndarray): Scores of all classes, ``(classes, )``.
 
         Returns:
-            list[Segment]: Those that have ended, in order.
+            list[Segment]: Segments that have ended, in order.
         """
         ended: List[Segment] = []
         if self._scores is not None:
@@ -138,13 +139,13 @@ class Segmenter:
             track.total += self._scores[index]
             track.frames += 1
         for index, track in [*self._tracks.items()]:
-            if index not in self._tracks:  # ended by another one
+            if index not in self._tracks:  # ended by another track
                 continue
             if track.is_active:
                 track.end = seconds
                 if index not in active:
                     track.is_active = False
-                elif not self.several and self._is_long(track):
+                elif not self.multi_label and self._is_long(track):
                     ended += self._finish(other for other in self._tracks
                                           if other != index)
             elif seconds - track.end > self.settings.gap:
@@ -152,7 +153,7 @@ class Segmenter:
         return ended
 
     def close(self) -> List[Segment]:
-        """Those that last until the end; the next frame begins anew."""
+        """End the stream and return its last segments."""
         for track in self._tracks.values():
             if track.is_active:
                 track.end = self._last + self._step
@@ -161,20 +162,20 @@ class Segmenter:
         return ended
 
     def _active(self, scores: np.ndarray) -> Set[int]:
-        """Classes that happen at the time of the last frame."""
-        going_on = {i for i, track in self._tracks.items() if track.is_active}
+        """Return the classes that are active at the last frame."""
+        active = {i for i, track in self._tracks.items() if track.is_active}
         enter, leave = self.settings.enter, self.settings.leave
-        if self.several:
+        if self.multi_label:
             return {
                 index for index, score in enumerate(scores)
                 if index not in self.background and score >=
-                (leave if index in going_on else enter)
+                (leave if index in active else enter)
             }
         best = int(scores.argmax())
         if scores[best] >= enter:
-            going_on = {best}
+            active = {best}
         return {
-            index for index in going_on
+            index for index in active
             if scores[index] >= leave and index not in self.background
         }
 
@@ -182,13 +183,13 @@ class Segmenter:
         return track.length >= self.settings.shortest
 
     def _finish(self, indices: Any) -> List[Segment]:
-        """End tracks, those that are too short without a segment."""
-        ended, late = [], self.settings.delay
+        """End tracks and return their segments, without too short ones."""
+        ended, delay = [], self.settings.delay
         for index in [*indices]:
             track = self._tracks.pop(index)
-            start, end = max(self._first, track.start - late), track.end
-            if end <= self._last:  # else it lasts until the stream ends
-                end -= late
+            start, end = max(self._first, track.start - delay), track.end
+            if end <= self._last:  # ended before the stream did
+                end -= delay
             if self._is_long(track) and start < end:
                 ended.append(
                     Segment(start, end, self.classes[index],
@@ -198,35 +199,35 @@ class Segmenter:
 
 def segments_of(seconds: Sequence[float], scores: Sequence[np.ndarray],
                 segmenter: Segmenter) -> List[Segment]:
-    """All segments of a stream that has ended, in order of their ends."""
+    """Return all segments of a finished stream, in order of their ends."""
     found = []
-    for at, each in zip(seconds, scores):
-        found += segmenter.update(at, each)
+    for time, frame_scores in zip(seconds, scores):
+        found += segmenter.update(time, frame_scores)
     return found + segmenter.close()
 
 
-def overlap(a: Segment, b: Segment) -> float:
+def temporal_iou(a: Segment, b: Segment) -> float:
     """Intersection over union of two segments in time."""
     common = min(a.end, b.end) - max(a.start, b.start)
     return max(0., common) / (max(a.end, b.end) - min(a.start, b.start))
 
 
 def match(found: Sequence[Segment], true: Sequence[Segment],
-          least: float = 0.5) -> List[Tuple[Segment, Segment]]:
-    """Pairs of segments of the same class, one to one, the best first.
+          min_iou: float = 0.5) -> List[Tuple[Segment, Segment]]:
+    """Match segments of the same class one to one, highest IoU first.
 
     Args:
-        found (Sequence[Segment]): By the model.
-        true (Sequence[Segment]): As they are.
-        least (float): Intersection over union of a pair. Defaults to 0.5.
+        found (Sequence[Segment]): Segments of the model.
+        true (Sequence[Segment]): Segments of the ground truth.
+        min_iou (float): Minimum IoU of a pair. Defaults to 0.5.
     """
     pairs = sorted(
-        ((overlap(a, b), i, j) for i, a in enumerate(found)
+        ((temporal_iou(a, b), i, j) for i, a in enumerate(found)
          for j, b in enumerate(true) if a.label == b.label), reverse=True)
     matched: List[Tuple[Segment, Segment]] = []
     seen: Tuple[Set[int], Set[int]] = (set(), set())
-    for share, i, j in pairs:
-        if share >= least and i not in seen[0] and j not in seen[1]:
+    for iou, i, j in pairs:
+        if iou >= min_iou and i not in seen[0] and j not in seen[1]:
             seen[0].add(i)
             seen[1].add(j)
             matched.append((found[i], true[j]))

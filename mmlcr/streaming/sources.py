@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Sources of frames that end: videos, folders of images and arrays."""
+"""Finite sources of frames: videos, folders of images and arrays."""
 import os
 import os.path as osp
 import re
@@ -19,28 +19,28 @@ from mmlcr.video import SourceError, VideoReader
 from .frames import Frame
 
 IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
-# lists of addresses: their own size says nothing about an end
+# formats that refer to other addresses: their own size is not the video's
 PLAYLISTS = 'dash', 'hls', 'rtsp', 'sdp'
-TIMEOUT = 10.  # seconds in which an address must open, and give each frame
+TIMEOUT = 10.  # seconds to open an address, and for each of its frames
 
 
 class Source:
-    """Frames, once; live ones come whether anybody waits or not."""
+    """Base class of sources: an iterable of frames that is read once."""
     is_live = False
-    # whether frames may come before they are due
+    # whether frames may arrive earlier than their times
     comes_in_bursts = False
     name = ''
-    length: Optional[int] = None  # frames, where that is told before
+    length: Optional[int] = None  # number of frames, if known in advance
 
     def __iter__(self) -> Iterator[Frame]:
         raise NotImplementedError
 
     def close(self) -> None:
-        """No more frames are wanted; from any thread."""
+        """Stop iterating; may be called from any thread."""
 
 
 class ArraySource(Source):
-    """RGB frames that somebody else makes."""
+    """RGB frames given as an iterable of arrays."""
 
     def __init__(self, frames: Iterable[np.ndarray],
                  fps: Optional[float]) -> None:
@@ -55,16 +55,16 @@ class ArraySource(Source):
 
 
 class ImageFolder(Source):
-    """The images of a folder, numbers in their names in order of size.
+    """The images of a folder, in natural order: ``9.jpg`` before ``10.jpg``.
 
-    Hidden files are left out, as the ``._NAME.jpg`` that macOS adds.
+    Hidden files are ignored, such as the ``._NAME.jpg`` that macOS adds.
     """
 
     def __init__(self, path: str, fps: Optional[float] = None) -> None:
         self.name, self.fps = path, fps
         self.files = sorted((name for name in os.listdir(path)
                              if name.lower().endswith(IMAGES)
-                             and name[0] != '.'), key=_by_number)
+                             and name[0] != '.'), key=_natural_key)
         self.length = len(self.files)
         if not self.files:
             raise SourceError(f'{path}: a folder without images '
@@ -78,17 +78,17 @@ class ImageFolder(Source):
 
 
 class Video(Source):
-    """A video file, or an address that has an end.
+    """A video file, or the address of one.
 
     Args:
         path (str): File or address.
-        fps (float, optional): Frames a second in place of the times in the
-            file. Defaults to None.
-        reader (VideoReader, optional): Of it, if it is open already. Defaults
-            to None.
+        fps (float, optional): Frames per second, in place of the times in
+            the file. Defaults to None.
+        reader (VideoReader, optional): Its reader, if it is already open.
+            Defaults to None.
 
     Raises:
-        SourceError: If it does not open.
+        SourceError: If the video does not open.
     """
 
     def __init__(self,
@@ -108,18 +108,18 @@ class Video(Source):
                 if self.fps is not None:
                     seconds = number / self.fps
                 yield Frame(image, number, seconds, number == 0)
-            self.length = number + 1  # the header's was an estimate
+            self.length = number + 1  # before, an estimate by the header
 
 
 def open_reader(path: str) -> VideoReader:
-    """The reader of a file, or of an address with a time limit."""
+    """Open the reader of a file, or of an address with a timeout."""
     is_address = '://' in path
     return VideoReader(
         path, timeout=(TIMEOUT, TIMEOUT) if is_address else None)
 
 
 def check_is_file(path: str) -> None:
-    """Raise a :class:`SourceError` if it is none, or empty."""
+    """Raise a :class:`SourceError` if there is no file, or it is empty."""
     if not osp.isfile(path):
         raise SourceError(f'{path}: there is no such video')
     if not osp.getsize(path):
@@ -127,7 +127,7 @@ def check_is_file(path: str) -> None:
 
 
 def read_image(path: str) -> np.ndarray:
-    """An image file, RGB, uint8, ``(height, width, 3)``.
+    """Read an image file as RGB, uint8, ``(height, width, 3)``.
 
     Raises:
         SourceError: If OpenCV can't read it, or it does not fit in memory.
@@ -137,9 +137,9 @@ def read_image(path: str) -> np.ndarray:
         if image is not None:
             return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except (cv2.error, MemoryError) as error:  # a header may claim any size
-        said = ' '.join(str(error).split())
+        reason = ' '.join(str(error).split())
         raise SourceError(
-            f'{path}: not an image that can be read: {said}') from error
+            f'{path}: not an image that can be read: {reason}') from error
     raise SourceError(f'{path}: not an image that can be read')
 
 
@@ -147,7 +147,7 @@ def _seconds(number: int, fps: Optional[float]) -> Optional[float]:
     return None if fps is None else number / fps
 
 
-def _by_number(name: str) -> List[Any]:
-    """``'img_10'`` after ``'img_9'``."""
+def _natural_key(name: str) -> List[Any]:
+    """Sort key that puts ``'img_10'`` after ``'img_9'``."""
     return [(int(part), '') if part.isdigit() else (-1, part)
             for part in re.split(r'(\d+)', name)]

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A step of a stream by PyTorch."""
+"""One step of a stream in PyTorch."""
 from typing import Optional, Tuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from mmlcr.visualization import grad_cam, retention
 
 
 class TorchStep:
-    """Runs a step of a model, as :class:`mmlcr.deploy.onnx_step.OnnxStep`.
+    """Runs a model frame by frame, like :class:`mmlcr.deploy.OnnxStep`.
 
     Args:
         model (BaseModel): A recognizer with LCR.
@@ -30,10 +30,17 @@ class TorchStep:
                  state: Optional[LCRState],
                  out: Optional[LayerState] = None
                  ) -> Tuple[Tensor, LCRState]:
-        """Scores and state after frames ``(B, 4, 1, height, width)``.
+        """Process one frame of each stream.
 
-        Of a state of ``m`` memories, scores are ``(m * B, classes)``. The new
-        state's layers may be at ``out``.
+        Args:
+            frames (Tensor): Shape ``(B, 4, 1, height, width)``.
+            state (LCRState, optional): State of ``m`` windows before the
+                frame; None for a new stream.
+            out (LayerState, optional): Buffers for the new layer states.
+
+        Returns:
+            tuple[Tensor, LCRState]: Scores ``(m * B, classes)`` and the new
+            state.
         """
         feature, state = self.feature(frames, state, out)
         return view_scores(self.model.cls_head, feature).cpu(), state
@@ -44,26 +51,26 @@ class TorchStep:
                 state: Optional[LCRState],
                 out: Optional[LayerState] = None
                 ) -> Tuple[Tensor, LCRState]:
-        """What the head reads, ``(m * B, C)``; all else as when called."""
+        """Like :meth:`__call__`, with the feature ``(m * B, C)``."""
         return self.model.backbone.forward_frames(
             self._clip(frames), state, out=out)
 
     def retention(self, frames: Tensor,
-                    state: Optional[LCRState]) -> np.ndarray:
-        """What each patch keeps, ``(num_layers, B, rows, cols)``."""
+                  state: Optional[LCRState]) -> np.ndarray:
+        """Mean forget gate of each patch, ``(num_layers, B, rows, cols)``."""
         clip = self._clip(frames)
         return retention(self.model.backbone, clip[:, :, 0],
                          state).cpu().numpy()
 
     def grad_cam(self, frames: Tensor, target: int,
                  layer: Optional[int] = None) -> np.ndarray:
-        """As :func:`mmlcr.visualization.grad_cam`, also of bytes."""
+        """Like :func:`mmlcr.visualization.grad_cam`; takes uint8, too."""
         return grad_cam(self.model, self._clip(frames), target,
                         layer).cpu().numpy()
 
     def _clip(self, frames: Tensor) -> Tensor:
         preprocessor = self.model.data_preprocessor
-        if isinstance(preprocessor, LCRDataPreprocessor):  # bytes stay so
+        if isinstance(preprocessor, LCRDataPreprocessor):  # keeps uint8
             return frames.to(preprocessor.device)
         return preprocessor(
             dict(inputs=list(frames[:, None]), data_samples=None),

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A video that is decoded in a process of its own, which may crash.
+"""Decode a video in a separate process, so that a crash is an exception.
 
-The process is started anew, not forked: whoever asks may have threads.
+The process is spawned, not forked, as the caller may have threads.
 """
 import json
 import os.path as osp
@@ -18,40 +18,40 @@ from .frames import Frame
 from .sources import Source, check_is_file
 
 SERVER = osp.join(osp.dirname(reader.__file__), 'frame_server.py')
-PATIENCE = 30.  # seconds that a frame may take
+FRAME_TIMEOUT = 30.  # seconds per frame
 
 
 class SubprocessVideo(Source):
-    """:class:`mmlcr.streaming.Video`, for files that may crash a decoder.
+    """A :class:`mmlcr.streaming.Video` for files that may crash a decoder.
 
-    A decoder that crashes, or takes longer for a frame than ``patience``, is
-    an error of the file.
+    A :class:`SourceError` is raised if the decoder crashes, or takes longer
+    for a frame than ``timeout``.
 
     Args:
         path (str): Video file.
-        patience (float): Seconds. Defaults to ``PATIENCE``.
+        timeout (float): Seconds per frame. Defaults to ``FRAME_TIMEOUT``.
 
     Raises:
-        SourceError: If it does not open.
+        SourceError: If the file does not open.
     """
 
-    def __init__(self, path: str, patience: float = PATIENCE) -> None:
-        self.name, self.patience, self.closed = path, patience, False
+    def __init__(self, path: str, timeout: float = FRAME_TIMEOUT) -> None:
+        self.name, self.timeout, self.closed = path, timeout, False
         check_is_file(path)
         self.process = subprocess.Popen(
             [sys.executable, SERVER, path], stdout=subprocess.PIPE)
-        told = self._receive()
-        self.height, self.width = told['size']
-        self.duration = told['duration']
-        self.length = round(self.duration * told['rate']) or None
+        message = self._receive()
+        self.height, self.width = message['size']
+        self.duration = message['duration']
+        self.length = round(self.duration * message['rate']) or None
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             while not self.closed:
-                told = self._receive()
-                if 'frame' not in told:
+                message = self._receive()
+                if 'frame' not in message:
                     return
-                image, number, seconds = told['frame']
+                image, number, seconds = message['frame']
                 yield Frame(image, number, seconds, number == 0)
         finally:
             self.close()
@@ -62,57 +62,58 @@ class SubprocessVideo(Source):
         self._end()
 
     def _end(self) -> int:
-        """Its exit code."""
+        """Kill the process and return its exit code."""
         self.process.kill()
-        ended = self.process.wait()
+        exit_code = self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return ended
+        return exit_code
 
     def _receive(self) -> Dict[str, Any]:
-        """What the process says next.
+        """Receive the next message of the process.
 
         Raises:
-            SourceError: If that is an error, or it says nothing any more.
+            SourceError: If the message is an error, or the process ended.
         """
         pipe = self.process.stdout
         assert pipe is not None
-        late = _Late(self.patience, self.process)
-        late.start()
+        timer = _KillTimer(self.timeout, self.process)
+        timer.start()
         try:
             line = pipe.readline()
-            told = json.loads(line) if line.endswith(b'\n') else None
-            if told and 'shape' in told:
+            message = json.loads(line) if line.endswith(b'\n') else None
+            if message and 'shape' in message:
                 image = np.frombuffer(
-                    bytearray(pipe.read(int(np.prod(told['shape'])))),
+                    bytearray(pipe.read(int(np.prod(message['shape'])))),
                     np.uint8)
-                told['frame'] = (image.reshape(told['shape']), told['number'],
-                                 told['seconds'])
-        except ValueError:  # the half of a frame
-            told = None
+                message['frame'] = (image.reshape(message['shape']),
+                                    message['number'], message['seconds'])
+        except ValueError:  # an incomplete frame
+            message = None
         finally:
-            late.cancel()
-        if told and 'error' not in told:
-            return told
-        ended = self._end()
-        if told:
-            raise SourceError(told['error'])
+            timer.cancel()
+        if message and 'error' not in message:
+            return message
+        exit_code = self._end()
+        if message:
+            raise SourceError(message['error'])
         if self.closed:
             return {}
-        if late.came:
+        if timer.fired:
             raise SourceError(f'{self.name}: a frame took more than '
-                              f'{self.patience:g} seconds')
-        said = signal.Signals(-ended).name if ended < 0 else f'code {ended}'
-        raise SourceError(f'{self.name}: the decoder crashed, {said}')
+                              f'{self.timeout:g} seconds')
+        reason = f'code {exit_code}' if exit_code >= 0 else (
+            signal.Signals(-exit_code).name)
+        raise SourceError(f'{self.name}: the decoder crashed, {reason}')
 
 
-class _Late(threading.Timer):
-    """Ends a process after some seconds, unless it is cancelled before."""
+class _KillTimer(threading.Timer):
+    """Kills a process after some seconds, unless it is cancelled before."""
 
     def __init__(self, seconds: float, process: subprocess.Popen) -> None:
-        super().__init__(seconds, self._come, [process])
-        self.daemon, self.came = True, False
+        super().__init__(seconds, self._fire, [process])
+        self.daemon, self.fired = True, False
 
-    def _come(self, process: subprocess.Popen) -> None:
-        self.came = True
+    def _fire(self, process: subprocess.Popen) -> None:
+        self.fired = True
         process.kill()

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A picture of the segments of a stream, below its scores."""
+"""A plot of the segments of a stream below its scores."""
 from typing import TYPE_CHECKING, Any, Dict, List, Sequence
 
 import numpy as np
@@ -17,17 +17,15 @@ WIDTH, SCORES, LANE, MARGIN = 9., 3.2, 0.3, 0.7  # inches
 def plot_timeline(times: Sequence[float], scores: Sequence[np.ndarray],
                   names: Sequence[str], lines: int,
                   segments: Sequence[Segment]) -> 'Figure':
-    """Class scores over time, and segments in a lane for each class.
+    """Plot class scores over time, and segments in one lane per class.
 
     Args:
-        times (Sequence[float]): Of the frames, in seconds.
-        scores (Sequence[np.ndarray]): Of each, ``(classes, )``.
-        names (Sequence[str]): Of all classes.
-        lines (int): How many curves are drawn: of the highest scores.
-        segments (Sequence[Segment]): Of the stream.
-
-    Returns:
-        Figure: Of matplotlib.
+        times (Sequence[float]): Time of each frame in seconds.
+        scores (Sequence[np.ndarray]): Scores of each frame, ``(classes, )``.
+        names (Sequence[str]): Names of all classes.
+        lines (int): Number of classes whose scores are plotted: those with
+            the highest ones.
+        segments (Sequence[Segment]): Segments of the stream.
     """
     lanes = lanes_of(segments)
     height = LANE * max(1, len(lanes)) + MARGIN
@@ -42,13 +40,13 @@ def plot_timeline(times: Sequence[float], scores: Sequence[np.ndarray],
 
 
 def lanes_of(segments: Sequence[Segment]) -> List[str]:
-    """Their classes, in the order in which they happen first."""
+    """Return the classes of segments by the time of their first segment."""
     return [*dict.fromkeys(segment.label for segment in sorted(segments))]
 
 
 def draw_lanes(axes: 'Axes', segments: Sequence[Segment], lanes: List[str],
                colours: Dict[str, Any]) -> None:
-    """A bar for each segment, in the colour of its curve, if it has one."""
+    """Draw a bar for each segment, in the colour of its curve or grey."""
     for segment in segments:
         axes.barh(
             lanes.index(segment.label),

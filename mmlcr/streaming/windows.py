@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The memory of streams: one window, or two that begin in turns."""
+"""The temporal context of a stream: one window, or two overlapping ones."""
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
@@ -14,13 +14,14 @@ CONTEXTS = 'windowed', 'free'
 
 
 class Windows:
-    """Takes frames, and knows how many each window has seen.
+    """Steps the windows of a stream, and counts the frames of each.
 
     Args:
         run_step (TorchStep | OnnxStep): The model.
-        clip_len (int): Frames of a full window.
-        context (str): ``'free'``, a window without an end, or ``'windowed'``:
-            two windows of ``clip_len`` frames, half of that apart.
+        clip_len (int): Length of a window in frames.
+        context (str): ``'free'`` for one window without an end, or
+            ``'windowed'`` for two windows of ``clip_len`` frames that start
+            ``clip_len // 2`` frames apart.
     """
 
     def __init__(self, run_step: Union[TorchStep, OnnxStep], clip_len: int,
@@ -32,24 +33,26 @@ class Windows:
         self.context = context
         self.state: Optional[LCRState] = None  # of all windows
         self.ages: List[int] = []  # frames of each window, the oldest first
-        self._free: Dict[int, List[LayerState]] = {}  # by number of windows
+        # unused buffers by number of windows
+        self._free: Dict[int, List[LayerState]] = {}
 
     @property
     def full_age(self) -> int:
-        """Frames from which on the scores rest on a whole context."""
+        """Number of frames from which a window's scores count as full."""
         if self.context == 'windowed':
             return (self.clip_len + 1) // 2
         return self.clip_len
 
     def step(self, views: Tensor) -> Tuple[Tensor, int]:
-        """Take the next frame.
+        """Process the next frame.
 
         Args:
-            views (Tensor): Of all streams, ``(B, 4, 1, height, width)``.
+            views (Tensor): Views of all streams, ``(B, 4, 1, height,
+                width)``.
 
         Returns:
             tuple[Tensor, int]: Scores of the oldest window, ``(B, classes)``,
-            and how many frames it has seen.
+            and its number of frames.
         """
         state, ages = self.state, self.ages
         unneeded: List[LCRState] = []
@@ -78,15 +81,15 @@ class Windows:
         return scores[:len(views)], ages[0]
 
     def _reuse(self, windows: int) -> Optional[LayerState]:
-        """Memory of an earlier state of so many windows.
+        """Return the buffers of an earlier state of ``windows`` windows.
 
-        Allocating it for every frame would fragment the memory.
+        Allocating new ones for every frame would fragment the memory.
         """
         free = self._free.get(windows)
         return free.pop() if free else None
 
     def tensors(self) -> Optional[Dict[str, Any]]:
-        """A copy of the state on the CPU."""
+        """Return a copy of the state on the CPU."""
         state = _copied(self.state, torch.device('cpu'))
         return state and dict(
             layers=state.layers._asdict(),
@@ -95,11 +98,11 @@ class Windows:
 
     def load(self, tensors: Optional[Dict[str, Any]], ages: List[int],
              device: torch.device) -> None:
-        """Continue from what :meth:`tensors` gave.
+        """Restore the state that :meth:`tensors` returned.
 
         Raises:
-            AttributeError, KeyError, TypeError: If it is something else; this
-                memory is unchanged then.
+            AttributeError, KeyError, TypeError: If ``tensors`` is no such
+                state; these windows are unchanged then.
         """
         state = None
         if tensors is not None:
@@ -112,7 +115,7 @@ class Windows:
 
 def _copied(state: Optional[LCRState],
             device: torch.device) -> Optional[LCRState]:
-    """A copy, as steps write into the state that they are given."""
+    """Copy a state, since steps write into the state they are given."""
 
     def copied(tensor: Any) -> Any:
         return None if tensor is None else tensor.to(device, copy=True)

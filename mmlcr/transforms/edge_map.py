@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Edge maps of frames, which are the prompt of LCR."""
+"""Edge maps of frames, the prompt of LCR."""
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -8,7 +8,7 @@ from mmaction.registry import TRANSFORMS
 
 
 def edge_map(frame: np.ndarray, channel_order: str = 'rgb') -> np.ndarray:
-    """Canny edges of a frame, with thresholds by Otsu's method.
+    """Detect Canny edges, with thresholds by Otsu's method.
 
     The upper threshold of the hysteresis is Otsu's threshold of the grey
     image, the lower one is half of it.
@@ -31,7 +31,7 @@ def edge_map(frame: np.ndarray, channel_order: str = 'rgb') -> np.ndarray:
 class EdgeMap(BaseTransform):
     """Add every frame's edge map as its fourth channel.
 
-    It belongs after cropping and flipping, and after transforms that change
+    Place it after cropping and flipping, and after transforms that change
     colours.
 
     Required Keys:
@@ -62,10 +62,10 @@ class EdgeMap(BaseTransform):
         """Add the edge maps.
 
         Args:
-            results (dict): With ``imgs``.
+            results (dict): Results with ``imgs``.
 
         Returns:
-            dict: The same, with four channels in ``imgs``.
+            dict: The same results, with four channels in ``imgs``.
         """
         results['imgs'] = [
             self._with_edges(frame, index)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Folders of frames of which only the path is given."""
+"""Folders of frames that are given by their path only."""
 import os
 import os.path as osp
 import re
@@ -17,7 +17,7 @@ class RawFrameInit(BaseTransform):
 
     A data set adds the number of frames of a clip and the pattern of their
     names. MMAction2's ``inference_recognizer`` passes only a path: this
-    transform adds both for a folder, and refuses a video by name.
+    transform then adds both for a folder.
 
     Required Keys:
 

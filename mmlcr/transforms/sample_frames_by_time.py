@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Sampling of frames at a fixed time interval, at any rate of a clip."""
+"""Sampling of frames at a fixed time interval, for any frame rate."""
 from itertools import count
 from typing import List, Optional
 
@@ -16,16 +16,16 @@ class SampleFramesByTime(BaseTransform):
     """Sample frames that are ``frame_seconds`` apart.
 
     It is the counterpart of MMAction2's ``SampleFrames``, whose
-    ``frame_interval`` means another speed in a clip of another rate. A sampled
-    clip holds the frames that a stream of ``1 / frame_seconds`` frames per
-    second selects from its start on (:class:`mmlcr.video.FrameClock`), so that
-    the model sees in training what it sees in use.
+    ``frame_interval`` means another speed at another frame rate. A sampled
+    clip has the frames that a stream of ``1 / frame_seconds`` frames per
+    second selects from the clip's start on (:class:`mmlcr.video.FrameClock`),
+    so that training and streaming agree.
 
     Times are those of the decoder, ``frame_times``, or else the frame number
-    divided by ``avg_fps`` of the decoder or by ``fps``. At a constant rate of
-    whose period ``frame_seconds`` is a multiple, test clips equal those of
-    ``SampleFrames``. A ``RandomChoice`` of several of this transform samples
-    clips at several speeds.
+    divided by ``avg_fps`` of the decoder or by ``fps``. If the frame rate is
+    constant and ``frame_seconds`` is a multiple of its period, test clips
+    equal those of ``SampleFrames``. A ``RandomChoice`` of several of these
+    transforms samples clips at several speeds.
 
     Required Keys:
 
@@ -39,10 +39,10 @@ class SampleFramesByTime(BaseTransform):
 
     - frame_inds
     - clip_len
-    - frame_interval: None, as ``UniformSample`` adds
+    - frame_interval: None, as with ``UniformSample``
     - num_clips
-    - num_due: number of frames without repetition that a sampled clip has,
-      at most ``clip_len``
+    - num_due: number of frames of a sampled clip without repetitions, at most
+      ``clip_len``
 
     Args:
         clip_len (int): Number of frames of a sampled clip.
@@ -93,10 +93,12 @@ class SampleFramesByTime(BaseTransform):
         """Sample the clips.
 
         Args:
-            results (dict): Has ``total_frames``, ``start_index`` and times.
+            results (dict): Results with ``total_frames``, ``start_index`` and
+                times.
 
         Returns:
-            dict: The same with ``frame_inds``, ``(num_clips * clip_len, )``.
+            dict: The same results with ``frame_inds``, shape
+            ``(num_clips * clip_len, )``.
         """
         times = self._times(results)
         last = self._last_start(times)
@@ -115,7 +117,7 @@ class SampleFramesByTime(BaseTransform):
         return results
 
     def _times(self, results: dict) -> np.ndarray:
-        """Seconds of each frame, ``(total_frames, )``."""
+        """Return the time of each frame in seconds, ``(total_frames, )``."""
         total, times = results['total_frames'], results.get('frame_times')
         if times is not None:
             if len(times) != total:
@@ -128,7 +130,7 @@ class SampleFramesByTime(BaseTransform):
         return np.arange(total) / fps
 
     def _last_start(self, times: np.ndarray) -> int:
-        """The last frame from which enough frames follow for a clip."""
+        """Return the last frame at which a whole clip can start."""
         low, high = 0, len(times) - 1
         while low < high:
             middle = (low + high + 1) // 2
@@ -140,12 +142,12 @@ class SampleFramesByTime(BaseTransform):
 
     @cache_randomness
     def _draw_starts(self, last: int) -> np.ndarray:
-        """First frames of the clips, one in each of equal segments."""
+        """Draw the first frame of each clip, one in each equal segment."""
         positions = np.arange(self.num_clips) + np.random.rand(self.num_clips)
         return np.floor(positions * (last + 1) / self.num_clips)
 
     def _sample(self, times: np.ndarray, start: int) -> List[int]:
-        """Frame numbers of a clip, ``clip_len`` of them."""
+        """Return the ``clip_len`` frame numbers of a clip."""
         frames = self._due(times, start)
         if len(frames) == self.clip_len:
             return frames
@@ -155,7 +157,7 @@ class SampleFramesByTime(BaseTransform):
 
     def _due(self, times: np.ndarray, start: int,
              loop: bool = False) -> List[int]:
-        """The first ``clip_len`` frames that are due, or all there are."""
+        """Return the first ``clip_len`` frames that are due, or fewer."""
         clock = FrameClock(1 / self.frame_seconds)
         length = times[-1] - times[0] + (_mean_gap(times) or clock.period)
         total, frames = len(times), []
@@ -178,5 +180,5 @@ class SampleFramesByTime(BaseTransform):
 
 
 def _mean_gap(times: np.ndarray) -> float:
-    """Mean time between two frames; zero for a single frame."""
+    """Return the mean time between two frames; zero for a single frame."""
     return (times[-1] - times[0]) / max(1, len(times) - 1)

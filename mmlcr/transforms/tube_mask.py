@@ -13,8 +13,8 @@ class TubeMask(BaseTransform):
     """Choose at random the patches that training drops from every frame.
 
     It always drops ``round(ratio * rows * cols)`` of ``rows * cols`` patches.
-    It belongs after the frames have their final size, and
-    ``PackActionInputs(algorithm_keys=...)`` must name ``tube_mask``.
+    Place it after the frames have their final size. The ``algorithm_keys`` of
+    ``PackActionInputs`` must contain ``tube_mask``.
 
     Required Keys:
 
@@ -45,10 +45,10 @@ class TubeMask(BaseTransform):
         """Add a random mask.
 
         Args:
-            results (dict): Has ``imgs``.
+            results (dict): Results with ``imgs``.
 
         Returns:
-            dict: The same with ``tube_mask``.
+            dict: The same results with ``tube_mask``.
         """
         height, width = results['imgs'][0].shape[:2]
         if height % self.patch_size or width % self.patch_size:
@@ -66,7 +66,7 @@ class TubeMask(BaseTransform):
 
     @cache_randomness
     def _permutation(self, num_patches: int) -> np.ndarray:
-        """The patches in random order, by NumPy's global generator."""
+        """Draw a random order of the patches, by NumPy's generator."""
         return np.random.permutation(num_patches)
 
     def __repr__(self) -> str:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Opening and decoding of videos, by the reader of streams."""
+"""Opening and decoding of videos, with the same reader as streams."""
 import io
 import os.path as osp
 from typing import Any, BinaryIO, Optional, Union
@@ -16,11 +16,11 @@ from mmlcr.video import VideoReader
 class VideoInit(BaseTransform):
     """Open a video, and add the number of its frames and their times.
 
-    It replaces ``DecordInit``, reads what decord can't (AV1, recordings of
-    browsers), and counts the frames that a video shows rather than those of
-    its header: :class:`mmlcr.video.VideoReader`. With :class:`VideoDecode`,
-    pixels are the same wherever decord reads a file correctly.
-    MMAction2's ``MMAction2Inferencer`` replaces both by its own transforms.
+    It replaces ``DecordInit``, also reads what decord can't (AV1, recordings
+    of browsers), and counts the frames that a video shows rather than those of
+    its header (:class:`mmlcr.video.VideoReader`). With :class:`VideoDecode`,
+    pixels are the same wherever decord reads a file correctly. MMAction2's
+    ``MMAction2Inferencer`` replaces both with its own transforms.
 
     Required Keys:
 
@@ -32,14 +32,13 @@ class VideoInit(BaseTransform):
     - video_reader: a :class:`mmlcr.video.VideoReader`
     - total_frames: number of frames that are shown
     - avg_fps: mean frames per second, by their times
-    - frame_times: seconds of each from the first one, float64,
+    - frame_times: time of each frame in seconds from the first one, float64,
       ``(total_frames, )``
 
     Args:
         num_threads (int): Number of threads of the decoder. Defaults to 1.
-        io_backend (str): MMEngine's name of the storage: ``'disk'``, or
-            another one, whose files are read into memory. Defaults to
-            ``'disk'``.
+        io_backend (str): Name of MMEngine's file backend. Files of another
+            one than ``'disk'`` are read into memory. Defaults to ``'disk'``.
         **kwargs: Arguments of the backend.
     """
 

@@ -1,12 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Errors of video files, and FFmpeg's messages in them."""
+"""Errors of video files, with FFmpeg's messages."""
 from av.error import ExitError
 
 MAX_MESSAGE = 300  # characters of FFmpeg's message in an error
 
 
 class SourceError(RuntimeError):
-    """A source that does not open, has no frames or ends early, by name."""
+    """A source does not open, has no frames or ends early; names it."""
 
 
 class TruncatedVideoError(SourceError):
@@ -14,7 +14,7 @@ class TruncatedVideoError(SourceError):
 
 
 def ffmpeg_message(error: Exception) -> str:
-    """The message of an error of FFmpeg, without its number and the path."""
+    """Return FFmpeg's message of an error, without its number and path."""
     if isinstance(error, ExitError):
         return 'no answer within the time limit'
     text = getattr(error, 'strerror', None) or ' '.join(str(error).split())
@@ -22,6 +22,6 @@ def ffmpeg_message(error: Exception) -> str:
 
 
 def conversion_hint(path: str) -> str:
-    """The end of an error about a video that another codec may save."""
+    """Suggest a conversion, for the end of an error message."""
     return ('a conversion may help, as by '
             f'"ffmpeg -i {path} -c:v libx264 NEW.mp4"')

@@ -1,12 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The rule that selects frames at a rate, in sampled clips and in streams."""
+"""Selection of frames at a fixed rate, for sampled clips and streams."""
 
 
 class FrameClock:
     """Selects frames at a fixed rate from frames at any other.
 
-    It selects the frame nearest to each multiple of ``1 / fps``. Of a slower
-    source it selects every frame once.
+    It selects the frame nearest to each multiple of ``1 / fps``, and every
+    frame once if the source is slower.
 
     Args:
         fps (float): Frames per second to select.
@@ -21,8 +21,8 @@ class FrameClock:
 
         Args:
             seconds (float): Time of the frame.
-            is_first (bool): Whether times start anew at this frame. Defaults
-                to False.
+            is_first (bool): Whether times restart at this frame. Defaults to
+                False.
         """
         gap = seconds - self.previous
         self.previous = seconds

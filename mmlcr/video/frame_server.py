@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Decode a video in a process that may crash: ``python frame_server.py PATH``.
 
-It writes a line of JSON and the bytes of each frame to standard output. Of the
-package it imports only the folder of this file, so that it starts fast.
+It writes a line of JSON and the bytes of each frame to standard output. It
+imports only the folder of this file, so that it starts fast.
 """
 import importlib.util
 import json

@@ -9,13 +9,13 @@ import numpy as np
 
 def to_rgb(frame: Any, size: Tuple[int, int], time_base: Fraction
            ) -> np.ndarray:
-    """A decoded frame as an image, rotated as the file asks.
+    """Convert a decoded frame to RGB, with the rotation of its metadata.
 
     Args:
         frame (av.VideoFrame): The frame.
         size (tuple[int, int]): Width and height before the rotation. A frame
             of another size is resized.
-        time_base (Fraction): That of the frame's stream.
+        time_base (Fraction): Time base of the frame's stream.
 
     Returns:
         np.ndarray: RGB, uint8, ``(height, width, 3)``.

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the packets of a video say about its frames, without decoding."""
+"""Index of a video's frames from its packets, without decoding."""
 from fractions import Fraction
 from typing import Any, Iterable, List, NamedTuple, Optional
 
@@ -11,7 +11,7 @@ from .errors import conversion_hint
 
 class PacketIndex(NamedTuple):
     """Times and keyframes of a video, as far as its packets have them."""
-    times: Optional[np.ndarray]  # seconds (frames, ); None: only by decoding
+    times: Optional[np.ndarray]  # seconds (frames, ); None: decoding needed
     pts: List[int]  # of the frames, ascending; empty if unknown
     keyframes: List[int]  # pts at which decoding may begin, ascending
 
@@ -21,14 +21,14 @@ def read_index(packets: Iterable[Any], time_base: Fraction, rate: Fraction,
     """Read the index from all packets of a stream.
 
     Args:
-        packets (Iterable[av.Packet]): In the order of the file.
-        time_base (Fraction): Seconds of a unit of their pts.
+        packets (Iterable[av.Packet]): Packets in the order of the file.
+        time_base (Fraction): Unit of their pts in seconds.
         rate (Fraction): Frames per second, for packets without times.
         has_times (bool): Whether the container stores presentation times.
 
     Returns:
-        PacketIndex: Without times if the packets contradict each other or one
-        of them is corrupt: then only decoding can tell.
+        PacketIndex: The index; without times if the packets contradict each
+        other or one of them is corrupt.
     """
     entries = [(p.pts, p.is_keyframe, p.is_discard, p.is_corrupt)
                for p in packets if p.size]
@@ -50,18 +50,18 @@ def read_index(packets: Iterable[Any], time_base: Fraction, rate: Fraction,
 def stores_times(container: Any, stream: Any) -> bool:
     """Whether packets have presentation times.
 
-    An AVI stores its packets in the order of decoding, which is another one
-    where there are B-frames.
+    An AVI has its packets in decoding order, which differs from that of
+    presentation if there are B-frames.
     """
     has_b_frames = stream.codec_context.has_b_frames
     return container.format.name != 'avi' or not has_b_frames
 
 
 def why_undecodable(container: Any, stream: Any) -> Optional[str]:
-    """Why a video stream can't be decoded; None if it can."""
+    """Return why a video stream can't be decoded; None if it can."""
     if stream is None or stream.disposition & Disposition.attached_pic:
         audio = {s.codec_context.name for s in container.streams.audio}
-        return 'no video in it' + (
+        return 'no video stream' + (
             f', only audio ({", ".join(sorted(audio))})' if audio else '')
     if stream.codec_context is None:
         return 'PyAV has no decoder for its codec; ' + conversion_hint('CLIP')

@@ -1,9 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The reader of all videos: the frames that a video shows, and their times.
+"""The reader of all videos: frames as a player shows them, and their times.
 
-Training, testing, streams and pictures all read through :class:`VideoReader`,
-so that they agree on the number of frames, on their times and on every pixel.
-PyAV (FFmpeg) decodes. Packets count more than headers: an edit list hides
+Training, testing, streams and pictures all use :class:`VideoReader`, so they
+agree on the number of frames, their times and every pixel. PyAV (FFmpeg)
+decodes. The packets are trusted rather than the header: an edit list hides
 frames that the header counts, a browser's recording has neither a duration nor
 a rate, and the mean rate of a phone's clip is not the rate of any part of it.
 """
@@ -38,10 +38,10 @@ from .images import to_rgb
 from .packets import PacketIndex, read_index, stores_times, why_undecodable
 
 DEFAULT_RATE = Fraction(25)  # of raw streams, which have neither time nor rate
-# A video that ends earlier than its header's duration by this share was cut
-# off. Durations are rounded, and estimates in some containers.
+# A video that lacks more than this share of its header's duration was cut off.
+# Durations are rounded, and some containers only have estimates.
 DURATION_SLACK = 0.05
-# the first bytes of lists that name other files: HLS, DASH, concat, SDP
+# first bytes of lists that refer to other files: HLS, DASH, concat, SDP
 LIST_HEADS = b'#EXTM3U', b'<', b'ffconcat', b'v=0'
 
 av.logging.set_level(av.logging.FATAL)  # errors are raised with a file's name
@@ -57,18 +57,18 @@ class VideoReader:
     """Frames of a video file, in order or by number, by PyAV.
 
     Frames are those that a player shows, in its order: without those that an
-    edit list hides, rotated as the file asks, and all of the size of the
-    first. Pixels equal those of decord and OpenCV to the bit wherever these
-    read a file of 8 bits per channel correctly.
+    edit list hides, rotated by the metadata, and all resized to the first.
+    Pixels equal those of decord and OpenCV to the bit wherever these read a
+    file of 8 bits per channel correctly.
 
     Args:
         video (str | BinaryIO): Path, address, or file object.
-        name (str, optional): Its name in errors. Defaults to ``video``.
+        name (str, optional): Name in error messages. Defaults to ``video``.
         num_threads (int): Threads of the decoder; 0 lets FFmpeg choose.
             Defaults to 0.
-        timeout (tuple[float, float], optional): Seconds that opening and
-            reading may wait for an address. Defaults to None, which is no
-            limit.
+        timeout (tuple[float, float], optional): Seconds that opening an
+            address and reading a frame may take. Defaults to None, which is
+            no limit.
 
     Raises:
         SourceError: If the file does not open, has no video stream, or PyAV
@@ -104,7 +104,7 @@ class VideoReader:
             self.container.close()
 
     def close(self) -> None:
-        """Close the file; it is opened again when frames are read."""
+        """Close the file; reading frames opens it again."""
         self._used = True
         self.container.close()
 
@@ -115,19 +115,19 @@ class VideoReader:
 
     @property
     def rate(self) -> Fraction:
-        """Frames per second by the header, or by its first packets."""
+        """Frames per second by the header, or by the first packets."""
         rate = self.stream.average_rate or self.stream.guessed_rate
         return rate or DEFAULT_RATE
 
     @property
     def duration(self) -> float:
-        """Seconds by the header, which may be wrong; 0 if unknown."""
+        """Duration in seconds by the header, maybe wrong; 0 if unknown."""
         return self._length(self.stream) or (
             (self.container.duration or 0) / 1e6)
 
     @property
     def times(self) -> np.ndarray:
-        """Seconds of each frame from the first one, ``(frames, )``.
+        """Time of each frame in seconds from the first, ``(frames, )``.
 
         Raises:
             SourceError: If no frame can be decoded.
@@ -145,7 +145,7 @@ class VideoReader:
 
     @property
     def fps(self) -> float:
-        """Mean frames per second, by the times of the frames."""
+        """Mean frames per second by the times of the frames."""
         duration = self.times[-1]
         return float((len(self) - 1) / duration if duration else self.rate)
 
@@ -157,7 +157,7 @@ class VideoReader:
 
     @property
     def index(self) -> PacketIndex:
-        """Times and keyframes by the packets, which are read once."""
+        """Times and keyframes from the packets, which are read once."""
         if self._index is None:
             self._index = read_index(
                 self._packets(), self.stream.time_base, self.rate,
@@ -165,7 +165,7 @@ class VideoReader:
         return self._index
 
     def __iter__(self) -> Iterator[TimedImage]:
-        """All frames in order.
+        """Iterate over all frames in order.
 
         Raises:
             TruncatedVideoError: After the last frame, if the file ends before
@@ -183,17 +183,17 @@ class VideoReader:
                 'seconds')
 
     def frames_at(self, numbers: Sequence[int]) -> List[np.ndarray]:
-        """Frames by number, which may repeat and come in any order.
+        """Return frames by number, in any order and with repetitions.
 
-        A damaged video may have fewer frames than packets. Then the frame
-        nearest in time takes the place of a missing one.
+        A damaged video may have fewer frames than packets. Then the nearest
+        frame in time replaces a missing one.
 
         Args:
             numbers (Sequence[int]): From 0 to ``len(self) - 1``.
 
         Returns:
             list[np.ndarray]: RGB, uint8, each ``(height, width, 3)``; no two
-            share their memory.
+            share memory.
 
         Raises:
             IndexError: If a number is out of range.
@@ -220,8 +220,8 @@ class VideoReader:
     def _open(self) -> None:
         """Open the file at its start, with the errors of the class."""
         if not isinstance(self.video, str):
-            # FFmpeg does not let a list in a local file open addresses, but
-            # it can't tell that a file object is a local file
+            # FFmpeg forbids lists in local files to open addresses, but does
+            # not treat a file object as a local file
             self.video.seek(0)
             if self.video.read(64).lstrip().startswith(LIST_HEADS):
                 raise SourceError(f'{self.name}: a list of addresses, not a '
@@ -243,9 +243,9 @@ class VideoReader:
         self.stream, self._used = stream, False
 
     def _packets(self) -> Iterator[Any]:
-        """All packets from the start; the last one flushes the decoder.
+        """Yield all packets from the start; the last flushes the decoder.
 
-        Where the file can't be read any further, the packets end.
+        They end where the file can't be read any further.
         """
         if self._used:
             self.container.close()
@@ -254,7 +254,7 @@ class VideoReader:
         return self._further_packets()
 
     def _further_packets(self) -> Iterator[Any]:
-        """The packets from the present position, as :meth:`_packets`."""
+        """Yield the packets from the present position on."""
         try:
             yield from self.container.demux(self.stream)
         except FFmpegError as error:
@@ -266,7 +266,7 @@ class VideoReader:
                     f'{self.name}: {ffmpeg_message(error)}') from error
 
     def _decoded(self, packets: Iterator[Any]) -> Iterator[Any]:
-        """Decode frames in the order in which they are shown.
+        """Decode frames in presentation order.
 
         Packets that can't be decoded are skipped, as players do.
 
@@ -291,10 +291,10 @@ class VideoReader:
                 f'{self.codec}); {conversion_hint(self.name)}')
 
     def _timed_frames(self) -> Iterator[Tuple[Any, float]]:
-        """Decoded frames, and their seconds from the first one.
+        """Yield decoded frames, and their times in seconds from the first.
 
-        Where the file has no usable times, they follow from the number of the
-        frame and the rate.
+        If the file has no usable times, they are the number of the frame
+        divided by the rate.
         """
         period, base = 1 / float(self.rate), self.stream.time_base
         has_times = stores_times(self.container, self.stream)
@@ -339,9 +339,9 @@ class VideoReader:
 
     def _decoded_from(self, pts: int,
                       packets: Iterator[Any]) -> Iterator[Any]:
-        """Frames from a pts on; none if the decoder begins after it.
+        """Yield the frames from a pts on; none if the decoder starts later.
 
-        Frames before it may belong to an earlier group of pictures.
+        Earlier frames may belong to the previous group of pictures.
         """
         frames = itertools.dropwhile(lambda frame: frame.pts < pts,
                                      self._decoded(packets))
@@ -361,7 +361,7 @@ class VideoReader:
         return found
 
     def _decode_nearest(self, numbers: List[int]) -> Dict[int, np.ndarray]:
-        """Decode the frames nearest in time, of those that can be decoded."""
+        """Decode the nearest frames in time that can be decoded."""
         times = np.array([seconds for _, seconds in self._timed_frames()])
         if self.index.pts and self._first_pts is not None:
             # the first frame may be missing
@@ -375,12 +375,12 @@ class VideoReader:
         return {number: found[nearest[number]] for number in numbers}
 
     def _to_rgb(self, frame: Any) -> np.ndarray:
-        """A decoded frame as an image of the size of the first one."""
+        """Convert a decoded frame to an image of the size of the first."""
         self._size = self._size or (frame.width, frame.height)
         return to_rgb(frame, self._size, self.stream.time_base)
 
     def _missing_start(self) -> float:
-        """Seconds that are missing before the first decoded frame."""
+        """Return the seconds missing before the first decoded frame."""
         start = self.stream.start_time
         if start is None or self._first_pts is None:
             return 0.
@@ -388,5 +388,5 @@ class VideoReader:
             (self._first_pts - start) * self.stream.time_base))
 
     def _length(self, item: Any) -> float:
-        """Duration of a frame or of the stream in seconds; 0 if unknown."""
+        """Return the duration of a frame or stream in seconds, or 0."""
         return float((item.duration or 0) * self.stream.time_base)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Writing of video files whose images have times."""
+"""Writing of video files with a time for each image."""
 import errno
 import os
 import os.path as osp
@@ -11,10 +11,10 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-# Bytes that stay free on a disk: the end of a video is written last, and
+# Bytes to leave free on a disk: the index of a video is written last, and
 # without it the video can't be read.
 MIN_FREE_BYTES = 16 * 2**20
-MP4_TICKS = 1000  # of the times in an MP4, per second
+MP4_TICKS = 1000  # resolution of the times in an MP4, per second
 FORMATS = '.avi', '.mp4'
 H264 = dict(preset='veryfast', crf='20', tune='zerolatency')
 
@@ -31,8 +31,8 @@ class VideoWriter:
 
     Raises:
         ValueError: If the path has another suffix.
-        OSError: If the file can't be written, or less than ``MIN_FREE_BYTES``
-            are free on the disk. The file can still be closed then.
+        OSError: If the file can't be written, or the disk has less than
+            ``MIN_FREE_BYTES`` left. The file can still be closed then.
     """
 
     def __init__(self, path: str, fps: float) -> None:
@@ -56,8 +56,8 @@ class VideoWriter:
         Args:
             image (np.ndarray): RGB, uint8, ``(height, width, 3)``, of the size
                 of the first.
-            seconds (float, optional): Its time from any origin. Defaults to
-                None: ``1 / fps`` after the image before.
+            seconds (float, optional): Time of the image, from any origin.
+                Defaults to None: ``1 / fps`` after the image before.
         """
         folder = osp.dirname(osp.abspath(self.path))
         if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
@@ -70,7 +70,7 @@ class VideoWriter:
             raise self._os_error(error) from error
 
     def close(self) -> None:
-        """Write the end of the file, without which it can't be read."""
+        """Write the last image and the index of the file."""
         if self._container is None:
             return
         try:
@@ -104,7 +104,7 @@ class VideoWriter:
         self._stream = stream
 
     def _pts(self, seconds: Optional[float]) -> int:
-        """Time of the next image, in ticks of the file."""
+        """Return the time of the next image in ticks of the file."""
         if seconds is None:
             is_first = self._last_pts < 0
             return 0 if is_first else self._last_pts + self._frame_duration
@@ -128,7 +128,7 @@ class VideoWriter:
         self._last_pts = pts
 
     def _mux(self, duration: int) -> None:
-        """Write the last packet, when its duration in ticks is known."""
+        """Write the last packet, now that its duration in ticks is known."""
         if self.format == '.mp4':
             self._packet.duration = duration
         self._container.mux(self._packet)
@@ -137,8 +137,8 @@ class VideoWriter:
     def _end(self) -> None:
         """Write the last image.
 
-        An AVI has no durations, so that it is written twice there: the second
-        time one tick before it ends.
+        An AVI has no durations, so there it is written again, one tick before
+        its end.
         """
         again = av.Packet(bytes(self._packet))
         again.pts = again.dts = self._last_pts + self._duration - 1

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Methods that are excluded from compilation are so once."""
+"""Methods are excluded from compilation only once."""
 from typing import Any
 
 import pytest

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The module that the wheel lacks, and a stack that needs no repair."""
+"""The stand-in for the module that the wheel of MMAction2 lacks."""
 import importlib
 import sys
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_stand_in_explains_itself() -> None:
 
 
 def fake_mmaction(root: Path, drn: str) -> None:
-    """A package of that name, whose DRN localizer is there or not."""
+    """A fake package mmaction with or without the DRN localizer."""
     folder = root / 'mmaction' / 'models' / 'localizers'
     folder.mkdir(parents=True)
     for package in (folder, *list(folder.parents)[:2]):
@@ -54,7 +54,7 @@ def fake_mmaction(root: Path, drn: str) -> None:
 
 @pytest.fixture
 def unimported(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """As if nothing of mmaction had been imported yet."""
+    """Pretend that mmaction has not been imported yet."""
     for name in list(sys.modules):
         if name == 'mmaction' or name.startswith('mmaction.'):
             monkeypatch.delitem(sys.modules, name)
@@ -97,8 +97,8 @@ def test_stack_that_is_in_use_is_left_alone() -> None:
     assert dict(sys.modules) == before
 
 
-def test_no_mmaction_is_not_ours_to_say(monkeypatch: pytest.MonkeyPatch,
-                                        unimported: Any) -> None:
+def test_a_missing_mmaction_is_left_to_its_import(
+        monkeypatch: pytest.MonkeyPatch, unimported: Any) -> None:
     monkeypatch.setattr(localizers.importlib.util, 'find_spec',
                         lambda name: None)
     assert localizers.repair_localizers() is False

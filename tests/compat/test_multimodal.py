@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""MMAction2 with packages that its multimodal models do not go with."""
+"""MMAction2 with packages that break its multimodal models."""
 from pathlib import Path
 from typing import Callable
 

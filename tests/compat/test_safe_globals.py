@@ -17,7 +17,7 @@ from mmlcr.compat import localizers, safe_globals
 
 
 class Reduce:
-    """Pickles as the call of a function, and then the setting of a state."""
+    """Pickles as a call of a function with a state to set afterwards."""
 
     def __init__(self, *how: Any) -> None:
         self.how = how
@@ -26,18 +26,18 @@ class Reduce:
         return self.how
 
     def __call__(self) -> None:
-        """Pickle wants what it calls to be callable."""
+        """Make the object callable, as pickle requires."""
 
 
 def buffer_with(**state: Any) -> HistoryBuffer:
-    """A log buffer of one number, and with that state."""
+    """A log buffer of one number, with the given state."""
     buffer = HistoryBuffer([1.], [1])
     buffer.__dict__.update(state)
     return buffer
 
 
 def save(value: Any, path: Path) -> Path:
-    """A checkpoint that holds ``value`` beside its weights."""
+    """A checkpoint with ``value`` besides its weights."""
     torch.save(dict(state_dict=dict(a=torch.ones(2)), meta=value), path)
     return path
 
@@ -119,7 +119,7 @@ LINEAR_CYCLE = dict(**ONE_CYCLE, anneal_strategy='linear')
 def test_runner_resumes_its_own_checkpoint(scheduler: dict,
                                            save_best: Optional[str],
                                            tmp_path: Path) -> None:
-    """Trained, validated, saved by the score; read with weights_only."""
+    """Train, validate, save the best, and read it with weights_only."""
     build_runner(tmp_path, scheduler, save_best).train()
     paths = list(tmp_path.glob('*.pth'))
     assert len(paths) == (2 if save_best else 1)
@@ -233,7 +233,7 @@ def by_subprocess(command: str) -> Any:
 
 
 def by_the_plugin(command: str) -> Any:
-    """Through a name of ours that leads to other modules."""
+    """Use an allowed name to reach other modules."""
     return Reduce(
         Reduce(getattr, (Reduce(importlib.import_module,
                                 ('mmlcr.compat.localizers', )), 'sys')), ())
@@ -370,7 +370,7 @@ CRAFTED = (crafted_subarray, crafted_fields, crafted_flags, object_array)
 @pytest.mark.parametrize('holder', ['alone', 'called', 'state'])
 def test_crafted_arrays_are_refused(holder: str, tmp_path: Path,
                                     run_python: Callable) -> None:
-    """In a process of its own: numpy trusts the dtypes that it unpickles.
+    """Run in a separate process: numpy trusts the dtypes that it unpickles.
 
     With a dtype of the attacker's making it takes bytes of the checkpoint
     for the addresses of objects.
@@ -413,7 +413,7 @@ OLD_NUMBER_TYPES = {
 
 def test_repair_allows_little_more_than_torch_does(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever adds a name here says why it cannot run code."""
+    """A name that is added here needs a reason why it cannot run code."""
     names, added = set(), []
     monkeypatch.setattr(torch.serialization, 'add_safe_globals', added.extend)
     safe_globals.allow_mmengine_checkpoints()

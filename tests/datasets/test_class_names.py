@@ -19,7 +19,7 @@ NAMES = tuple(f'motion {letter}' for letter in 'abcdefghijkl')
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    """Of twelve classes, their names not there."""
+    """A config with twelve classes and no file of their names."""
     monkeypatch.setenv('LCR_DATA_ROOT', str(tmp_path))
     root = Path(__file__).resolve().parents[2]
     return Config.fromfile(root / 'configs/lcr_motion.py')
@@ -79,8 +79,8 @@ def test_other_number_than_the_head(where: str, config: Config,
         class_names(config, path)
 
 
-def test_names_that_are_no_text_are_named(config: Config,
-                                          tmp_path: Path) -> None:
+def test_a_file_of_names_that_is_no_text_is_refused(config: Config,
+                                                    tmp_path: Path) -> None:
     (tmp_path / 'classes.txt').write_bytes(b'a\n\xff\n')
     with pytest.raises(ValueError, match='classes.txt, line 2: not UTF-8'):
         class_names(config)
@@ -90,8 +90,8 @@ def test_names_that_are_no_text_are_named(config: Config,
     {'a': 1}, ['a', 3], ['a', 'b\x1b[31m'], ['a', ''], ['a', 'x' * 1001],
     'abcdefghijkl'
 ], ids=['dict', 'number', 'escape', 'empty', 'long', 'text'])
-def test_names_of_strangers_are_texts(names: Any, config: Config,
-                                      save: Callable) -> None:
+def test_names_in_a_checkpoint_must_be_printable(names: Any, config: Config,
+                                                 save: Callable) -> None:
     with pytest.raises(BrokenFileError, match='model.pth: its class names'):
         class_names(config, save(names))
 

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The clip at which a worker of a data loader ended is named."""
+"""If a worker of a data loader ends, the error names its clip."""
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +46,8 @@ def test_clips_of_wrapped_data_sets(wrapper: Any, dataset: Any,
     loader = SimpleNamespace(dataset=wrapper(dataset, other))
     runner: Any = SimpleNamespace(
         _train_loop=SimpleNamespace(dataloader=loader))
-    with pytest.raises(ClipError, match='^clips/b.mp4: a process died of it:'):
+    with pytest.raises(ClipError,
+                       match='^clips/b.mp4: a worker process died on it:'):
         with report_failed_clips(runner):
             raise RuntimeError('DataLoader worker exited unexpectedly')
 

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Classes that a mirror turns into each other, by their names."""
+"""Pairs of classes that mirroring exchanges, by their names."""
 import pytest
 
 from mmlcr.datasets import mirrored_labels, without_mirrored

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""No group is in two parts, and each part has its share of every class."""
+"""Splits by group: disjoint, and with the share of every class."""
 import random
 from collections import Counter
 from typing import List
@@ -17,7 +17,7 @@ from mmlcr.datasets import (
 
 
 def people(sizes: List[List[int]]) -> List[Clip]:
-    """Clips of each person, so many of each class."""
+    """Make clips from counts by person and class."""
     return [
         Clip(f'{label}/{person}_{number}.mp4', f'class{label}',
              f'person{person:02}') for person, counts in enumerate(sizes)
@@ -37,7 +37,7 @@ def test_make_folds_refuses(num_folds: int) -> None:
 
 
 def test_weizmanns_people() -> None:
-    """Nine people with a clip of each action: whole people, by share."""
+    """Nine people with a clip of each action."""
     clips = people([[1] * 10] * 9)
     train, val, test = stratified_group_split(clips, [7 / 9, 1 / 9, 1 / 9])
     assert [len(train), len(val), len(test)] == [7, 1, 1]
@@ -57,7 +57,7 @@ def test_clips_without_groups_are_split_by_class(seed: int) -> None:
 
 
 def test_people_of_all_sizes() -> None:
-    """Near the shares, class by class, where the groups allow it."""
+    """Each class is near its shares."""
     draw = random.Random(5)
     clips = people([[draw.randint(0, 4) for _ in range(4)]
                     for _ in range(60)])
@@ -84,7 +84,7 @@ def test_no_part_is_empty() -> None:
 @pytest.mark.parametrize('kind, other', [
     ('group', Clip('b', 'x', 'ann')), ('path', Clip('a', 'x', 'bea'))
 ])
-def test_what_is_in_two_parts_is_named(kind: str, other: Clip) -> None:
+def test_overlap_of_parts_is_named(kind: str, other: Clip) -> None:
     parts = dict(train=[Clip('a', 'x', 'ann')], test=[other])
     name = getattr(other, kind)
     with pytest.raises(ValueError, match=f'the {kind} {name} is in train and '
@@ -92,7 +92,7 @@ def test_what_is_in_two_parts_is_named(kind: str, other: Clip) -> None:
         assert_disjoint(parts)
 
 
-def test_absent_classes_are_told() -> None:
+def test_absent_classes_are_listed() -> None:
     parts = dict(train=[Clip('a', 'x', '1'), Clip('b', 'y', '1')],
                  test=[Clip('c', 'y', '2')])
     assert absent_classes(parts, ['x', 'y']) == ['test has no clip of x']

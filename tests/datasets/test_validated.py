@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Bad lists and clips are refused, and by name."""
+"""Validation of lists and clips; errors name the line or clip."""
 import os
 import pickle
 import re
@@ -18,7 +18,7 @@ NEEDED = (CLIP_LEN - 1) * INTERVAL + 1  # frames
 
 
 def pipeline(kind: str = 'Decord', **sampling: Any) -> list:
-    """From a file to what a model reads."""
+    """A pipeline from a file to the model's input."""
     sample = dict(
         type='SampleFrames', clip_len=CLIP_LEN, frame_interval=INTERVAL)
     sample.update(sampling)
@@ -53,7 +53,7 @@ def video_set(tmp_path: Path) -> Callable:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """What goes to the log."""
+    """The messages of the log."""
     lines: List[str] = []
     monkeypatch.setattr('mmlcr.datasets.validated.print_log',
                         lambda text, *args: lines.append(text))
@@ -94,8 +94,8 @@ def test_good_videos_are_read(kind: str, video_set: Callable,
         assert item['inputs'].float().std() > 0
 
 
-def test_missing_list_says_what_is_expected(video_set: Callable,
-                                            tmp_path: Path) -> None:
+def test_missing_list_describes_its_format(video_set: Callable,
+                                           tmp_path: Path) -> None:
     missing = str(tmp_path / 'train.txt')
     with pytest.raises(FileNotFoundError) as error:
         video_set(ann_file=missing)
@@ -200,7 +200,7 @@ def test_pipe_is_not_waited_for(video_set: Callable, tmp_path: Path) -> None:
 
 def test_claim_of_more_frames_than_bytes_is_refused(
         video_set: Callable, make_video: Callable) -> None:
-    """OpenCV would read on for hours, up to the last of them."""
+    """OpenCV would read on for hours."""
     path = make_video('a.avi', codec='MJPG')
     data = bytearray(path.read_bytes())
     for head, offset in ((b'avih', 8 + 16), (b'strh', 8 + 32)):
@@ -209,8 +209,8 @@ def test_claim_of_more_frames_than_bytes_is_refused(
         data[at:at + 4] = (2**31 - 1).to_bytes(4, 'little')
     path.write_bytes(data)
     clips = video_set('a.avi 1', pipeline=pipeline('OpenCV', test_mode=True))
-    message = (r'a\.avi: claims to have 2147483647 frames, in '
-               f'{len(data)} bytes')
+    message = (r'a\.avi: its header claims 2147483647 frames, but the file '
+               f'has {len(data)} bytes')
     with pytest.raises(ClipError, match=message):
         clips[0]
 
@@ -220,7 +220,7 @@ def test_claim_of_more_frames_than_bytes_is_refused(
                          ids=['found', 'space', 'semicolon'])
 def test_delimiters_and_paths_with_spaces(options: dict, video_set: Callable,
                                           make_video: Callable) -> None:
-    """The label is the last field, whatever divides it from the path."""
+    """The label is the last field, for any delimiter."""
     for name in 'a clip.mp4', 'a, b.mp4', 'walk 3.mp4':
         make_video(name)
     lines = ('a clip.mp4 1', 'a clip.mp4\t1', 'a clip.mp4,1',
@@ -244,7 +244,7 @@ def test_folders_with_spaces(frame_set: Callable, tmp_path: Path) -> None:
         assert (clip['total_frames'], clip['label']) == (9, 1)
 
 
-def test_the_error_of_a_line_tells_of_the_delimiter(
+def test_the_error_of_a_line_suggests_a_delimiter(
         video_set: Callable, make_video: Callable) -> None:
     make_video('a.mp4')
     with pytest.raises(ClipError, match='spaces, tabs or commas must separate '
@@ -283,7 +283,7 @@ def test_several_labels_of_a_clip(kind: str, video_set: Callable,
 
 def test_folders_whose_names_are_numbers(frame_set: Callable,
                                          tmp_path: Path) -> None:
-    """As in Jester."""
+    """Jester has such folders."""
     (tmp_path / 'frames').rename(tmp_path / '148092')
     data = frame_set('148092 9 1 2', multi_class=True)
     assert data.get_data_info(0)['total_frames'] == 9
@@ -314,7 +314,7 @@ def test_mirrored_clips_swap_several_labels(
 def test_a_test_set_may_lack_labels(
         video_set: Callable, make_video: Callable,
         logged: List[str]) -> None:
-    """For predictions alone, as of MMAction2."""
+    """As in MMAction2, such clips have predictions only."""
     make_video('a.mp4')
     data = video_set('a.mp4', 'a.mp4 2', 'a.mp4 -1', test_mode=True)
     assert [item['data_samples'].gt_label.item() for item in data
@@ -330,7 +330,7 @@ def test_a_folder_of_a_test_set_may_lack_its_label(
     assert (clip['total_frames'], clip['label']) == (9, -1)
 
 
-def test_paths_without_ending_are_as_of_mmaction2(
+def test_paths_without_suffix_are_as_in_mmaction2(
         video_set: Callable, make_video: Callable) -> None:
     make_video('sub/abc.mp4')
     for kind in 'Decord', 'OpenCV':
@@ -338,7 +338,7 @@ def test_paths_without_ending_are_as_of_mmaction2(
         assert data[0]['inputs'].float().std() > 0
 
 
-def test_remote_paths_are_not_looked_for(video_set: Callable) -> None:
+def test_remote_paths_are_not_checked(video_set: Callable) -> None:
     data = video_set('a.mp4 1', data_prefix=dict(video='s3://clips'))
     assert data.get_data_info(0)['filename'] == 's3://clips/a.mp4'
 
@@ -359,7 +359,7 @@ def test_truncated_video_is_named(kind: str, video_set: Callable,
 def test_truncated_avi_is_named(kind: str, video_set: Callable,
                                 make_video: Callable, run_python: Callable,
                                 tmp_path: Path) -> None:
-    """In a process of its own: decord crashes on such a file.
+    """Read it in a separate process, as decord crashes on such a file.
 
     OpenCV's decoder stands an earlier frame in for each that is not there.
     """
@@ -382,7 +382,7 @@ def test_truncated_avi_is_named(kind: str, video_set: Callable,
 @pytest.mark.parametrize('size', [0, 2**32 - 1], ids=['zero', 'ones'])
 def test_avi_without_its_size_is_named(size: int, video_set: Callable,
                                        make_video: Callable) -> None:
-    """As ffmpeg writes it to a pipe; decord crashes on it."""
+    """FFmpeg writes such a file to a pipe, and decord crashes on it."""
     path = make_video('a.avi', codec='MJPG')
     data = bytearray(path.read_bytes())
     data[4:8] = size.to_bytes(4, 'little')
@@ -405,7 +405,7 @@ def test_text_in_place_of_a_video_is_named(video_set: Callable,
 def test_short_video_repeats_frames(kind: str, test_mode: bool,
                                     video_set: Callable,
                                     make_video: Callable) -> None:
-    """As of MMAction2: after the last frame come the first ones."""
+    """As in MMAction2, the first frames follow the last one."""
     make_video('short.mp4', num_frames=NEEDED - 2)
     make_video('enough.mp4', num_frames=NEEDED)
     data = video_set('enough.mp4 0', 'short.mp4 1',
@@ -440,7 +440,7 @@ def test_short_video_is_named_on_request(test_mode: bool, video_set: Callable,
         video_set('short.mp4 1', short_clips='skip')
 
 
-def test_short_videos_are_told_once_where_all_are_opened(
+def test_short_videos_warn_once_where_all_are_opened(
         video_set: Callable, make_video: Callable,
         logged: List[str]) -> None:
     for name, frames in (('a', NEEDED - 1), ('b', NEEDED), ('c', 1)):
@@ -489,8 +489,8 @@ def test_other_samplers_need_a_frame_each(sampler: dict, short: str,
     assert [item['data_samples'].short for item in data] == ['', short]
 
 
-def test_fault_of_a_transform_names_both(video_set: Callable,
-                                         make_video: Callable) -> None:
+def test_error_of_a_transform_names_clip_and_transform(
+        video_set: Callable, make_video: Callable) -> None:
     make_video('a.mp4')
     steps = pipeline()
     steps[3:3] = [dict(type='EdgeMap'), dict(type='EdgeMap')]
@@ -499,7 +499,7 @@ def test_fault_of_a_transform_names_both(video_set: Callable,
         video_set('a.mp4 0', pipeline=steps)[0]
 
 
-def test_files_are_looked_for_unless_told_not_to(video_set: Callable) -> None:
+def test_files_are_checked_unless_disabled(video_set: Callable) -> None:
     data = video_set('gone.mp4 1', check_files=False)
     with pytest.raises(ClipError, match=r'gone\.mp4'):
         data[0]
@@ -525,7 +525,7 @@ def test_class_names_are_metainfo(video_set: Callable, make_video: Callable,
     assert 'classes' not in video_set('a.mp4 0').metainfo
 
 
-def test_a_missing_file_of_class_names_is_told(
+def test_a_missing_file_of_class_names_warns(
         video_set: Callable, make_video: Callable, logged: List[str]) -> None:
     """MMAction2's own layouts have none."""
     make_video('a.mp4')
@@ -582,10 +582,10 @@ def test_a_folder_without_frames_is_named(count: int,
 
 
 @pytest.mark.parametrize('choice', [False, True], ids=['sampler', 'choice'])
-def test_short_folders_are_told_before_training(
+def test_short_folders_warn_before_training(
         choice: bool, frame_set: Callable,
         logged: List[str]) -> None:
-    """By their list, with nothing opened; in samples no more."""
+    """The list has the lengths: nothing is opened, and samples don't warn."""
     steps = pipeline('Raw')
     if choice:
         steps[0] = dict(type='RandomChoice', transforms=[
@@ -615,7 +615,7 @@ def test_folders_by_time(frame_set: Callable,
 @pytest.mark.parametrize('nested', [False, True], ids=['plain', 'nested'])
 def test_a_sampler_that_would_ignore_the_time_is_refused(
         nested: bool, video_set: Callable, make_video: Callable) -> None:
-    """MMAction2's swallows any argument."""
+    """MMAction2's sampler accepts any argument."""
     make_video('a.mp4')
     steps = pipeline(frame_seconds=0.12)
     if nested:
@@ -626,7 +626,7 @@ def test_a_sampler_that_would_ignore_the_time_is_refused(
 
 def test_hidden_files_of_a_folder_are_no_frames(frame_set: Callable,
                                                 tmp_path: Path) -> None:
-    """As macOS adds them, with text inside."""
+    """Such files, which macOS adds, are no images."""
     for name in '._img_00001.jpg', '.DS_Store':
         (tmp_path / 'frames' / name).write_text('no picture')
     assert frame_set('frames 9 1')[0]['inputs'].float().std() > 0

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Lines of lists: what was written is read, and nothing else is."""
+"""Lists are read as they were written, and anything else is refused."""
 from pathlib import Path
 from typing import Any, List
 
@@ -22,7 +22,7 @@ LINES = st.lists(
 
 
 def read(kind: str, path: Path, data: bytes) -> Any:
-    """The data set of a list; files are not looked for.
+    """Build the data set of a list, without checking files.
 
     Nor is its memory packed for workers, for which garbage is collected.
     """

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the benchmark measures with."""
+"""Counting of multiply-adds, and timing."""
 import time
 
 import torch
@@ -9,7 +9,7 @@ from mmlcr.deploy import Case, count_multiply_adds, measure
 
 
 def test_all_products_are_counted() -> None:
-    """Those of views, and those that write into given memory."""
+    """Products of views and products with ``out`` count, too."""
     x, w = torch.randn(3, 7, 10), torch.randn(3, 5, 8)
     picture, kernel = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 4, 4)
 
@@ -23,7 +23,7 @@ def test_all_products_are_counted() -> None:
     assert count_multiply_adds(run) == products + convolution
 
 
-def test_medians_are_of_the_cases_that_took_them() -> None:
+def test_medians_belong_to_their_cases() -> None:
     cases = [
         Case('part', name, lambda s=seconds: time.sleep(s), 'short', '')
         for name, seconds in (('short', 0.01), ('long', 0.05))

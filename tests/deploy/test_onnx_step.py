@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A step in ONNX against PyTorch's."""
+"""The exported ONNX step against PyTorch's."""
 import copy
 from pathlib import Path
 from typing import Any, Callable, List
@@ -25,7 +25,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # what this project promises of scores and states after 64 steps
 TOLERANCE = 1e-4
 STEPS = 64
-# what of the models differs; 51 tokens are two chunks of the operator
+# the options that change the graph; 51 tokens are two chunks of the operator
 MODELS = {
     'jester': ('lcr_jester', dict(embed_dims=24, num_layers=2)),
     'weizmann': ('lcr_weizmann', {}),
@@ -39,7 +39,7 @@ MODELS = {
 @pytest.fixture(scope='module', params=MODELS)
 def exported(request: pytest.FixtureRequest,
              tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A recognizer, the path of its step and the size of its frames."""
+    """A recognizer, the path of its exported step, and its input size."""
     name, options = MODELS[request.param]
     config = Config.fromfile(CONFIGS / f'{name}.py')
     config.model.backbone.update(options)
@@ -52,7 +52,7 @@ def exported(request: pytest.FixtureRequest,
     height, width = stream.views(np.zeros((80, 80, 3), np.uint8)).shape[-2:]
     path = tmp_path_factory.mktemp(name) / 'step.onnx'
     export_step(stream.run_step.model, str(path), height, width,
-                dict(model='drawn', classes=stream.classes))
+                dict(model='random', classes=stream.classes))
     return stream, path, (height, width)
 
 
@@ -63,10 +63,11 @@ def draw(B: int, size: tuple) -> torch.Tensor:
 @pytest.mark.parametrize('B', [1, 4])
 def test_64_steps_from_state_to_state(B: int, exported: Any,
                                       relative_error: Callable) -> None:
-    """Scores throughout; the state after them, or as near to float64's.
+    """Compare all scores, and the last state, with PyTorch's.
 
-    Where the paper's cell has grown, a rounding error may turn a sign, and h
-    of PyTorch alone is off by more than the tolerance.
+    Where the paper's cell is large, rounding may flip a sign, and PyTorch's h
+    itself deviates from float64 by more than the tolerance: then ONNX's h may
+    deviate twice as much.
     """
     stream, path, size = exported
     model = copy.deepcopy(stream.run_step.model).double()
@@ -83,10 +84,9 @@ def test_64_steps_from_state_to_state(B: int, exported: Any,
             TOLERANCE, 2 * relative_error(own, expected))
 
 
-def test_one_stream_begins_anew_beside_others(exported: Any,
-                                              relative_error: Callable
-                                              ) -> None:
-    """Where ``first`` is set and the state is zero."""
+def test_one_stream_of_a_batch_restarts(exported: Any,
+                                        relative_error: Callable) -> None:
+    """``first`` is set for it, and its state is zero."""
     stream, path, size = exported
     run = OnnxStep(str(path), 1)
     frames = [draw(2, size) for _ in range(3)]
@@ -94,7 +94,7 @@ def test_one_stream_begins_anew_beside_others(exported: Any,
     known = [t.clone() for t in flatten_state(state)]
     for tensor, shape in zip(known, run.states):
         tensor.select(shape.shape.index('batch'), 1).zero_()
-    inputs = {of.name: t.numpy() for of, t in zip(run.states, known)}
+    inputs = {node.name: t.numpy() for node, t in zip(run.states, known)}
     scores, *_ = run.session.run(None, {
         'frames': frames[1][:, :, 0].numpy(),
         'first': np.array([False, True]), **inputs})
@@ -104,14 +104,14 @@ def test_one_stream_begins_anew_beside_others(exported: Any,
     assert relative_error(torch.from_numpy(scores[1]), fresh[1]) < TOLERANCE
 
 
-def test_a_stream_goes_on_in_onnxruntime(exported: Any, make_frames: Callable,
-                                         monkeypatch: pytest.MonkeyPatch
-                                         ) -> None:
-    """From the state of one that PyTorch began."""
+def test_onnxruntime_resumes_a_stream(exported: Any, make_frames: Callable,
+                                      monkeypatch: pytest.MonkeyPatch
+                                      ) -> None:
+    """PyTorch runs the first frames, onnxruntime the others."""
     stream, path, _ = exported
     config = stream.run_step.model.cfg
     other = StreamRecognizer(config, str(path), context=stream.context)
-    monkeypatch.setattr(stream, 'model_id', 'drawn')
+    monkeypatch.setattr(stream, 'model_id', 'random')
     stream.reset()
     frames = make_frames(6, 80, 96)
     for frame in frames[:3]:
@@ -125,7 +125,8 @@ def test_a_stream_goes_on_in_onnxruntime(exported: Any, make_frames: Callable,
     stream.reset()
 
 
-def test_what_is_no_step_is_refused(exported: Any, tmp_path: Path) -> None:
+def test_other_graphs_and_sizes_are_refused(exported: Any,
+                                            tmp_path: Path) -> None:
     stream, path, (height, width) = exported
     run = OnnxStep(str(path))
     with pytest.raises(ValueError, match=rf'\(4, {height}, {width}\)'):
@@ -143,7 +144,7 @@ def test_what_is_no_step_is_refused(exported: Any, tmp_path: Path) -> None:
         export_step(stream.run_step.model, 'x.onnx', height + 1, width, {})
 
 
-def test_the_batch_is_free_and_the_state_named(exported: Any) -> None:
+def test_the_batch_is_dynamic_and_the_state_has_names(exported: Any) -> None:
     stream, path, (height, width) = exported
     graph = onnx.load(str(path)).graph
     shapes = {

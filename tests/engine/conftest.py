@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A tiny motion set to train on."""
+"""A tiny motion data set to train on."""
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Runs tools/train.py in float64, or as it is, and keeps first gradients."""
+"""Runs tools/train.py, optionally in float64; saves the first gradients."""
 import os
 import runpy
 from pathlib import Path
@@ -13,7 +13,7 @@ import mmlcr  # noqa: F401  repairs the published stack before all else
 
 
 def in_double() -> None:
-    """All that a runner builds."""
+    """Make runners build models in float64."""
     build_model = Runner.build_model
 
     def build(self: Runner, model: Any) -> torch.nn.Module:
@@ -23,7 +23,7 @@ def in_double() -> None:
 
 
 def keep_gradients(path: str) -> None:
-    """Of the first step, before they are clipped."""
+    """Save the gradients of the first step, before they are clipped."""
     clip = OptimWrapper._clip_grad
 
     def clip_grad(self: OptimWrapper) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Runs tools/train.py, and kills it at the moment that KILL_AT names."""
+"""Runs tools/train.py, and kills it at the moment given by KILL_AT."""
 import os
 import runpy
 import signal
@@ -11,7 +11,7 @@ from mmlcr.engine import SeedHook, atomic
 
 
 def die() -> None:
-    """As by the kernel: nothing is closed, nothing is flushed."""
+    """Die as by SIGKILL: nothing is closed, nothing is flushed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

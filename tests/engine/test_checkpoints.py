@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Checkpoints: those that are wanted stay, and the last is named."""
+"""Checkpoints: which of them are kept, and the name of the last one."""
 import logging
 from pathlib import Path
 from types import SimpleNamespace

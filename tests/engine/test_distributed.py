@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Two processes with gloo train as one with the same batch does."""
+"""Two processes with gloo train like one with the same batch."""
 import os
 import shutil
 import socket
@@ -16,7 +16,7 @@ from mmlcr.engine import read_dump
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-# what differs is the order of sums
+# the order of sums differs
 GRADIENT_TOLERANCE = 1e-5  # float32, of all gradients, in norm
 WEIGHT_TOLERANCE = 1e-9  # float64, after twelve steps
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('distributed')]
@@ -120,7 +120,7 @@ def test_a_process_that_dies_ends_the_run(place: Path) -> None:
 
 
 def test_slurm_is_asked_as_in_mmaction(tmp_path: Path) -> None:
-    """The arguments of srun; there is no Slurm here."""
+    """Check the arguments of srun; there is no Slurm here."""
     srun = tmp_path / 'srun'
     srun.write_text('#!/bin/sh\necho "$@"\n')
     srun.chmod(0o755)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A training stops before it is spoilt, and says by what."""
+"""Invalid losses and bad clips stop a training; the error names them."""
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ RUN = """
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
-# what a training waits in until a process of its loader is gone
+# lets a training wait until a worker of its loader is gone
 ELSEWHERE = """
 import time
 from mmlcr.engine import SeedHook
@@ -65,7 +65,7 @@ SeedHook.before_train_iter = wait
 
 @pytest.fixture
 def place(tmp_path: Path, make_video: Callable) -> Path:
-    """A set of six clips, two of them shorter than what is sampled."""
+    """A data set of six clips, two of them too short."""
     lines = []
     for number in range(6):
         frames = 8 if number in (1, 4) else 20
@@ -79,7 +79,7 @@ def place(tmp_path: Path, make_video: Callable) -> Path:
 
 
 def train(place: Path, *options: str, script: str = '') -> str:
-    """Both outputs of a training that fails, or of one that does not."""
+    """Run a training; return its exit code and output as one text."""
     before = ['-c', script + RUN] if script else []
     result = run_script(
         *before, ROOT / 'tools/train.py', 'configs/lcr_motion.py',
@@ -174,7 +174,7 @@ def test_too_many_bad_clips_of_all_processes(
 ], ids=['nan', 'overflow'])
 def test_a_loss_that_is_not_finite_stops(how: str, message: str,
                                          place: Path) -> None:
-    """In the second epoch, with its clips; the first's checkpoint is good."""
+    """It is in the second epoch; the checkpoint of the first is valid."""
     script = SPOILT.format(iteration=4, how=how)
     output = train(place, SKIP, script=script)
     assert output.startswith('1\n') and 'TrainingError' in output
@@ -188,7 +188,7 @@ def test_a_loss_that_is_not_finite_stops(how: str, message: str,
 @pytest.mark.parametrize('workers', [1, 3])
 def test_a_decoder_that_crashes_names_the_clip(workers: int,
                                                place: Path) -> None:
-    """In training; with a clip of each other worker, which is not named."""
+    """It crashes in training; clips of other workers are not named."""
     output = train(place, SKIP, f'train_dataloader.num_workers={workers}',
                  script=CRASHES.format(clip='3.mp4'))
     assert output.startswith('1\n') and 'ClipError: ' in output, output
@@ -198,24 +198,24 @@ def test_a_decoder_that_crashes_names_the_clip(workers: int,
 
 
 def test_a_decoder_that_crashes_at_a_bad_moment(place: Path) -> None:
-    """While something else is done, that turns the error into its own."""
+    """The main process raises an error of its own meanwhile."""
     script = CRASHES.format(clip='5.mp4') + ELSEWHERE
     output = train(place, SKIP, 'train_dataloader.sampler.shuffle=False',
                  script=script)
     assert output.startswith('1\n'), output
-    assert (f'ClipError: {place}/videos/5.mp4: a process died of it: no'
+    assert (f'ClipError: {place}/videos/5.mp4: a worker process died on it: no'
             in output)
 
 
 def test_a_decoder_that_crashes_before_training(place: Path) -> None:
-    """While all clips are opened."""
+    """It crashes while all clips are opened."""
     output = train(place, 'train_dataloader.dataset.open_files=True',
                  script=CRASHES.format(clip='0.mp4'))
     assert f'ClipError: {place}/videos/0.mp4: a decoder crashed' in output
 
 
 def test_a_decoder_that_crashes_after_training(place: Path) -> None:
-    """While the epoch is validated."""
+    """It crashes while the epoch is validated."""
     output = train(place, SKIP, 'train_cfg.val_interval=1',
                  'val_dataloader.dataset.open_files=False', 'train_dataloader.'
                  'dataset.pipeline.2.type=OpenCVDecode', 'train_dataloader.'
@@ -225,7 +225,7 @@ def test_a_decoder_that_crashes_after_training(place: Path) -> None:
 
 
 def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:
-    """Of a weight that no loss depends on."""
+    """The loss does not depend on this weight."""
     script = SPOILT.format(
         iteration=5, how="head.register_parameter('more', torch.nn.Parameter("
         "torch.tensor(float('nan'))))")
@@ -238,7 +238,7 @@ def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:
 
 @pytest.mark.filterwarnings('error')
 def test_hooks_take_any_batch() -> None:
-    """Of data sets that are not this package's, and tuples."""
+    """Batches of other data sets, and tuples."""
     batches: List[Any] = [None, [], {}, dict(data_samples=[BaseDataElement()])]
     for batch in batches:
         BadClipsHook().after_train_iter(None, 0, batch)

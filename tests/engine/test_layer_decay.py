@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Rates fall from the head to the stem, and every weight has one."""
+"""Learning rates decay from the head to the stem, for every weight."""
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ MODEL = dict(
 
 
 def rates(**paramwise: Any) -> dict:
-    """Rate and weight decay of each weight, of 1 and 0.1."""
+    """Learning rate and weight decay of each weight, from 1 and 0.1."""
     model = MODELS.build(MODEL)
     wrapper = build_optim_wrapper(
         model,

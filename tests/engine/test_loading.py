@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Files of strangers are refused by name, wherever they are read."""
+"""Untrusted files are refused with an error, wherever they are read."""
 import functools
 import http.server
 import os
@@ -35,7 +35,7 @@ CONFIG = str(ROOT / 'configs/lcr_motion.py')
 
 
 class Call:
-    """Whoever unpickles it calls a function."""
+    """Unpickling it calls a function."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -52,7 +52,7 @@ class Dictionary(dict):
 
 
 def attacks(command: str) -> dict:
-    """What strangers may try, by what the refusal is to name."""
+    """Attacks by the name that the error must have."""
     code = f'import os; os.system({command!r})'
     imported = Call(__import__, 'os')
     with_items = Dictionary()
@@ -84,7 +84,7 @@ NAMES = list(attacks(''))
 
 @pytest.fixture(params=NAMES)
 def attack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """One of them, and that it was not run."""
+    """An attack, and a check that nothing of it was run."""
     marker = tmp_path / 'marker'
     yield attacks(f'touch {marker}')[request.param]
     assert not marker.exists()
@@ -179,7 +179,7 @@ def test_every_tool(tool: str, arguments: list, evil: Path, tmp_path: Path,
 
 def test_from_the_web(evil: Path, tmp_path: Path,
                       monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch.hub would run it."""
+    """torch.hub alone would run it."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Every clip once an epoch, whatever changes where a run is resumed."""
+"""Each clip is seen once per epoch, even if settings change on resuming."""
 from collections import Counter
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
@@ -26,7 +26,7 @@ CLIPS = 24
 
 
 class Clips(Dataset):
-    """Clips that are their names; what a process loads is noted."""
+    """A data set of names, which records what is loaded."""
     takes_sample_seeds = True
 
     def __init__(self, names: List[str]) -> None:
@@ -46,7 +46,7 @@ class Clips(Dataset):
 
 
 def names(change: str) -> List[str]:
-    """The list of the run that goes on; ``same`` is that of the first."""
+    """The list of the resumed run; ``same`` is that of the first run."""
     found = [f'clip_{number}.mp4' for number in range(CLIPS)]
     if change == 'one more':
         found.insert(5, 'new.mp4')
@@ -85,11 +85,11 @@ def batches(sampler: SeededSampler, size: int) -> List[List[str]]:
                          ids='batch {0[0]} to {0[1]}'.format)
 def test_what_is_left_is_what_was_not_seen(batch: tuple, world: tuple,
                                            change: str) -> None:
-    """Inside of the third epoch, and inside of what was left of it."""
+    """Resume within the third epoch, and again within the rest of it."""
     first = samplers('same', world[0], 2)
     parts = [batches(sampler, batch[0]) for sampler in first]
     seen = [name for part in parts for b in part[:2] for name in b]
-    ids = first[0].ids_seen(2, batch[0] * world[0])
+    ids = first[0].seen_clip_ids(2, batch[0] * world[0])
     assert Counter(ids.tolist()) == Counter(clip_ids(seen).tolist())
 
     second = samplers(change, world[1], 2)
@@ -104,8 +104,8 @@ def test_what_is_left_is_what_was_not_seen(batch: tuple, world: tuple,
     assert len(loaded) == len(expected) + padded
 
     for sampler in second:
-        sampler.begin_at(5)
-    again = second[0].ids_seen(6, batch[1] * world[1])
+        sampler.set_first_batch(5)
+    again = second[0].seen_clip_ids(6, batch[1] * world[1])
     newly = [name for part in parts for name in sum(part[:1], [])]
     assert {*again.tolist()} == {*clip_ids(seen + newly).tolist()}
     third = samplers(change, 1, 2)[0]
@@ -117,10 +117,10 @@ def test_what_is_left_is_what_was_not_seen(batch: tuple, world: tuple,
 
 
 def test_unchanged_a_run_goes_on_as_it_would_have() -> None:
-    """Also the clips that fill the last batch of two processes up."""
+    """Also the clips that pad the last batch of two processes."""
     for rank, whole in enumerate(samplers('one more', 2, 1)):
         resumed = samplers('one more', 2, 1)[rank]
-        resumed.skip(1, whole.ids_seen(2, 8))
+        resumed.skip(1, whole.seen_clip_ids(2, 8))
         assert batches(resumed, 4) == batches(whole, 4)[2:]
 
 
@@ -134,7 +134,7 @@ def test_a_clip_that_is_there_twice_comes_twice() -> None:
 
 
 class Toy(BaseModel):
-    """A weight, and how often the optimizer changed it by which batch."""
+    """A model with a single weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class Toy(BaseModel):
 
 
 class Killed(Exception):
-    """In place of a signal."""
+    """Stands for a kill signal."""
 
 
 def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
@@ -153,7 +153,7 @@ def train(folder: Path, monkeypatch: pytest.MonkeyPatch, *, batch: int,
           every: int = 1, by_epoch: bool = True, accumulate: int = 1,
           loop: str = 'ResumableTrainLoop', sampler: str = 'SeededSampler',
           hooks: Sequence[dict] = (), **loading: Any) -> Runner:
-    """Three epochs, as far as it gets; with a warm-up and a cosine."""
+    """Train for three epochs, with warm-up and cosine, until killed."""
     data = Clips(names(change))
     by_iteration = dict(by_epoch=True, convert_to_iter_based=True)
     runner = Runner(
@@ -216,7 +216,7 @@ def loaded(*runs: Runner) -> List[Counter]:
 def test_every_clip_once_an_epoch(inside: bool, batch: tuple, change: str,
                                   tmp_path: Path,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the second epoch, or after the first."""
+    """The run is killed in the second epoch, or after the first."""
     an_epoch = CLIPS // batch[0]
     kill_at = an_epoch + (2 if inside else 0)
     killed = train(tmp_path, monkeypatch, batch=batch[0], kill_at=kill_at,
@@ -241,7 +241,7 @@ def test_every_clip_once_an_epoch(inside: bool, batch: tuple, change: str,
 def test_schedules_are_those_of_the_new_batch(batch: tuple, tmp_path: Path,
                                               monkeypatch: pytest.MonkeyPatch
                                               ) -> None:
-    """From the second epoch on, as if the run had never had another one."""
+    """From the second epoch on, as if the batch had always been this one."""
     whole = train(tmp_path / 'whole', monkeypatch, batch=batch[1])
     train(tmp_path / 'part', monkeypatch, batch=batch[0],
           kill_at=CLIPS // batch[0])
@@ -252,7 +252,7 @@ def test_schedules_are_those_of_the_new_batch(batch: tuple, tmp_path: Path,
 
 def test_gradients_that_were_lost_are_taken_again(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three batches a step, and killed after the first of them."""
+    """A step has three batches; the run is killed after the first one."""
     killed = train(tmp_path, monkeypatch, batch=4, accumulate=3, kill_at=4,
                    by_epoch=False)
     resumed = train(tmp_path, monkeypatch, batch=4, accumulate=2,
@@ -262,9 +262,9 @@ def test_gradients_that_were_lost_are_taken_again(
     assert of_steps + again == Counter(names('same'))
 
 
-def test_a_checkpoint_of_mmengine_tells_its_epochs(
+def test_a_checkpoint_of_mmengine_gives_its_epochs(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without our notes: with another batch, no epoch is left out."""
+    """Without our metadata, another batch size skips no epoch."""
     train(tmp_path, monkeypatch, batch=4, kill_at=6)
     path = tmp_path / 'epoch_1.pth'
     checkpoint = torch.load(path, weights_only=True)
@@ -276,10 +276,10 @@ def test_a_checkpoint_of_mmengine_tells_its_epochs(
 
 @pytest.mark.parametrize('now', [4, 8])
 @pytest.mark.parametrize('kill_at', [2, 3, 8, 9, 14, 15])
-def test_inside_of_an_epoch_without_our_notes(
+def test_inside_of_an_epoch_without_our_metadata(
         kill_at: int, now: int, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unchanged, it continues; else the epoch begins anew, with a warning."""
+    """The epoch continues if nothing changed, else restarts and warns."""
     logged: List[str] = []
     whole = train(tmp_path / 'whole', monkeypatch, batch=4)
     part = tmp_path / 'part'
@@ -298,10 +298,11 @@ def test_inside_of_an_epoch_without_our_notes(
     else:
         epoch = kill_at // 6
         assert loaded(resumed)[epoch] == Counter(names('same'))
-        assert any(f'epoch {epoch + 1} begins anew' in text for text in logged)
+        message = f'epoch {epoch + 1} is restarted'
+        assert any(message in text for text in logged)
 
 
-def test_a_sampler_that_can_not_skip_is_told(
+def test_a_sampler_that_can_not_skip_warns(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: List[str] = []
     plain = dict(sampler='DefaultSampler', batch=4, by_epoch=False)
@@ -312,7 +313,7 @@ def test_a_sampler_that_can_not_skip_is_told(
                         lambda text, *args: logged.append(text))
     resumed = train(tmp_path, monkeypatch, **plain)
     assert resumed.iter == resumed.max_iters
-    assert any('epoch 2 begins anew' in text for text in logged)
+    assert any('epoch 2 is restarted' in text for text in logged)
 
 
 def test_a_hook_of_ones_own_counts_as_ours(
@@ -326,11 +327,11 @@ def test_a_hook_of_ones_own_counts_as_ours(
 
 
 @pytest.mark.parametrize('loop, message', [
-    ('IterBasedTrainLoop', 'samples are left out or come twice: iterations '
-                           '6 before, 3 now; batch 4 before, 8 now'),
-    ('EpochBasedTrainLoop', 'epoch 1 begins anew'),
+    ('IterBasedTrainLoop', 'samples are skipped or repeated: iterations '
+     '6 before, 3 now; batch 4 before, 8 now'),
+    ('EpochBasedTrainLoop', 'epoch 1 is restarted'),
 ])
-def test_other_loops_say_what_they_can_not_do(
+def test_other_loops_warn_of_what_they_can_not_do(
         loop: str, message: str, tmp_path: Path, caplog: Any,
         monkeypatch: pytest.MonkeyPatch) -> None:
     logged: List[str] = []
@@ -351,13 +352,13 @@ def test_ids_are_small_and_of_the_path_alone() -> None:
     assert clip_ids(['b.mp4'])[0] == ids[1] != ids[0]
 
 
-# ---- what a training promises
+# ---- hooks of the loop
 
 
 def test_hooks_of_a_user_take_none_away(tmp_path: Path,
                                         monkeypatch: pytest.MonkeyPatch
                                         ) -> None:
-    """And a hook that the config has is not there twice."""
+    """A hook that the config has is not registered twice."""
     runner = train(tmp_path, monkeypatch, batch=8, kill_at=0, hooks=[
         dict(type='EMAHook'), dict(type='BadClipsHook', limit=3)])
     kinds = Counter(type(hook).__name__ for hook in runner.hooks)
@@ -367,8 +368,8 @@ def test_hooks_of_a_user_take_none_away(tmp_path: Path,
     assert limit == 3
 
 
-def test_promises_are_given_up_by_name(tmp_path: Path,
-                                       monkeypatch: pytest.MonkeyPatch
+def test_hooks_are_disabled_by_name(tmp_path: Path,
+                                    monkeypatch: pytest.MonkeyPatch
                                        ) -> None:
     loop = ResumableTrainLoop.__init__
 

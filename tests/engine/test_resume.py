@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Runs that are killed end as those that are not, bit for bit."""
+"""Killed and resumed runs end bit for bit like uninterrupted ones."""
 import shutil
 import signal
 import subprocess
@@ -26,7 +26,7 @@ INSIDE = ('default_hooks.checkpoint.by_epoch=False',
 def train(folder: Path, work_dir: str, *options: str, kill_at: str = '',
           seed: Any = 0, config: str = 'configs/lcr_motion.py'
           ) -> subprocess.CompletedProcess:
-    """Three epochs of three iterations, from wherever the folder is."""
+    """Train for three epochs of three iterations, resuming in the folder."""
     seeded = [] if seed is None else ['--seed', str(seed)]
     return run_script(
         HERE / 'kill_at.py', config, '--resume', *seeded,
@@ -48,7 +48,7 @@ def trained(work_dir: Path, name: str) -> Dict[str, Any]:
 
 
 def assert_same(found: Any, expected: Any) -> None:
-    """To the last bit."""
+    """Check equality to the last bit."""
     found, structure = tree_flatten(found)
     expected, expected_structure = tree_flatten(expected)
     assert structure == expected_structure
@@ -85,7 +85,7 @@ def test_killed_in_an_epoch_or_a_write(kill_at: List[str], place: Path,
 def test_checkpoints_inside_of_an_epoch(place: Path,
                                         uninterrupted: Dict[str, Any]
                                         ) -> None:
-    """Of the samples that are left of it; the seed is the checkpoint's."""
+    """Continue with the remaining samples and the checkpoint's seed."""
     killed = train(place, 'inside', *INSIDE, kill_at='iteration:5')
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     result = train(place, 'inside', *INSIDE, seed=None)
@@ -104,7 +104,7 @@ train_dataloader = dict(dataset=dict(
 
 
 def test_inside_of_wrapped_data_sets(place: Path) -> None:
-    """Of 72 samples in batches of 8, nine iterations an epoch."""
+    """72 samples in batches of 8 are nine iterations per epoch."""
     config = place / 'wrapped.py'
     config.write_text(WRAPPED.format(root=HERE.parents[1]))
     how = dict(config=str(config))
@@ -123,7 +123,7 @@ def test_inside_of_wrapped_data_sets(place: Path) -> None:
 def test_under_mmengine_s_flexible_runner(place: Path,
                                           uninterrupted: Dict[str, Any]
                                           ) -> None:
-    """Which its strategies come with: the same bits as without."""
+    """MMEngine's strategies use it; results are the same to the bit."""
     flexible = 'runner_type=FlexibleRunner'
     killed = train(place, 'flexible', flexible, kill_at='iteration:4')
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
@@ -149,7 +149,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(small_disk: Path, place: Path,
                      uninterrupted: Dict[str, Any]) -> None:
-    """It is reported, the checkpoint before is whole, and all goes on."""
+    """It is reported, the last checkpoint is valid, and training resumes."""
     work_dir = small_disk / 'work'
     assert train(place, str(work_dir), kill_at='iteration:5').returncode < 0
     before = (work_dir / 'epoch_1.pth').read_bytes()

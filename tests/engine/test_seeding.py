@@ -24,7 +24,7 @@ DRAWN = 4  # samples
 
 @pytest.fixture
 def dataset(make_video: Callable, tmp_path: Any) -> Any:
-    """What is drawn at random: when, where, mirrored, which patches."""
+    """All random draws of a sample: time, crop, flip and dropped patches."""
     lines = []
     for number in range(DRAWN):
         make_video(f'{number}.mp4', num_frames=30, step=number)
@@ -55,7 +55,7 @@ def load(dataset: Any, epoch: int, workers: int = 0, seed: int = 7,
     sampler = SeededSampler(dataset, seed=seed)
     sampler.set_epoch(epoch)
     if skipped:
-        sampler.skip(epoch, sampler.ids_seen(skipped, 1))
+        sampler.skip(epoch, sampler.seen_clip_ids(skipped, 1))
     loader = DataLoader(dataset, 1, sampler=sampler, num_workers=workers,
                         collate_fn=lambda batch: batch[0])
     return [(sample['inputs'], sample['data_samples'].tube_mask)
@@ -75,7 +75,7 @@ def test_workers_draw_the_same(dataset: Any) -> None:
 
 
 def test_whatever_was_drawn_before(dataset: Any) -> None:
-    """In the middle of an epoch as from its start."""
+    """A sample does not depend on those that were drawn before."""
     assert all(map(same, load(dataset, 3, skipped=2), load(dataset, 3)[2:]))
     expected = dataset[SampleSeed(1, 5, 7)]['inputs']
     random.random(), np.random.rand(), torch.rand(1)
@@ -164,7 +164,7 @@ def test_wrapped_samples_go_on_inside_of_an_epoch(
 
 @KINDS
 def test_the_next_clip_in_place_of_a_bad_one(kind: str, dataset: Any) -> None:
-    """It is the next of its own data set, and seeded as itself."""
+    """It is the next clip of the same data set, with its own seed."""
     dataset.bad_clips = 'skip'
     bad = dataset.get_data_info(0)['filename']
     wrapped = wrap(kind, dataset)
@@ -178,7 +178,7 @@ def test_the_next_clip_in_place_of_a_bad_one(kind: str, dataset: Any) -> None:
 
 
 def test_clips_of_two_data_sets_are_not_confused(dataset: Any) -> None:
-    """Also with equal relative paths; repetitions of a clip are equal."""
+    """Not even with equal relative paths; repetitions have equal ids."""
     ids = SeededSampler(wrap('concat', dataset)).clip_ids
     assert len({*ids.tolist()}) == 2 * DRAWN
     assert (ids[:DRAWN] == dataset.clip_ids).all()

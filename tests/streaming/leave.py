@@ -1,8 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Leave a live stream in some way: ``python leave.py WAY ADDRESS``.
 
-With the reader of live streams alone, so that it starts fast: of the package,
-no more is imported than that.
+It imports only the reader of live streams, so that it starts fast.
 """
 import sys
 import time
@@ -33,7 +32,7 @@ for _ in frames:
     if way == 'forgotten':  # until the interpreter ends
         break
     if way == 'error':
-        raise ValueError('of whoever looks')
+        raise ValueError('in the consumer')
     if way == 'exit':
         sys.exit(3)
     if way == 'interrupt':

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Features are what the head reads, of clips and after each frame."""
+"""Features are the input of the head, for clips and after each frame."""
 import os
 from pathlib import Path
 from typing import Any, Callable, List
@@ -54,7 +54,7 @@ def recognizer(request: pytest.FixtureRequest,
 
 def sample_of(recognizer: StreamRecognizer, frames: np.ndarray,
               num_clips: int = 1) -> dict:
-    """Of the frames as clips one after the other, all crops of each."""
+    """Build a sample of consecutive clips of the frames, with all crops."""
     _, spatial = split_pipeline(recognizer.run_step.model.cfg.test_pipeline)
     return Compose(spatial)(
         dict(imgs=list(frames), original_shape=frames.shape[1:3],
@@ -62,9 +62,9 @@ def sample_of(recognizer: StreamRecognizer, frames: np.ndarray,
              num_clips=num_clips, clip_len=len(frames) // num_clips, label=0))
 
 
-def test_the_head_makes_the_scores_of_them(recognizer: StreamRecognizer,
-                                           make_frames: Callable) -> None:
-    """The mean of the probabilities of all views."""
+def test_the_head_turns_features_into_scores(recognizer: StreamRecognizer,
+                                             make_frames: Callable) -> None:
+    """Scores are the mean of the probabilities of all views."""
     model = recognizer.run_step.model
     sample = sample_of(recognizer, make_frames(8, 64, 96), 2)
     features = clip_features(model, sample)
@@ -116,7 +116,7 @@ def test_features_of_another_model_are_not_mixed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def clips(tmp_path: Path, make_video: Callable) -> Path:
-    """Three clips of two folders, one of which is none; and their list."""
+    """Two clips, a file that is no video, and their list."""
     for name in ('one/a.mp4', 'two/a.mp4'):
         make_video(f'videos/{name}', num_frames=20, step=len(name))
     (tmp_path / 'videos/bad.mp4').write_text('no video')
@@ -151,7 +151,7 @@ def test_a_list_is_written(per: str, clips: Path) -> None:
     assert times.exists() == (per == 'frame')
     if per == 'frame':
         assert len(np.load(times)) == len(arrays[0])
-    # what is there is left; what can be read now is added
+    # finished clips are skipped, those that can be read now are added
     before = (clips / 'out/one/a.mp4.npy').stat().st_mtime_ns
     (clips / 'videos/bad.mp4').write_bytes(
         (clips / 'videos/one/a.mp4').read_bytes())

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What is written of a stream, and what is left when it can't be."""
+"""Outputs of a stream, and what is left of them after an error."""
 import json
 import os
 import shutil
@@ -35,7 +35,7 @@ def draw_result(number: int, image: Any = None) -> StreamResult:
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path,
                                         monkeypatch: pytest.MonkeyPatch
                                         ) -> None:
-    """The line that did not fit is taken back."""
+    """A partial line is removed."""
     path = tmp_path / 'lines.jsonl'
     lines = JSONLines(str(path))
     for number in range(3):
@@ -98,7 +98,7 @@ def test_all_outputs_are_closed_if_one_fails() -> None:
 
 def test_a_plot_of_any_length(tmp_path: Path,
                               monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every second point is left out, again and again."""
+    """Every second point is dropped whenever there are too many."""
     monkeypatch.setattr(outputs, 'MAX_POINTS', 50)
     plot = ScorePlot(str(tmp_path / 'plot.png'), ['a', 'b', 'c', 'd'], 2)
     for number in range(1000):
@@ -114,7 +114,7 @@ def test_a_plot_of_any_length(tmp_path: Path,
 def test_a_full_disk_leaves_the_state_before(tmp_path: Path,
                                              monkeypatch: pytest.MonkeyPatch
                                              ) -> None:
-    """Half a file is neither found nor left."""
+    """No partial file is left behind."""
     path = tmp_path / 'state.pth'
     state = StateFile(str(path), SimpleNamespace(state_dict=lambda: {'a': 1}))
     state.write(draw_result(0))
@@ -132,7 +132,7 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path,
     assert torch.load(path, weights_only=True) == {'a': 1}
 
 
-def test_nothing_seen_is_no_plot(tmp_path: Path) -> None:
+def test_a_plot_without_results_is_not_saved(tmp_path: Path) -> None:
     ScorePlot(str(tmp_path / 'plot.png'), ['a']).close()
     assert not (tmp_path / 'plot.png').exists()
 
@@ -152,37 +152,38 @@ def test_annotations_do_not_touch_the_frame(size: tuple) -> None:
 # ---- maps
 
 
-def test_colours_are_where_memory_is_forgotten() -> None:
-    """What is kept stays grey; the less, the brighter."""
+def test_patches_with_low_retention_are_bright() -> None:
+    """The highest retention stays grey; the lower, the brighter."""
     picture = np.full((40, 60, 3), (90, 100, 110), np.uint8)
-    kept = np.full((4, 6), 0.9, np.float32)
-    kept[1, 2], kept[3, 5] = 0.5, 0.7
-    drawn = draw_retention(picture, kept, 0.5, 0.9).astype(int)
+    retention = np.full((4, 6), 0.9, np.float32)
+    retention[1, 2], retention[3, 5] = 0.5, 0.7
+    drawn = draw_retention(picture, retention, 0.5, 0.9).astype(int)
     patches = drawn.reshape(4, 10, 6, 10, 3)
     assert (patches == patches[:, :1, :, :1]).all()  # one colour a patch
     red = patches[:, 0, :, 0, 0]
     assert red[1, 2] > red[3, 5] > red[0, 0]
-    grey = patches[:, 0, :, 0][kept == np.float32(0.9)]
+    grey = patches[:, 0, :, 0][retention == np.float32(0.9)]
     assert (np.ptp(grey, axis=-1) == 0).all()
 
 
 def test_colours_stay_the_same_over_a_stream() -> None:
-    """By the range so far, which one even frame does not make narrow."""
-    seen = RetentionRange()
-    low, high = seen.see(np.full((2, 2), 0.88))
+    """The range covers all frames so far, and has a minimum width."""
+    update = RetentionRange().update
+    low, high = update(np.full((2, 2), 0.88))
     assert (low, high) == pytest.approx((0.83, 0.88))
-    assert seen.see(np.array([[0.5, 0.7]])) == pytest.approx((0.5, 0.88))
-    assert seen.see(np.array([[0.6, 0.7]])) == pytest.approx((0.5, 0.88))
+    assert update(np.array([[0.5, 0.7]])) == pytest.approx((0.5, 0.88))
+    assert update(np.array([[0.6, 0.7]])) == pytest.approx((0.5, 0.88))
 
 
-@pytest.mark.parametrize('kept', [None, np.full((2, 4, 6), 0.9)],
+@pytest.mark.parametrize('retention', [None, np.full((2, 4, 6), 0.9)],
                          ids=['unknown', 'known'])
-def test_a_video_has_maps_beside_its_frames(kept: Any,
+def test_a_video_has_maps_beside_its_frames(retention: Any,
                                             tmp_path: Path) -> None:
     image = np.full((48, 64, 3), 100, np.uint8)
     maps = Maps(np.zeros((32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8),
-                kept)
-    assert len(draw_maps(maps, RetentionRange())) == (2 if kept is None else 3)
+                retention)
+    maps_beside = 1 if retention is None else 2
+    assert len(draw_maps(maps, RetentionRange())) == 1 + maps_beside
     path = str(tmp_path / 'video.avi')
     video = AnnotatedVideo(path, 10)
     for number in range(3):
@@ -190,5 +191,4 @@ def test_a_video_has_maps_beside_its_frames(kept: Any,
     video.close()
     capture = cv2.VideoCapture(path)
     assert capture.get(cv2.CAP_PROP_FRAME_HEIGHT) == 48
-    beside = 1 if kept is None else 2
-    assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 64 + beside * 72
+    assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 64 + maps_beside * 72

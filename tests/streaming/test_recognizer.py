@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Streams against clips, and what becomes of bad ones."""
+"""Streams give the scores of clips; bad sources and frames are errors."""
 import io
 import threading
 import time
@@ -35,7 +35,7 @@ CLIP_LEN = 8  # of the motion config
 
 @pytest.fixture
 def recognizer(redraw: Callable) -> Callable[..., StreamRecognizer]:
-    """The motion config's, with weights that have all been drawn anew."""
+    """Build the recognizer of a config, all of its weights random."""
 
     def build(name: str = 'lcr_motion', options: dict = {},
               context: str = 'free',
@@ -45,7 +45,7 @@ def recognizer(redraw: Callable) -> Callable[..., StreamRecognizer]:
         torch.manual_seed(1)
         built = StreamRecognizer(config, context=context, **arguments)
         redraw(built.run_step.model)
-        built.model_id = 'drawn anew'
+        built.model_id = 'random'
         return built
 
     return build
@@ -53,7 +53,7 @@ def recognizer(redraw: Callable) -> Callable[..., StreamRecognizer]:
 
 def clip_scores(recognizer: StreamRecognizer, frames: np.ndarray,
                 pipeline: str = 'test_pipeline') -> np.ndarray:
-    """Of the frames as one clip, by the model's own test step."""
+    """Return the scores of frames as one clip, by ``model.test_step``."""
     model = recognizer.run_step.model
     _, spatial = split_pipeline(model.cfg[pipeline])
     results = Compose(spatial)(
@@ -124,7 +124,7 @@ def test_a_sampler_by_time_gives_the_rate_of_the_stream(
 def test_real_clips_of_the_jester_config(options: dict, shared_data: Path,
                                          recognizer: Callable,
                                          make_frames: Callable) -> None:
-    """Three crops; saved and restored half way; two streams in one batch."""
+    """Two streams in a batch, three crops each, restored half way."""
     decord = pytest.importorskip('decord')
     paths = sorted((shared_data / 'clips').glob('*.mp4'))[:2]
     clips = [
@@ -155,7 +155,7 @@ def test_real_clips_of_the_jester_config(options: dict, shared_data: Path,
 @pytest.mark.parametrize('kind', KINDS)
 def test_clip_and_stream_read_a_file_alike(kind: str, recognizer: Callable,
                                            tmp_path: Path) -> None:
-    """Of any codec and container: MMAction2's inference and a stream."""
+    """MMAction2's inference and a stream, for any codec and container."""
     path = encode(tmp_path / kind, **KINDS[kind])
     stream = recognizer()
     stream.run_step.model.double()  # whatever rounding random weights amplify
@@ -185,15 +185,15 @@ def test_seconds_are_the_times_of_the_container(recognizer: Callable,
 
 def test_an_annotated_video_lasts_as_long(recognizer: Callable,
                                           tmp_path: Path) -> None:
-    """Of a source with five frames a second, which is told once."""
+    """The source is slower than the model's rate, which warns once."""
     path = encode(tmp_path / 'slow.mp4', frames=draw(17),
                   times=[t / 5 for t in range(17)])
     out = AnnotatedVideo(str(tmp_path / 'out.mp4'), 12.5)
-    with pytest.warns(UserWarning, match='the source has 5 frames') as told:
+    with pytest.warns(UserWarning, match='the source has 5 frames') as records:
         for result in recognizer(fps=12.5).stream(path):
             out.write(result)
     out.close()
-    assert len(told) == 1
+    assert len(records) == 1
     video = VideoReader(str(tmp_path / 'out.mp4'))
     assert video.times == pytest.approx([t / 5 for t in range(17)], abs=1e-3)
     assert video.duration == pytest.approx(17 / 5, abs=1e-3)
@@ -201,14 +201,14 @@ def test_an_annotated_video_lasts_as_long(recognizer: Callable,
 
 def test_windowed_context_is_of_the_last_frames(recognizer: Callable,
                                                 make_frames: Callable) -> None:
-    """Of half to all of a clip's frames, as a clip of them."""
+    """Scores are those of a clip of the last frames, half to all of it."""
     stream = recognizer(context='windowed')
     # with a step of 3 and the edges of OpenCV 4.7, rounding grows tenfold at
     # one of the frames, in PyTorch alone as with Numba
     frames, ages = make_frames(3 * CLIP_LEN), []
     for number, frame in enumerate(frames):
         result = stream.step(frame)
-        age = stream._memory.ages[0]
+        age = stream._windows.ages[0]
         ages.append(age)
         expected = clip_scores(stream, frames[number + 1 - age:number + 1])
         assert difference(result.all_scores, expected) < FLOAT32_TOLERANCE
@@ -225,8 +225,8 @@ def test_windows_of_other_lengths(clip_len: int, recognizer: Callable,
     stream.reset()
     for number, frame in enumerate(make_frames(20)):
         stream.step(frame)
-        age = stream._memory.ages[0]
-        assert age <= clip_len and len(stream._memory.ages) <= 2
+        age = stream._windows.ages[0]
+        assert age <= clip_len and len(stream._windows.ages) <= 2
         assert 2 * age >= clip_len or age == number + 1
 
 
@@ -242,24 +242,24 @@ def test_free_context_remembers_all(recognizer: Callable,
     assert (stream.step(frames[0]).all_scores == results[0].all_scores).all()
 
 
-def test_twins_share_the_model_alone(recognizer: Callable,
-                                     make_frames: Callable) -> None:
+def test_new_streams_share_only_the_model(recognizer: Callable,
+                                          make_frames: Callable) -> None:
     stream, frames = recognizer(), make_frames(4)
     expected = [stream.step(frame).all_scores for frame in frames]
     stream.reset()
-    twin = stream.new_stream()
-    assert twin.run_step is stream.run_step
+    other = stream.new_stream()
+    assert other.run_step is stream.run_step
     small = frames[:, ::2, ::2]
-    for frame, other, scores in zip(frames, small, expected):
+    for frame, small_frame, scores in zip(frames, small, expected):
         assert (stream.step(frame).all_scores == scores).all()
-        twin.step(other)
-    assert twin.state_dict()['sizes'] != stream.state_dict()['sizes']
+        other.step(small_frame)
+    assert other.state_dict()['sizes'] != stream.state_dict()['sizes']
 
 
 @pytest.mark.parametrize('context', StreamRecognizer.CONTEXTS)
 def test_maps_are_of_the_frame(context: str, recognizer: Callable,
                                make_frames: Callable) -> None:
-    """Of each stream: its crop, edges as by the pipeline, its own gate."""
+    """Each stream has its own crop, edge map, forget gate and norms."""
     frames, others = make_frames(12, 96, 72), make_frames(12, 96, 72, step=3)
     plain, stream = (
         recognizer('lcr_weizmann', context=context, num_streams=2, maps=maps)
@@ -275,12 +275,12 @@ def test_maps_are_of_the_frame(context: str, recognizer: Callable,
             assert (result.maps.picture == view[:3].transpose(1, 2, 0)).all()
             assert (result.maps.edges == view[3]).all()
         alone = single.step(pair[1]).maps
-        np.testing.assert_allclose(
-            results[1].maps.retention, alone.retention, rtol=1e-5)
+        np.testing.assert_allclose(results[1].maps.retention, alone.retention,
+                                   rtol=1e-5)
         rows, cols = (side // 8 for side in result.maps.edges.shape)
         assert alone.retention.shape == (2, rows, cols)
-        # of the older memory, whose streams come first
-        layers = stream._memory.state.layers
+        # the older window, whose streams come first
+        layers = stream._windows.state.layers
         for name, tokens in zip(('hidden', 'cell'), layers):
             for index, result in enumerate(results):
                 channels = tokens[:, index, :-1].numpy()
@@ -294,7 +294,7 @@ def test_maps_are_of_the_frame(context: str, recognizer: Callable,
 
 def test_a_video_keeps_the_rate_of_training(recognizer: Callable,
                                             make_video: Callable) -> None:
-    """12.5 frames a second of videos with 10, 25 and 50."""
+    """12.5 frames per second of videos with 10, 25, 30 and 50."""
     stream = recognizer()
     for fps, expected in ((25, [0, 2, 4, 6, 8, 10]), (50, [0, 4, 8]),
                           (10, list(range(12))), (30, [0, 2, 5, 7, 10])):
@@ -338,7 +338,7 @@ def test_video_folder_and_arrays_are_the_same(recognizer: Callable,
 
 def test_the_middle_of_a_source(make_video: Callable, make_frames: Callable,
                                 tmp_path: Path) -> None:
-    """Of a video as its codec has it, of a folder exactly."""
+    """The middle frame of a video and of a folder of images."""
     video = make_video(num_frames=9, step=4)
     every = [frame.image for frame in open_source(str(video))]
     assert (middle_frame(str(video)) == every[4]).all()
@@ -409,7 +409,7 @@ def test_a_bad_frame_changes_nothing(frame: Any, message: str,
 
 
 class Slow(list):
-    """Frames that come when the one before them has been taken up."""
+    """Frames whose source stays open after the last one."""
 
     def __init__(self, frames: np.ndarray) -> None:
         super().__init__(frames)
@@ -422,7 +422,7 @@ class Slow(list):
 
 def test_live_frames_are_dropped_and_counted(recognizer: Callable,
                                              make_frames: Callable) -> None:
-    """Whoever is slow gets the latest; the first and the last come always."""
+    """A slow consumer gets the latest frame, and always the last one."""
     stream, source = recognizer(), Slow(make_frames(40))
     stream.fps, stream.interval, results = None, 1, []
     for result in stream.stream(source, fps=2000, live=True):
@@ -520,7 +520,7 @@ def test_a_uniform_sampler_needs_a_rate(recognizer: Callable) -> None:
 
 def test_a_long_stream_does_not_grow(recognizer: Callable,
                                      make_frames: Callable) -> None:
-    """What is kept after a frame is as much as after a thousand."""
+    """The state after a thousand frames is as large as after a hundred."""
     frames = make_frames(25)
     for context in ('free', 'windowed'):
         stream, sizes = recognizer(context=context), []

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What happens from when to when, and files of it."""
+"""Temporal segments of a stream, and their files."""
 import csv
 import json
 import subprocess
@@ -28,7 +28,7 @@ PLAIN = Settings(
 
 
 def scores_of(text: str, high: float = 0.8) -> List[np.ndarray]:
-    """Of frames: one is high, a, b or c; or all are low, a dot."""
+    """Scores of frames: a, b or c has the high score, a dot none."""
     found = []
     for letter in text:
         scores = np.full(3, 0.1)
@@ -67,7 +67,7 @@ def test_segments_of_one_label(text: str, expected: List[tuple]) -> None:
 
 
 def test_a_class_ends_below_another_threshold() -> None:
-    """At 0.4, one that goes on does so, and none begins."""
+    """At a score of 0.4, a segment continues, but does not begin."""
     scores = scores_of('aaaa') + scores_of('aaaa', 0.4) + scores_of('....')
     times = [PERIOD * t for t in range(12)]
     segment, = segments_of(times, scores, Segmenter(CLASSES, PLAIN))
@@ -76,11 +76,11 @@ def test_a_class_ends_below_another_threshold() -> None:
     assert not segments_of(times[:4], scores[4:8], Segmenter(CLASSES, PLAIN))
 
 
-def test_several_labels_have_segments_apart() -> None:
+def test_multi_label_segments_may_overlap() -> None:
     scores = [np.array([0.9, 0.9 if 3 <= t < 8 else 0.1, 0]) for t in
               range(10)]
     found = segments_of([PERIOD * t for t in range(10)], scores,
-                        Segmenter(CLASSES, PLAIN, several=True))
+                        Segmenter(CLASSES, PLAIN, multi_label=True))
     assert [(round(s.start, 6), round(s.end, 6), s.label) for s in found] == [
         (0, 1, 'walk'), (0.3, 0.8, 'wave')]
 
@@ -101,8 +101,8 @@ def test_times_are_set_back() -> None:
     assert run('aaaabbbb', late)[-1] == (0.25, 0.8, 'wave')  # to the end
 
 
-def test_nothing_goes_on_over_a_pause() -> None:
-    """As when a live stream broke off."""
+def test_a_pause_ends_segments() -> None:
+    """A live stream that broke off has such a pause."""
     segmenter = Segmenter(CLASSES, PLAIN)
     times = [0., 0.1, 0.2, 0.3, 60., 60.1, 60.2, 60.3]
     found = segments_of(times, scores_of('aaaaaaaa'), segmenter)
@@ -138,12 +138,12 @@ NUMBERS = st.floats(0, 1)
             smoothing, enter, share * enter, *times),
         st.sampled_from([0., 0.3]), NUMBERS, NUMBERS, NUMBERS, NUMBERS,
         st.sampled_from([0., 0.25])),
-    several=st.booleans())
+    multi_label=st.booleans())
 def test_properties(scores: List[List[float]], gaps: List[float],
-                    settings: Settings, several: bool) -> None:
+                    settings: Settings, multi_label: bool) -> None:
     times = np.cumsum(gaps)[:len(scores)].tolist()
     arrays = [*map(np.array, scores)]
-    segmenter = Segmenter(CLASSES, settings, several=several)
+    segmenter = Segmenter(CLASSES, settings, multi_label=multi_label)
     found, ended = [], []
     for seconds, each in zip(times, arrays):
         before = each.copy()
@@ -152,7 +152,7 @@ def test_properties(scores: List[List[float]], gaps: List[float],
         assert all(s.end <= seconds for s in ended)  # known to have ended
         found += ended
     found += segmenter.close()
-    again = Segmenter(CLASSES, settings, several=several)
+    again = Segmenter(CLASSES, settings, multi_label=multi_label)
     assert segments_of(times, arrays, again) == found  # offline
     for segment in found:
         assert times[0] <= segment.start < segment.end <= times[-1] + 2
@@ -162,13 +162,13 @@ def test_properties(scores: List[List[float]], gaps: List[float],
             # times are set back alike, but for the end of the stream
             assert segment.end - segment.start >= settings.shortest - 1e-9
     for label in CLASSES:
-        chosen = [s for s in found if s.label == label or not several]
+        chosen = [s for s in found if s.label == label or not multi_label]
         assert chosen == sorted(chosen)
         assert all(a.end <= b.start + settings.delay + 1e-9
                    for a, b in zip(chosen, chosen[1:]))
 
 
-# ---- found beside true
+# ---- matching with the ground truth
 
 
 def segments(*parts: tuple) -> Sequence[Segment]:
@@ -205,7 +205,7 @@ def write(folder: Path, text: str, names: Sequence[str] = (
 
 
 @pytest.mark.parametrize('close', [True, False])
-def test_files_are_whole_at_any_time(close: bool, tmp_path: Path) -> None:
+def test_files_are_valid_at_any_time(close: bool, tmp_path: Path) -> None:
     write(tmp_path / 'new', 'aaaa....bbbbbb....aaaaa....bbb', close=close)
     expected = [[0, 0.4, 'go, "left"', 0.8], [0.8, 1.4, 'ünïcödé 走', 0.8],
                 [1.8, 2.3, 'go, "left"', 0.8], [2.7, 3, 'ünïcödé 走', 0.8]]
@@ -223,7 +223,7 @@ def test_files_are_whole_at_any_time(close: bool, tmp_path: Path) -> None:
     assert srt.count('-->') == len(expected)
 
 
-def test_nothing_happens_in_a_file(tmp_path: Path) -> None:
+def test_files_without_segments(tmp_path: Path) -> None:
     write(tmp_path, '....')
     assert json.loads((tmp_path / 'a.json').read_text()) == []
     assert (tmp_path / 'a.csv').read_text() == 'start,end,label,score\n'
@@ -248,7 +248,7 @@ def test_long_streams_have_hours(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_whole_files(tmp_path: Path) -> None:
-    """Of 64 KiB; what does not fit is told, and nothing of it is left."""
+    """A segment that does not fit on the disk is an error, and not left."""
     disk = tmp_path / 'disk'
     disk.mkdir()
     if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs',
@@ -266,7 +266,7 @@ def test_a_full_disk_leaves_whole_files(tmp_path: Path) -> None:
         subprocess.run(['umount', str(disk)], check=True)
 
 
-def test_what_files_can_not_be_is_named(tmp_path: Path) -> None:
+def test_bad_paths_and_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'\.csv, \.json, \.srt, got a.txt'):
         SegmentFiles(['a.txt'], Segmenter(CLASSES))
     files = SegmentFiles([str(tmp_path / 'a.csv')], Segmenter(CLASSES))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Files, addresses and cameras: which of them end, and how."""
+"""Sources of frames: files, addresses and cameras, finite or live."""
 import subprocess
 import sys
 import threading
@@ -47,30 +47,30 @@ def taken(times: List[float], fps: float) -> List[int]:
 
 
 def test_frames_are_due_by_their_times() -> None:
-    """25 frames a second, then five, of which 12.5 are wanted."""
+    """The source has 25 frames per second, then 5; the filter keeps 12.5."""
     times = [t / 25 for t in range(30)] + [1.2 + t / 5 for t in range(11)]
     assert taken(times, 12.5) == [*range(0, 30, 2), *range(30, 41)]
 
 
-def test_a_source_that_is_slower_is_told_once() -> None:
-    with pytest.warns(UserWarning) as told:
+def test_a_slower_source_warns_once() -> None:
+    with pytest.warns(UserWarning) as records:
         taken([t / 5 for t in range(40)], 12.5)
-    assert [str(w.message) for w in told] == [
-        'the source has 5 frames a second, and the model was trained on 12.5: '
-        'it sees motion that much faster']
+    assert [str(w.message) for w in records] == [
+        'the source has 5 frames per second, and the model was trained with '
+        '12.5: motion appears that much faster to it']
 
 
 @pytest.mark.parametrize('times', [
     [t / 12.5 for t in range(40)], [t / 25 for t in range(40)],
     [t / 25 for t in range(30)] + [2., 3., 4.], [0., 1., 2.]
 ], ids=['as fast', 'faster', 'with pauses', 'too short to tell'])
-def test_other_sources_are_not_told_of(times: List[float]) -> None:
+def test_other_sources_do_not_warn(times: List[float]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         taken(times, 12.5)
 
 
-# ---- what has an end
+# ---- finite and live sources
 
 
 def test_an_address_with_an_end_is_a_video(server: LiveServer, tmp_path: Path,
@@ -101,10 +101,10 @@ def test_a_stream_without_an_end_is_live(server: LiveServer) -> None:
 
 
 @pytest.mark.parametrize('path', ['brief', 'unsized/clip.ts'])
-def test_retries_of_what_always_ends_run_out(
+def test_retries_of_a_source_that_always_ends_run_out(
         path: str, server: LiveServer, tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recording of unknown length is no stream that broke off for ever."""
+    """A recording of unknown length is not reopened for ever."""
     monkeypatch.setattr(live, 'STEADY', 0.)
     encode(tmp_path / 'clip.ts', 'mpeg2video', frames=draw(6))
     pauses: List[float] = []
@@ -143,7 +143,7 @@ def test_a_stream_that_stalls_is_opened_again(
     assert time.monotonic() - start < 10
 
 
-def test_what_does_not_answer_is_named(server: LiveServer) -> None:
+def test_a_server_that_does_not_answer_is_named(server: LiveServer) -> None:
     address = server.address('none.mp4')
     server.close()
     with pytest.raises(SourceError, match=f'{address}: .*Connection refused'):
@@ -151,7 +151,7 @@ def test_what_does_not_answer_is_named(server: LiveServer) -> None:
 
 
 class FakeCamera:
-    """OpenCV's capture; what each that is opened gives is said before."""
+    """OpenCV's capture; ``frames`` has a list for each time it is opened."""
     frames: List[List[Any]] = []
 
     def __init__(self, address: Any) -> None:
@@ -173,7 +173,7 @@ class FakeCamera:
 def test_a_camera_that_breaks_off_is_opened_again(
         steady: float, pauses: List[float], make_frames: Callable,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    """With growing pauses, which begin anew after steady frames."""
+    """Pauses grow, and start again from one second after steady frames."""
     frames = make_frames(4)[..., ::-1]
     waited: List[float] = []
     monkeypatch.setattr(live, 'STEADY', steady)
@@ -206,10 +206,10 @@ def test_a_live_stream_is_left_without_a_crash(stream: str, way: str,
         [sys.executable, str(LEAVE), way, server.address(stream)],
         stderr=subprocess.PIPE) for _ in range(3)]
     for process in left:
-        said = process.communicate(timeout=60)[1].decode()
+        output = process.communicate(timeout=60)[1].decode()
         interrupted = way == 'interrupt' and process.returncode == -2
-        assert process.returncode == code or interrupted, said
-        assert 'terminate called' not in said
+        assert process.returncode == code or interrupted, output
+        assert 'terminate called' not in output
 
 
 def test_no_thread_is_left(server: LiveServer) -> None:

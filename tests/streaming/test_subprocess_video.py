@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A video is decoded elsewhere as here, and may crash there."""
+"""Decoding in a subprocess: same frames, and crashes become errors."""
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -36,9 +36,9 @@ def test_errors_are_those_of_a_video(data: bytes, message: str,
         SubprocessVideo(str(path))
 
 
-def replaced(code: str, monkeypatch: pytest.MonkeyPatch,
-             tmp_path: Path) -> None:
-    """What sends frames, after the first."""
+def break_server(code: str, monkeypatch: pytest.MonkeyPatch,
+                 tmp_path: Path) -> None:
+    """Run ``code`` in the server before each frame but the first."""
     script = tmp_path / 'sender.py'
     script.write_text(
         'import os, runpy, signal, sys, time\n'
@@ -55,7 +55,7 @@ def replaced(code: str, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(subprocess_video, 'SERVER', str(script))
 
 
-@pytest.mark.parametrize('code, said', [
+@pytest.mark.parametrize('code, message', [
     ('os.kill(os.getpid(), signal.SIGSEGV)', 'the decoder crashed, SIGSEGV'),
     ('os._exit(3)', 'the decoder crashed, code 3'),
     ('sys.stdout.buffer.write(b\'{"shape": [9, 9, 3], "number": 1, '
@@ -63,13 +63,13 @@ def replaced(code: str, monkeypatch: pytest.MonkeyPatch,
      'the decoder crashed, code 4'),
     ('time.sleep(60)', 'a frame took more than 5 seconds'),
 ], ids=['signal', 'exit', 'half', 'hang'])
-def test_a_decoder_that_crashes(code: str, said: str, make_video: Callable,
+def test_a_decoder_that_crashes(code: str, message: str, make_video: Callable,
                                 monkeypatch: pytest.MonkeyPatch,
                                 tmp_path: Path) -> None:
-    replaced(code, monkeypatch, tmp_path)
+    break_server(code, monkeypatch, tmp_path)
     start = time.monotonic()
-    frames: Any = iter(SubprocessVideo(str(make_video('a.mp4')), patience=5))
+    frames: Any = iter(SubprocessVideo(str(make_video('a.mp4')), timeout=5))
     next(frames)
-    with pytest.raises(SourceError, match=f'a.mp4: {said}'):
+    with pytest.raises(SourceError, match=f'a.mp4: {message}'):
         next(frames)
     assert time.monotonic() - start < 50

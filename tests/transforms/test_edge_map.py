@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""EdgeMap against OpenCV called by hand, and what it refuses."""
+"""EdgeMap against direct calls of OpenCV, and bad inputs."""
 from pathlib import Path
 from typing import Callable
 
@@ -13,7 +13,7 @@ from mmlcr.transforms import EdgeMap
 
 
 def edges_by_hand(rgb: np.ndarray) -> np.ndarray:
-    """Canny of the grey image, thresholds Otsu's and half of it."""
+    """Canny of the grey image, with Otsu's threshold and half of it."""
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     # Otsu: the threshold of the largest variance between the classes
     counts = np.bincount(grey.ravel(), minlength=256) / grey.size
@@ -38,7 +38,7 @@ def test_fourth_channel_is_the_edge_map(make_frames: Callable) -> None:
 
 
 def test_edges_lie_around_what_there_is() -> None:
-    """Of a plain square, along its outline and nowhere else."""
+    """A plain square has edges along its outline and nowhere else."""
     for left in (5, 30):
         frame = np.full((48, 64, 3), 40, dtype=np.uint8)
         frame[16:32, left:left + 20] = 200

@@ -24,7 +24,7 @@ SAMPLING = ('SampleFrames', 'UniformSample', 'RandomChoice')
 
 @functools.lru_cache(maxsize=None)
 def after_decoding(name: str, split: str) -> Tuple[Compose, Config]:
-    """What a config does with decoded frames."""
+    """The transforms of a config after decoding."""
     config = Config.fromfile(str(CONFIGS / f'{name}.py'))
     steps = [
         step for step in config[f'{split}_pipeline']
@@ -37,7 +37,7 @@ def after_decoding(name: str, split: str) -> Tuple[Compose, Config]:
 
 @st.composite
 def clips(draw: st.DrawFn) -> dict:
-    """What a decoder leaves: up to two clips of up to three frames."""
+    """Results of a decoder: up to two clips of up to three frames."""
     num_clips, clip_len = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     height, width = draw(st.integers(2, 90)), draw(st.integers(2, 120))
     kind = draw(st.sampled_from(['noise', 'constant', 'squares']))
@@ -90,7 +90,7 @@ def test_any_clip_is_packed(name: str, split: str, clip: dict,
 
 @given(clip=clips(), data=st.data())
 def test_edge_map_of_any_frames(clip: dict, data: st.DataObject) -> None:
-    """Frame by frame; whatever was there before stays."""
+    """Each frame has its own edge map, and keeps its colours."""
     order = data.draw(st.sampled_from(['rgb', 'bgr']))
     before: List[np.ndarray] = [image.copy() for image in clip['imgs']]
     for image, after in zip(before,
@@ -109,7 +109,7 @@ def test_edge_map_of_any_frames(clip: dict, data: st.DataObject) -> None:
     seed=st.integers(0, 2**32 - 1))
 def test_tube_mask_of_any_ratio(rows: int, cols: int, patch: int,
                                 ratio: float, seed: int) -> None:
-    """Drops the given ratio of patches, or raises; depends on the seed."""
+    """TubeMask drops its ratio of patches by the seed, or raises."""
     frames = [np.zeros((rows * patch, cols * patch, 4), np.uint8)] * 2
     dropped = round(ratio * rows * cols)
     drawn = []

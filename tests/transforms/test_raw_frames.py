@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Folders of frames, and arrays, straight into MMAction2's inference."""
+"""Folders of frames, and arrays, in MMAction2's inference."""
 from pathlib import Path
 from typing import Any, Callable
 
@@ -42,7 +42,7 @@ def test_a_folder_is_counted(folder: Path) -> None:
     assert found['filename_tmpl'].format(found['start_index']) == '00001.jpg'
 
 
-def test_what_a_list_has_told_stays() -> None:
+def test_lengths_of_a_list_are_kept() -> None:
     listed = dict(total_frames=3, frame_dir='a', filename_tmpl='x{}')
     assert RawFrameInit()(dict(listed)) == listed
 
@@ -66,7 +66,7 @@ def test_a_video_is_refused_by_name(model: Any, make_video: Callable,
 
 def test_an_array_through_inference(make_frames: Callable,
                                     make_video: Callable) -> None:
-    """As a dict, the input of the pipeline, and by the inferencer."""
+    """An array as input of the pipeline, and of the inferencer."""
     config = Config.fromfile(CONFIGS / 'lcr_motion.py')
     built = MODELS.build(config.model).eval()
     built.cfg = config

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Sampling by time: clips of any rate are seen as a stream sees them."""
+"""Sampling by time: clips have the frames that a stream selects."""
 from pathlib import Path
 from typing import Any, List
 
@@ -17,7 +17,7 @@ VARIABLE = np.concatenate([np.arange(31) / 25, 1.2 + np.arange(1, 11) / 5])
 
 def sample(total: int = 0, start_index: int = 0, fps: Any = None,
            times: Any = None, **options: Any) -> dict:
-    """What comes out for a clip that has times, a rate or neither."""
+    """Sample a clip that has times, a rate or neither."""
     options = dict(dict(clip_len=4, frame_seconds=0.12), **options)
     results = dict(
         total_frames=total or len(times), start_index=start_index)
@@ -42,7 +42,7 @@ def taken_by_a_stream(times: np.ndarray, fps: float) -> List[int]:
                                            (29.97, 2)])
 def test_at_one_rate_test_clips_are_those_of_sample_frames(
         fps: float, interval: int, total: int, num_clips: int) -> None:
-    """Also of clips that are too short, which go round."""
+    """Also for clips that are too short, which loop."""
     expected = TRANSFORMS.build(
         dict(type='SampleFrames', clip_len=4, frame_interval=interval,
              num_clips=num_clips, test_mode=True))(
@@ -69,7 +69,7 @@ def test_clips_of_any_rate_have_one_speed(fps: float) -> None:
 ], ids=['variable', 'pal', 'ntsc', 'slow', 'random'])
 def test_a_clip_is_what_a_stream_takes(times: np.ndarray,
                                        rate: float) -> None:
-    """From wherever it begins, to its end."""
+    """From any start to the end of the clip."""
     times = times - times[0]
     for clip_len in 8, len(taken_by_a_stream(times, rate)):
         found = sample(times=times, clip_len=clip_len, num_clips=3,
@@ -82,7 +82,7 @@ def test_a_clip_is_what_a_stream_takes(times: np.ndarray,
 
 
 def test_a_real_variable_rate() -> None:
-    """Every second frame of the first part, each frame of the second."""
+    """Every second frame of the first part, every frame of the second."""
     path = SHARED_CASES / 'vfr.mp4'
     if not path.exists():
         pytest.skip(f'there is no {path}')

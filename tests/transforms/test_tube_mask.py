@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""TubeMask: how many, which, and how they reach the model."""
+"""TubeMask: number and choice of patches, and the way to the model."""
 from typing import Any, Callable
 
 import numpy as np
@@ -59,7 +59,7 @@ def test_every_patch_is_dropped_as_often() -> None:
 
 
 def test_draw_can_be_cached() -> None:
-    """As TransformBroadcaster does, for several images of one sample."""
+    """TransformBroadcaster does so for several images of a sample."""
     transform = TubeMask(ratio=0.5, patch_size=8)
     frames = [np.zeros((48, 64, 4), np.uint8)]
     with cache_random_params(transform):

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""VideoInit and VideoDecode in the place of decord's transforms."""
+"""VideoInit and VideoDecode in place of decord's transforms."""
 from pathlib import Path
 from typing import Any, Callable
 

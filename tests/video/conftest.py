@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Where the files of failing users are."""
+"""The folder of files that failed for users."""
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ CASES = Path(__file__).resolve().parents[3] / 'shared' / 'cases'
 
 @pytest.fixture
 def cases() -> Path:
-    """Inputs of users that failed once."""
+    """Inputs of users that once failed."""
     if not CASES.is_dir():
         pytest.skip(f'there is no {CASES}')
     return CASES

@@ -111,7 +111,7 @@ def test_times_of_a_changing_rate(tmp_path: Path) -> None:
 
 
 def test_joined_files_have_times_that_grow(tmp_path: Path) -> None:
-    """Those of the second begin anew; its frames come after all the same."""
+    """Times of the second file restart at zero; its frames still follow."""
     parts = [encode(tmp_path / f'{i}.ts', codec='mpeg2video',
                     frames=draw()[12 * i:12 * i + 12]) for i in range(2)]
     path = tmp_path / 'joined.ts'
@@ -125,7 +125,7 @@ def test_joined_files_have_times_that_grow(tmp_path: Path) -> None:
 
 def test_frames_of_another_size_take_that_of_the_first(
         tmp_path: Path) -> None:
-    """As a browser changes it while it records."""
+    """A browser may change the size while it records."""
     small = [cv2.resize(frame, (48, 32)) for frame in draw(6)]
     parts = [encode(tmp_path / 'a.ts', codec='mpeg2video', frames=draw(6)),
              encode(tmp_path / 'b.ts', codec='mpeg2video', frames=small)]
@@ -138,7 +138,7 @@ def test_frames_of_another_size_take_that_of_the_first(
 @pytest.mark.parametrize('at', [0, 9, 23])
 def test_a_damaged_packet_costs_its_frame_alone(at: int,
                                                 tmp_path: Path) -> None:
-    """The nearest one in time takes its place."""
+    """The nearest frame in time replaces it."""
     path = encode(tmp_path / 'a.mkv', codec='mjpeg', pixels='yuvj420p')
     with av.open(str(path)) as file:
         packets = [bytes(p) for p in file.demux(video=0) if p.size]
@@ -182,7 +182,7 @@ def test_a_file_object_is_read_as_a_file(tmp_path: Path) -> None:
 
 
 def test_repeated_frames_share_no_memory(tmp_path: Path) -> None:
-    """MMAction2's Flip mirrors in place."""
+    """MMAction2's Flip works in place."""
     first, again = VideoReader(str(encode(tmp_path / 'a.mp4'))).frames_at([3,
                                                                            3])
     first[:] = 0
@@ -198,7 +198,7 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
     cover.write_bytes(cover.read_bytes().replace(b'avc1', b'xyz9'))
     for path, message in ((tmp_path / 'none.mp4', 'No such file'),
                           (text, 'not a video that can be opened: Invalid'),
-                          (sound, r'no video in it, only audio \(aac\)'),
+                          (sound, r'no video stream, only audio \(aac\)'),
                           (unknown, 'no decoder for its codec.*ffmpeg -i'),
                           (cover, 'no ')):
         with pytest.raises(SourceError, match=f'{path.name}: .*{message}'):
@@ -207,7 +207,7 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
 
 def test_a_file_names_no_address(tmp_path: Path,
                                  make_frames: Callable) -> None:
-    """A list of videos elsewhere is opened by nobody."""
+    """Addresses in a list of videos are not opened."""
     server = LiveServer(tmp_path, make_frames(6))
     encode(tmp_path / 'a.ts', 'mpeg2video')
     text = (f'#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n'
@@ -267,7 +267,7 @@ def test_files_that_failed_once(name: str, frames: int,
 
 @pytest.mark.parametrize('name', ['apply_eye_makeup.avi', 'boxing.mp4'])
 def test_real_clips_are_as_of_decord(name: str, shared_data: Path) -> None:
-    """Read in order: by number, decord gives other frames of the AVI."""
+    """Read in order, since decord's frames by number differ for the AVI."""
     decord = pytest.importorskip('decord')
     path = str(shared_data / 'clips' / name)
     theirs = decord.VideoReader(path)
@@ -285,7 +285,7 @@ def test_threads_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_large_set_leaves_no_open_files(tmp_path: Path) -> None:
-    """A reader that is forgotten is closed."""
+    """A reader is closed when it is deleted."""
     path = str(encode(tmp_path / 'a.mp4'))
     folder = Path('/proc/self/fd')
     if not folder.is_dir():

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Pictures are shown when they are due, and for as long."""
+"""Images are shown at their times, and for the right duration."""
 from pathlib import Path
 from typing import List, Optional
 
