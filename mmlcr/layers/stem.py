@@ -16,7 +16,7 @@ class Normalize(NamedTuple):
     std: Tensor  # (channels, )
 
     @classmethod
-    def nothing(cls, channels: int) -> 'Normalize':
+    def identity(cls, channels: int) -> 'Normalize':
         """For what is normalized already."""
         return cls(torch.zeros(channels), torch.ones(channels))
 

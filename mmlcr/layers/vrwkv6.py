@@ -37,7 +37,7 @@ from .common import (
 # ranks of the data-dependent parts of the mixes and of the decays
 MIX_RANK, DECAY_RANK = 32, 64
 BRANCHES = 'decay', 'key', 'value', 'receptance', 'gate'  # each with a mix
-OF_PROMPT = 3  # the first so many also read the edge prompt
+PROMPT_BRANCHES = 3  # the first so many also read the edge prompt
 
 
 @MODELS.register_module()
@@ -152,10 +152,10 @@ class VRWKV6Layer(BaseModule):
         D, heads = x.shape[-1], self.bonus.shape
         e = x + self.prompt(prompt.normed)
         shares = torch.cat([
-            self._mix_shares(e, geometry, slice(OF_PROMPT)),
-            self._mix_shares(x, geometry, slice(OF_PROMPT, None))
+            self._mix_shares(e, geometry, slice(PROMPT_BRANCHES)),
+            self._mix_shares(x, geometry, slice(PROMPT_BRANCHES, None))
         ])
-        base = [e] * OF_PROMPT + [x] * (len(BRANCHES) - OF_PROMPT)
+        base = [e] * PROMPT_BRANCHES + [x] * (len(BRANCHES) - PROMPT_BRANCHES)
         d_in, k_in, v_in, r_in, g_in = (  # eq. (3)
             t + (geometry.shift(t) - t) * share.to(t.dtype)
             for t, share in zip(base, shares))
@@ -172,8 +172,8 @@ class VRWKV6Layer(BaseModule):
         r, g = r + r_past, g + g_past  # eq. (4)
         k = F.pad(k[..., :-1, :], (0, 0, 0, 1))  # CLS reads and is not read
 
-        added = self.decay_up(torch.tanh(self.decay_down(d_in)))
-        w = log_decay(self.decay + added.to(self.decay.dtype))
+        delta = self.decay_up(torch.tanh(self.decay_down(d_in)))
+        w = log_decay(self.decay + delta.to(self.decay.dtype))
         r, k, v, w = (t.unflatten(-1, heads) for t in (r, k, v, w))
         r, k = (rotate(t, geometry.rotation) for t in (r, k))
         y = bi_wkv_tokens(r, k, v, w, self.bonus)  # eq. (6)

@@ -322,7 +322,7 @@ class LCR(BaseModule):
                                     torch.promote_types(x.dtype,
                                                         torch.float32))
         return Geometry(
-            TokenShift.of(layout, self.num_heads, head_width, x.device),
+            TokenShift.cached(layout, self.num_heads, head_width, x.device),
             rotation)
 
     def embed(self, clip: Tensor, layout: TokenLayout,

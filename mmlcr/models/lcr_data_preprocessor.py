@@ -42,4 +42,4 @@ class LCRDataPreprocessor(ActionDataPreprocessor):
         """What becomes of bytes ``(B, 4, T, height, width)``."""
         if self._enable_normalize:
             return Normalize(self.mean.flatten(), self.std.flatten())
-        return Normalize.nothing(4)
+        return Normalize.identity(4)

@@ -25,14 +25,14 @@ def draw(rows: int, cols: int, transposed: bool, wider: bool) -> np.ndarray:
 
 @pytest.mark.parametrize('beta', [0., 1.])
 @pytest.mark.parametrize('wider', [False, True], ids=['whole', 'part'])
-@pytest.mark.parametrize('of_b', [False, True], ids=['b', 'bT'])
-@pytest.mark.parametrize('of_a', [False, True], ids=['a', 'aT'])
+@pytest.mark.parametrize('transpose_b', [False, True], ids=['b', 'bT'])
+@pytest.mark.parametrize('transpose_a', [False, True], ids=['a', 'aT'])
 @pytest.mark.parametrize('size', [(7, 50, 12), (1, 1, 1), (1, 5, 3),
                                   (6, 1, 4)], ids=str)
-def test_product_of_views(size: tuple, of_a: bool, of_b: bool, wider: bool,
+def test_product_of_views(size: tuple, transpose_a: bool, transpose_b: bool, wider: bool,
                           beta: float) -> None:
     M, K, N = size
-    a, b = draw(M, K, of_a, wider), draw(K, N, of_b, wider)
+    a, b = draw(M, K, transpose_a, wider), draw(K, N, transpose_b, wider)
     whole = np.random.randn(M, N + 3 * wider).astype('float32')
     before = whole.copy()
     if beta == 0:

@@ -24,7 +24,7 @@ def test_any_number_of_layers_together(T: int, together: int, redraw: Callable,
                                        ) -> None:
     model = build(redraw, torch.float64, num_layers=5)
     clip = draw_clip(1, T, dtype=torch.float64)
-    monkeypatch.setattr('mmlcr.backends.eager.wavefront.ELEMENTS_TOGETHER',
+    monkeypatch.setattr('mmlcr.backends.eager.wavefront.GROUP_ELEMENTS',
                         together * 21 * 16)  # tokens and width of a frame
     first, state = model.forward_frames(clip)
     expected = expected_feature(model, dict(num_layers=5), clip[0])
@@ -43,7 +43,7 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers share a call along the diagonals, frames of a batch anyway."""
     model, counts = build(redraw, num_layers=8), dict(memory=0, read=0)
-    monkeypatch.setattr('mmlcr.backends.eager.wavefront.ELEMENTS_TOGETHER',
+    monkeypatch.setattr('mmlcr.backends.eager.wavefront.GROUP_ELEMENTS',
                         4 * 21 * 16)
     for half in counts:
         function = getattr(cross_rwkv, f'bi_wkv_{half}')

@@ -36,7 +36,7 @@ def read(layer: nn.Module, frames: Tensor) -> Tensor:
     """What the layer gives of frames ``(T, B, L, D)``, and of which state."""
     layout = TokenLayout(ROWS, COLS)
     geometry = Geometry(
-        TokenShift.of(layout, H, D // H, frames.device),
+        TokenShift.cached(layout, H, D // H, frames.device),
         rotary_table(layout, D // H, frames.device, torch.float32))
     state, before, outputs = LayerState.zeros(frames[0]), frames[0], []
     for x in frames:

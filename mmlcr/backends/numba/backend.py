@@ -17,7 +17,7 @@ from mmlcr.backends.base import (
 )
 from mmlcr.backends.eager import CrossRWKVWeights
 from mmlcr.backends.eager.backend import stack_spec
-from mmlcr.backends.packing import unknown_parts, unknown_to_packing
+from mmlcr.backends.packing import unsupported_by_packing, unsupported_parts
 from mmlcr.layers import CrossRWKVLayer, Geometry, LayerState, PatchStem
 from mmlcr.ops import TokenLayout
 
@@ -28,7 +28,7 @@ STEM_PARTS = 'stem', 'edge_stem', 'zero_conv', 'norm_0', 'norm_e'
 
 
 @functools.lru_cache(maxsize=None)
-def missing() -> Optional[str]:
+def missing_requirement() -> Optional[str]:
     """What of the installation does not serve; None if all does."""
     try:
         import numba
@@ -55,7 +55,7 @@ class NumbaExecutor:
             stack_spec(model))
         self.stem: Any = None
         if (isinstance(model.stem, PatchStem) and model.stem_input == 'frame'
-                and unknown_parts(model, STEM_PARTS) is None):
+                and unsupported_parts(model, STEM_PARTS) is None):
             self.stem = NumbaStem(model.stem, model.edge_stem,
                                   model.zero_conv, model.position,
                                   model.cls_token, model.norm_e,
@@ -65,7 +65,7 @@ class NumbaExecutor:
     def takes_bytes(self) -> bool:
         """Whether the kernels of the stem can be used."""
         return (self.stem is not None
-                and unknown_parts(self.model, STEM_PARTS) is None)
+                and unsupported_parts(self.model, STEM_PARTS) is None)
 
     def embed(self, clip: Tensor, layout: TokenLayout,
               previous: Optional[Tensor]) -> Tokens:
@@ -110,7 +110,7 @@ class NumbaBackend(Backend):
         if (type(clip) is not Tensor or is_traced()
                 or _get_current_dispatch_mode() is not None):
             return 'operations are recorded'
-        return unknown_to_packing(model) or missing()
+        return unsupported_by_packing(model) or missing_requirement()
 
     def build(self, model: Any, num_tokens: int) -> NumbaExecutor:
         """An executor with weights in the order of the kernels."""

@@ -11,13 +11,13 @@ loop over each half is faster than one over pairs.
 import numpy as np
 from numpy import float32 as f32
 
-from .blas import compiled, product, take_wide_vectors
+from .blas import compiled, prefer_wide_vectors, product
 
 
 @compiled
-def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
-           sin: np.ndarray, factors: np.ndarray, m: int, N: int,
-           keys: np.ndarray, sums: np.ndarray) -> None:
+def sum_keys_values(blas: int, key_value: np.ndarray, cos: np.ndarray,
+                    sin: np.ndarray, factors: np.ndarray, m: int, N: int,
+                    keys: np.ndarray, sums: np.ndarray) -> None:
     """What a chunk's keys and values are to other chunks.
 
     Args:
@@ -50,8 +50,8 @@ def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
 
 
 @compiled
-def enter(sums: np.ndarray, m: int, whole: np.ndarray, half: np.ndarray,
-          states: np.ndarray) -> None:
+def gather_states(sums: np.ndarray, m: int, chunk_decay: np.ndarray, half_decay: np.ndarray,
+                  states: np.ndarray) -> None:
     """What comes to a chunk from earlier and from later ones, of one head.
 
     As :func:`mmlcr.ops.chunks.pass_on`, for one chunk: each adds up itself
@@ -65,26 +65,26 @@ def enter(sums: np.ndarray, m: int, whole: np.ndarray, half: np.ndarray,
         states (np.ndarray): Result, shape ``(2K, V)``: of later chunks, then
             of earlier ones.
     """
-    take_wide_vectors()
-    N, K = len(sums), len(whole)
+    prefer_wide_vectors()
+    N, K = len(sums), len(chunk_decay)
     for k in range(K):
         later, earlier = states[k], states[K + k]
         later[:] = f32(0)
         earlier[:] = f32(0)
         for n in range(N - 1, m, -1):
-            _decay_and_add(later, whole[k], half[k], sums[n, k])
+            _decay_and_add(later, chunk_decay[k], half_decay[k], sums[n, k])
         for n in range(m):
-            _decay_and_add(earlier, whole[k], half[k], sums[n, K + k])
+            _decay_and_add(earlier, chunk_decay[k], half_decay[k], sums[n, K + k])
         for j in range(len(later)):  # to the middle of this one
-            later[j] *= half[k]
-            earlier[j] *= half[k]
+            later[j] *= half_decay[k]
+            earlier[j] *= half_decay[k]
 
 
 @compiled
-def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
-         keys: np.ndarray, states: np.ndarray, cos: np.ndarray,
-         sin: np.ndarray, factors: np.ndarray, u: np.ndarray, m: int, N: int,
-         decayed_r: np.ndarray, scores: np.ndarray, y: np.ndarray) -> None:
+def read_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
+               keys: np.ndarray, states: np.ndarray, cos: np.ndarray,
+               sin: np.ndarray, factors: np.ndarray, u: np.ndarray, m: int, N: int,
+               decayed_r: np.ndarray, scores: np.ndarray, y: np.ndarray) -> None:
     """Equation (6).
 
     Args:
@@ -139,7 +139,7 @@ def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
 @compiled
 def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
     """Turn a head's channels ``(K, )``, by cosine and sine ``(K / 2, )``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     half = len(cos)
     a, b = x[:half], x[half:]
     for j in range(half):
@@ -152,7 +152,7 @@ def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
 def _decay_and_add(total: np.ndarray, decay: f32, share: f32,
                    x: np.ndarray) -> None:
     """``total = decay total + share x``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(total)):
         total[j] = decay * total[j] + share * x[j]
 
@@ -160,6 +160,6 @@ def _decay_and_add(total: np.ndarray, decay: f32, share: f32,
 @compiled
 def _scale(x: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
     """``(K, )`` times another."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] * factor[j]

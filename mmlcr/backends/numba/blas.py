@@ -23,7 +23,7 @@ OPTIONS: Dict[str, Any] = dict(
 PRANGE = dict(prange=True, fusion=False, comprehension=False, reduction=False,
               inplace_binop=False, setitem=False, numpy=False, stencil=False)
 LIBRARIES = 'libtorch_cpu.so', 'libtorch_cpu.dylib', 'torch_cpu.dll'
-AS_IT_IS, TRANSPOSED = np.uint8(ord('N')), np.uint8(ord('T'))
+NOT_TRANSPOSED, TRANSPOSED = np.uint8(ord('N')), np.uint8(ord('T'))
 
 
 def compiled(function: Callable, parallel: Any = False) -> Callable:
@@ -44,7 +44,7 @@ def kernel(function: Callable) -> Callable:
     return compiled(function, parallel=PRANGE)
 
 
-def in_llvm(write: Callable) -> Any:
+def llvm_intrinsic(write: Callable) -> Any:
     """Make a function of what types and writes LLVM's code for its calls."""
     return intrinsic(write)
 
@@ -84,9 +84,9 @@ def takes_32_bits(sgemm: Any) -> bool:
     c = np.zeros(4, np.float32)
     sizes = {n: ctypes.c_int64(n - 2**32) for n in (2, 3)}
     two, three = (ctypes.byref(sizes[n]) for n in (2, 3))
-    as_it_is = ctypes.byref(ctypes.c_char(b'N'))
+    no_transpose = ctypes.byref(ctypes.c_char(b'N'))
     one, zero = (ctypes.byref(ctypes.c_float(x)) for x in (1., 0.))
-    sgemm(as_it_is, as_it_is, two, two, three, one, a.ctypes, two, b.ctypes,
+    sgemm(no_transpose, no_transpose, two, two, three, one, a.ctypes, two, b.ctypes,
           three, zero, c.ctypes, two)
     expected = b.reshape(2, 3) @ a.reshape(3, 2)
     return bool((c.reshape(2, 2) == expected).all())
@@ -95,8 +95,8 @@ def takes_32_bits(sgemm: Any) -> bool:
 BLAS = find_blas()
 
 
-@in_llvm
-def take_wide_vectors(context: Any) -> Tuple[Any, Callable]:
+@llvm_intrinsic
+def prefer_wide_vectors(context: Any) -> Tuple[Any, Callable]:
     """Call first in a function whose loops gain by vectors of 512 bits.
 
     LLVM takes half of that on most machines that have them. The products are
@@ -126,11 +126,11 @@ def product(blas: int, a: np.ndarray, b: np.ndarray, beta: f32,
         out (np.ndarray): Likewise, ``(M, N)``, by rows.
     """
     # BLAS counts by columns: out^T = b^T a^T
-    of_a, row_a = _order(a)
-    of_b, row_b = _order(b)
-    _sgemm(blas, of_b, of_a, i32(b.shape[1]), i32(a.shape[0]),
-           i32(a.shape[1]), f32(1), b.ctypes.data, row_b, a.ctypes.data,
-           row_a, beta, out.ctypes.data, i32(out.strides[0] // 4))
+    transpose_a, stride_a = _order(a)
+    transpose_b, stride_b = _order(b)
+    _sgemm(blas, transpose_b, transpose_a, i32(b.shape[1]), i32(a.shape[0]),
+           i32(a.shape[1]), f32(1), b.ctypes.data, stride_b, a.ctypes.data,
+           stride_a, beta, out.ctypes.data, i32(out.strides[0] // 4))
 
 
 @compiled
@@ -138,14 +138,14 @@ def _order(matrix: np.ndarray) -> Tuple[np.uint8, np.int32]:
     """Whether it is by rows, and how far these, or columns, are apart."""
     rows, cols = matrix.shape  # of one row or column strides say nothing
     if matrix.strides[1] == 4:
-        return AS_IT_IS, i32(max(cols, matrix.strides[0] // 4))
+        return NOT_TRANSPOSED, i32(max(cols, matrix.strides[0] // 4))
     return TRANSPOSED, i32(max(rows, matrix.strides[1] // 4))
 
 
-@in_llvm
-def _sgemm(context: Any, address: Any, of_a: Any, of_b: Any, M: Any, N: Any,
-           K: Any, alpha: Any, a: Any, row_a: Any, b: Any, row_b: Any,
-           beta: Any, c: Any, row_c: Any) -> Tuple[Any, Callable]:
+@llvm_intrinsic
+def _sgemm(context: Any, address: Any, transpose_a: Any, transpose_b: Any, M: Any, N: Any,
+           K: Any, alpha: Any, a: Any, stride_a: Any, b: Any, stride_b: Any,
+           beta: Any, c: Any, stride_c: Any) -> Tuple[Any, Callable]:
     """Call BLAS's: all arguments by reference."""
     char, size, real, pointer = (types.uint8, types.int32, types.float32,
                                  types.uintp)

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy import float32 as f32
 
-from .bi_wkv import enter, read, sum_up
+from .bi_wkv import gather_states, read_chunk, sum_keys_values
 from .blas import compiled, kernel, product
 from .token_ops import (
     add,
@@ -51,7 +51,7 @@ class LayerArgs(NamedTuple):
     prompt_before: np.ndarray  # (B, L, D), of the frame before the first
     # state of each layer after the frame before, (n, B, L, D), and result,
     # which may be the same
-    fresh: bool  # there was no frame before
+    is_first: bool  # there was no frame before
     h_before: np.ndarray
     c_before: np.ndarray
     x_before: np.ndarray
@@ -83,10 +83,10 @@ class LayerArgs(NamedTuple):
     value: np.ndarray  # (n, inner, D)
     # decays, as in mmlcr.ops.BiWKVDecays
     factors: np.ndarray  # (n, H, C, 2, K), the first two
-    whole: np.ndarray  # (n, H, K)
-    half: np.ndarray  # (n, H, K)
+    chunk_decay: np.ndarray  # (n, H, K)
+    half_decay: np.ndarray  # (n, H, K)
     u: np.ndarray  # (n, H, K)
-    nothing: np.ndarray  # (D,), zeros for a missing neighbour
+    zeros: np.ndarray  # (D,), zeros for a missing neighbour
     # room for each thread
     inputs: np.ndarray  # (threads, C * widest), of a product
     outputs: np.ndarray  # likewise
@@ -169,21 +169,21 @@ def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
     shares, key_value = args.shares_e[i], args.key_value[i]
     norm_x, norm_x_bias = args.norm_x[i], args.norm_x_bias[i]
     L, D = x.shape
-    C, s, where = args.factors.shape[2], i % len(args.a), b % len(args.cos)
+    C, s, grid = args.factors.shape[2], i % len(args.a), b % len(args.cos)
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, len(key_value)
     mixed = args.inputs[numba.get_thread_id(), :R * width]
     mixed = mixed.reshape((R, width))
     for l in range(start, stop):
-        mix(prompt, l, args.neighbours[where, l], shares, args.nothing,
+        mix(prompt, l, args.neighbours[grid, l], shares, args.zeros,
             mixed[l - start, :D])
         if width > D:
             subtract(prompt[l], earlier[l], mixed[l - start, D:])
     keys_values = args.keys_values[s, b, start:stop]
     product(args.blas, mixed, key_value, f32(0), keys_values)
-    sum_up(args.blas, keys_values, args.cos[where, start:stop],
-           args.sin[where, start:stop], args.factors[i], m,
-           args.sums.shape[3], args.keys[s, b, m], args.sums[s, b, :, m])
+    sum_keys_values(args.blas, keys_values, args.cos[grid, start:stop],
+                    args.sin[grid, start:stop], args.factors[i], m,
+                    args.sums.shape[3], args.keys[s, b, m], args.sums[s, b, :, m])
     if len(args.forget):
         product(args.blas, args.e[frame, b, start:stop], args.forget[i],
                 f32(0), args.logits[s, b, start:stop])
@@ -192,7 +192,7 @@ def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
         norm(x[l], norm_x, norm_x_bias, normed)
         if frame > 0:
             subtract(normed, after[l], difference)
-        elif args.fresh:
+        elif args.is_first:
             difference[:] = f32(0)
         else:
             subtract(normed, before[l], difference)
@@ -210,33 +210,33 @@ def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
     norm_a, norm_a_bias = args.norm_a[i], args.norm_a_bias[i]
     L, D = x.shape
     H, C = args.factors.shape[1:3]
-    s, where, me = i % len(args.a), b % len(args.cos), numba.get_thread_id()
+    s, grid, thread = i % len(args.a), b % len(args.cos), numba.get_thread_id()
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, len(receptance_gate)
-    mixed = args.inputs[me, :R * width].reshape((R, width))
+    mixed = args.inputs[thread, :R * width].reshape((R, width))
     for l in range(start, stop):
         row = mixed[l - start]
-        mix(tokens, l, args.neighbours[where, l], shares, args.nothing,
+        mix(tokens, l, args.neighbours[grid, l], shares, args.zeros,
             row[:D])
         if width > 2 * D:
             copy(args.difference[s, b, l], row[D:2 * D])
         norm(past[l], norm_h, norm_h_bias, row[width - D:])
-    projected = args.outputs[me, :R * 2 * D].reshape((R, 2 * D))
+    projected = args.outputs[thread, :R * 2 * D].reshape((R, 2 * D))
     product(args.blas, mixed, receptance_gate, f32(0), projected)  # eq. (4)
 
-    y = args.inputs[me, :R * D].reshape((R, D))
-    states = args.states[me]
+    y = args.inputs[thread, :R * D].reshape((R, D))
+    states = args.states[thread]
     for head in range(H):
-        enter(args.sums[s, b, head], m, args.whole[i, head],
-              args.half[i, head], states[head])
-    read(args.blas, projected, args.keys_values[s, b, start:stop],
-         args.keys[s, b, m], states,
-         args.cos[where, start:stop], args.sin[where, start:stop],
-         args.factors[i], args.u[i], m, args.sums.shape[3],
-         args.decayed_r[me], args.scores[me], y)  # eq. (6)
+        gather_states(args.sums[s, b, head], m, args.chunk_decay[i, head],
+                      args.half_decay[i, head], states[head])
+    read_chunk(args.blas, projected, args.keys_values[s, b, start:stop],
+               args.keys[s, b, m], states,
+               args.cos[grid, start:stop], args.sin[grid, start:stop],
+               args.factors[i], args.u[i], m, args.sums.shape[3],
+               args.decayed_r[thread], args.scores[thread], y)  # eq. (6)
     for l in range(R):
         norm_heads_gate(y[l], projected[l, D:], norm_y, norm_y_bias, H)
-    added = args.outputs[me, :R * D].reshape((R, D))
+    added = args.outputs[thread, :R * D].reshape((R, D))
     product(args.blas, y, args.output[i], f32(0), added)
     for l in range(start, stop):
         a = args.a[s, b, l]
@@ -251,19 +251,19 @@ def _channel_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
     before, c, h = args.c_before[i, b], args.c[i, b], args.h[i, b]
     shares, receptance_key = args.shares_a[i], args.receptance_key[i]
     L, D = x.shape
-    C, s, me = args.factors.shape[2], i % len(args.a), numba.get_thread_id()
-    where, last = b % len(args.neighbours), i == len(args.u) - 1
+    C, s, thread = args.factors.shape[2], i % len(args.a), numba.get_thread_id()
+    grid, last = b % len(args.neighbours), i == len(args.u) - 1
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, receptance_key.shape[1]
-    mixed = args.inputs[me, :R * D].reshape((R, D))
+    mixed = args.inputs[thread, :R * D].reshape((R, D))
     for l in range(start, stop):
-        mix(args.normed_a[s, b], l, args.neighbours[where, l], shares,
-            args.nothing, mixed[l - start])
-    projected = args.outputs[me, :R * width].reshape((R, width))
+        mix(args.normed_a[s, b], l, args.neighbours[grid, l], shares,
+            args.zeros, mixed[l - start])
+    projected = args.outputs[thread, :R * width].reshape((R, width))
     product(args.blas, mixed, receptance_key, f32(0), projected)
     for l in range(R):
         square_relu(projected[l, D:])
-    value = args.inputs[me, :R * D].reshape((R, D))
+    value = args.inputs[thread, :R * D].reshape((R, D))
     product(args.blas, projected[:, D:], args.value[i], f32(0), value)
     for l in range(start, stop):
         A = args.a[s, b, l]

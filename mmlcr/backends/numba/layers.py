@@ -29,8 +29,8 @@ class NumbaLayers:
         self.weights = _prepack(weights, *decays.w.shape[1:])
         self.decays = dict(
             factors=as_array(_halves(decays.factors[..., :2, :])),
-            whole=as_array(_halves(decays.whole[..., 0])),
-            half=as_array(_halves(decays.half[..., 0])),
+            chunk_decay=as_array(_halves(decays.chunk_decay[..., 0])),
+            half_decay=as_array(_halves(decays.half_decay[..., 0])),
             u=as_array(_halves(decays.u)))
         # of the last geometry; masks are another one for each clip
         self._geometry: Any = None
@@ -71,21 +71,21 @@ class NumbaLayers:
                 prompt=as_array(e_norm),
                 prompt_before=as_array(
                     e_norm[0] if e_norm_before is None else e_norm_before),
-                fresh=state is None,
+                is_first=state is None,
                 h_before=as_array(before.h),
                 c_before=as_array(before.c),
                 x_before=_normed_x(before),
                 h=as_array(after.h),
                 c=as_array(after.c),
                 normed_x=_normed_x(after),
-                **self._grid_of(geometry, L),
-                nothing=np.zeros(D, np.float32),
+                **self._grid_arrays(geometry, L),
+                zeros=np.zeros(D, np.float32),
                 **self.weights,
                 **self.decays,
-                **self._room(T, B, L, D)))
+                **self._workspaces(T, B, L, D)))
         return StackOutput(x, torch.from_numpy(cells), after)
 
-    def _grid_of(self, geometry: Geometry, L: int) -> Dict[str, np.ndarray]:
+    def _grid_arrays(self, geometry: Geometry, L: int) -> Dict[str, np.ndarray]:
         """Neighbours and rotation as arrays."""
         shift, rotation = geometry
         known = self._geometry
@@ -103,7 +103,7 @@ class NumbaLayers:
             self._geometry = geometry
         return self._grid
 
-    def _room(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
+    def _workspaces(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
         """Memory for so many layers that no thread waits."""
         n, H, C, _, K = self.decays['factors'].shape
         N, threads = -(-L // C), share_threads()
@@ -140,7 +140,7 @@ def _prepack(weights: CrossRWKVWeights, H: int,
     def matrix(weight: Optional[Tensor]) -> np.ndarray:
         return as_array((none[..., None] if weight is None else weight).mT)
 
-    def first_by_halves(weight: Tensor) -> np.ndarray:
+    def split_first_by_halves(weight: Tensor) -> np.ndarray:
         first, second = weight.chunk(2, dim=1)
         first = _halves(first.mT.unflatten(-1, (H, K))).flatten(-2)
         return as_array(torch.cat([first, second.mT], -1))
@@ -158,12 +158,12 @@ def _prepack(weights: CrossRWKVWeights, H: int,
     }
     return dict(
         shares_e=shares(prompt.mu),
-        key_value=first_by_halves(prompt.key_value),
+        key_value=split_first_by_halves(prompt.key_value),
         forget=matrix(prompt.forget),
         forget_bias=as_array(none if prompt.forget_bias is None else
                            prompt.forget_bias),
         shares_x=shares(step.mu_x),
-        receptance_gate=first_by_halves(step.receptance_gate),
+        receptance_gate=split_first_by_halves(step.receptance_gate),
         output=matrix(step.output),
         shares_a=shares(step.mu_a),
         receptance_key=matrix(step.receptance_key),

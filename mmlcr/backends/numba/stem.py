@@ -72,10 +72,10 @@ class NumbaStem:
         edge_weight, edge_bias = weight[:, :0], torch.zeros_like(bias)
         if edge_stem is not None and zero_conv is not None:
             # one product after the other, with no bend in between
-            of_edges, edge_bias = _matrix_and_bias(edge_stem.projection)
-            then, then_bias = _matrix_and_bias(zero_conv)
-            edge_weight = then @ of_edges
-            edge_bias = then @ edge_bias + then_bias
+            edge_weight_in, edge_bias = _matrix_and_bias(edge_stem.projection)
+            conv_weight, conv_bias = _matrix_and_bias(zero_conv)
+            edge_weight = conv_weight @ edge_weight_in
+            edge_bias = conv_weight @ edge_bias + conv_bias
         self.weights = dict(
             weight=as_array(weight.mT),
             edge_weight=as_array(edge_weight.mT),
@@ -106,9 +106,9 @@ class NumbaStem:
             assert self.normalize is not None
             normalize = self.normalize
         else:
-            normalize = Normalize.nothing(clip.shape[1])
+            normalize = Normalize.identity(clip.shape[1])
             clip = clip.to(torch.float32)
-        together = math.ceil(P / math.ceil(P / MAX_PATCHES))
+        group = math.ceil(P / math.ceil(P / MAX_PATCHES))
         pass_stem(
             StemArgs(
                 blas=BLAS,
@@ -120,12 +120,12 @@ class NumbaStem:
                 x=results[0],
                 e=results[1],
                 prompt=results[2],
-                bias=self._bias_of(layout.rows, layout.cols),
-                pixels=workspace('inputs', share_threads(), together, inputs),
+                bias=self._grid_bias(layout.rows, layout.cols),
+                pixels=workspace('inputs', share_threads(), group, inputs),
                 **self.weights))
         return Tokens(*map(torch.from_numpy, results))
 
-    def _bias_of(self, rows: int, cols: int) -> np.ndarray:
+    def _grid_bias(self, rows: int, cols: int) -> np.ndarray:
         if (rows, cols) not in self._biases:
             bias = self.bias
             if self.position is not None:
@@ -144,11 +144,11 @@ def _matrix_and_bias(convolution: nn.Conv2d) -> Tuple[Tensor, Tensor]:
 def pass_stem(args: StemArgs) -> None:
     """Equations (1) and (2)."""
     T, B, L, D = args.x.shape
-    together = args.pixels.shape[1]
-    N = (L - 1 + together - 1) // together
+    group = args.pixels.shape[1]
+    N = (L - 1 + group - 1) // group
     for t in numba.prange(T * B * N):
-        frame, b, start = t // (B * N), t // N % B, t % N * together
-        _pass_patches(args, frame, b, start, min(L - 1, start + together))
+        frame, b, start = t // (B * N), t // N % B, t % N * group
+        _pass_patches(args, frame, b, start, min(L - 1, start + group))
 
 
 @compiled
@@ -158,7 +158,7 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
     patch_ids, L = args.patch_ids[b % len(args.patch_ids)], len(x)
     pixels = args.pixels[numba.get_thread_id(), :stop - start]
     for l in range(start, stop):
-        _take_pixels(args, frame, b, patch_ids[l], 0, 3, pixels[l - start])
+        _copy_pixels(args, frame, b, patch_ids[l], 0, 3, pixels[l - start])
     product(args.blas, pixels, args.weight, f32(0), x[start:stop])
     for l in range(start, stop):
         add(x[l], args.bias[patch_ids[l] % len(args.bias)], e[l])
@@ -166,7 +166,7 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
     edges = pixels[:, :len(args.edge_weight)]
     if edges.shape[1]:
         for l in range(start, stop):
-            _take_pixels(args, frame, b, patch_ids[l], 3, 4, edges[l - start])
+            _copy_pixels(args, frame, b, patch_ids[l], 3, 4, edges[l - start])
         product(args.blas, edges, args.edge_weight, f32(1), e[start:stop])
     if stop == L - 1:
         copy(args.cls, x[stop])
@@ -179,7 +179,7 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
 
 
 @compiled
-def _take_pixels(args: StemArgs, frame: int, b: int, patch: int, first: int,
+def _copy_pixels(args: StemArgs, frame: int, b: int, patch: int, first: int,
                  last: int, out: np.ndarray) -> None:
     """Those of a patch, by channel, row and column."""
     size = args.size

@@ -9,7 +9,7 @@ import numpy as np
 from numpy import float32 as f32
 
 from mmlcr.ops.batched import NORM_EPS
-from .blas import compiled, take_wide_vectors
+from .blas import compiled, prefer_wide_vectors
 
 EPS = f32(NORM_EPS)
 LOG2_E, LN2_HIGH, LN2_LOW = (
@@ -21,7 +21,7 @@ LARGE = f32(1e17)  # products of two are finite, and 1 / LARGE is nothing
 def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
          out: np.ndarray) -> None:
     """Layer norm of one token."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     D = len(x)
     total = f32(0)
     for j in range(D):
@@ -36,8 +36,8 @@ def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
 
 
 @compiled
-def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
-        nothing: np.ndarray, out: np.ndarray) -> None:
+def mix(x: np.ndarray, l: int, neighbours: np.ndarray, shares: np.ndarray,
+        zeros: np.ndarray, out: np.ndarray) -> None:
     """A token with its neighbours, eq. (3).
 
     All channels of each neighbour, most times a share of zero: that is faster
@@ -51,11 +51,11 @@ def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
         nothing (np.ndarray): Zeros, for missing neighbours.
         out (np.ndarray): Result.
     """
-    take_wide_vectors()
-    left = x[where[0]] if where[0] >= 0 else nothing
-    right = x[where[1]] if where[1] >= 0 else nothing
-    upper = x[where[2]] if where[2] >= 0 else nothing
-    lower = x[where[3]] if where[3] >= 0 else nothing
+    prefer_wide_vectors()
+    left = x[neighbours[0]] if neighbours[0] >= 0 else zeros
+    right = x[neighbours[1]] if neighbours[1] >= 0 else zeros
+    upper = x[neighbours[2]] if neighbours[2] >= 0 else zeros
+    lower = x[neighbours[3]] if neighbours[3] >= 0 else zeros
     own = x[l]
     for j in range(len(own)):
         out[j] = (
@@ -67,7 +67,7 @@ def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
 @compiled
 def subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """``x - y``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] - y[j]
 
@@ -75,7 +75,7 @@ def subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
 @compiled
 def add(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
     """``x + y``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] + y[j]
 
@@ -83,7 +83,7 @@ def add(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
 @compiled
 def copy(x: np.ndarray, out: np.ndarray) -> None:
     """``x``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j]
 
@@ -95,7 +95,7 @@ def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
 
     A head of ``y`` has no mean.
     """
-    take_wide_vectors()
+    prefer_wide_vectors()
     D = len(y)
     K = D // H
     for head in range(H):
@@ -113,7 +113,7 @@ def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
 @compiled
 def square_relu(k: np.ndarray) -> None:
     """``relu(k)^2`` of equation (8), which overwrites ``k``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(k)):
         positive = f32(0) if k[j] < f32(0) else k[j]  # NaN stays
         k[j] = positive * positive
@@ -123,7 +123,7 @@ def square_relu(k: np.ndarray) -> None:
 def gated_sum(a: np.ndarray, receptance: np.ndarray,
               value: np.ndarray) -> None:
     """The last sum of equation (8), which overwrites ``a``."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(a)):
         a[j] += _sigmoid(receptance[j]) * value[j]
 
@@ -132,7 +132,7 @@ def gated_sum(a: np.ndarray, receptance: np.ndarray,
 def coupled_cell(A: np.ndarray, logit: np.ndarray, bias: np.ndarray,
                  c: np.ndarray, h: np.ndarray) -> None:
     """:class:`mmlcr.layers.CoupledCell` and equation (10)."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(A)):
         a = _expm1(-A[j])
         # tanh(A) = -m / (m + 2), the forget gate is 1 / (1 + q)
@@ -149,7 +149,7 @@ def coupled_cell(A: np.ndarray, logit: np.ndarray, bias: np.ndarray,
 def paper_cell(A: np.ndarray, e: np.ndarray, bound: f32,
                c: np.ndarray, h: np.ndarray) -> None:
     """:class:`mmlcr.layers.PaperCell` and equation (10)."""
-    take_wide_vectors()
+    prefer_wide_vectors()
     for j in range(len(A)):
         c[j] = e[j] * (_tanh(A[j]) + c[j]) + c[j]
         c[j] = bound if c[j] > bound else c[j]  # NaN stays
