@@ -248,7 +248,10 @@ class _Memory(torch.autograd.Function):
 
 
 class _Read(torch.autograd.Function):
-    """Computes eq. (6) from receptance and the parts of a memory."""
+    """Computes eq.
+
+    (6) from receptance and the parts of a memory.
+    """
 
     @staticmethod
     def forward(ctx: Any, r: Tensor, keys: Tensor, values: Tensor,

@@ -29,8 +29,8 @@ def draw(rows: int, cols: int, transposed: bool, wider: bool) -> np.ndarray:
 @pytest.mark.parametrize('transpose_a', [False, True], ids=['a', 'aT'])
 @pytest.mark.parametrize('size', [(7, 50, 12), (1, 1, 1), (1, 5, 3),
                                   (6, 1, 4)], ids=str)
-def test_product_of_views(size: tuple, transpose_a: bool, transpose_b: bool, wider: bool,
-                          beta: float) -> None:
+def test_product_of_views(size: tuple, transpose_a: bool, transpose_b: bool,
+                          wider: bool, beta: float) -> None:
     M, K, N = size
     a, b = draw(M, K, transpose_a, wider), draw(K, N, transpose_b, wider)
     whole = np.random.randn(M, N + 3 * wider).astype('float32')

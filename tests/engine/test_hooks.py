@@ -193,7 +193,8 @@ def test_a_decoder_that_crashes_names_the_clip(workers: int,
                  script=CRASHES.format(clip='3.mp4'))
     assert output.startswith('1\n') and 'ClipError: ' in output, output
     error = output[output.rindex('ClipError: '):]
-    assert error.startswith(f'ClipError: {place}/videos/3.mp4: a worker process died')
+    assert error.startswith(
+        f'ClipError: {place}/videos/3.mp4: a worker process died')
     assert 'Segmentation fault' in error or 'exited unexpectedly' in error
 
 

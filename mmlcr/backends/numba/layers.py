@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""All layers by :mod:`mmlcr.backends.numba.kernels`."""
+"""Run all layers with :mod:`mmlcr.backends.numba.kernels`."""
 import math
 from typing import Any, Dict, Optional
 
@@ -16,11 +16,11 @@ from .workspace import as_array, share_threads, workspace
 
 
 class NumbaLayers:
-    """All layers at once, in float32 on a CPU.
+    """Runs all layers in float32 on a CPU.
 
     Args:
-        weights (CrossRWKVWeights): Of ``n`` layers.
-        spec (StackSpec): Their options.
+        weights (CrossRWKVWeights): Weights of ``n`` layers.
+        spec (StackSpec): Options of the layers.
     """
 
     def __init__(self, weights: CrossRWKVWeights, spec: StackSpec) -> None:
@@ -32,7 +32,7 @@ class NumbaLayers:
             chunk_decay=as_array(_halves(decays.chunk_decay[..., 0])),
             half_decay=as_array(_halves(decays.half_decay[..., 0])),
             u=as_array(_halves(decays.u)))
-        # of the last geometry; masks are another one for each clip
+        # cache of the last geometry; with masks, each clip has its own
         self._geometry: Any = None
         self._grid: Dict[str, np.ndarray] = {}
 
@@ -42,7 +42,7 @@ class NumbaLayers:
                  state: Optional[LayerState],
                  geometry: Geometry,
                  out: Optional[LayerState] = None) -> StackOutput:
-        """Take all frames through all layers.
+        """Run all frames through all layers.
 
         Arguments are those of :meth:`mmlcr.backends.Executor.run_layers`. The
         output of the last layer overwrites ``tokens.x``.
@@ -85,13 +85,14 @@ class NumbaLayers:
                 **self._workspaces(T, B, L, D)))
         return StackOutput(x, torch.from_numpy(cells), after)
 
-    def _grid_arrays(self, geometry: Geometry, L: int) -> Dict[str, np.ndarray]:
-        """Neighbours and rotation as arrays."""
+    def _grid_arrays(self, geometry: Geometry,
+                     L: int) -> Dict[str, np.ndarray]:
+        """Return neighbours and rotation as arrays."""
         shift, rotation = geometry
         known = self._geometry
         if known is None or known[0] is not shift or known[1] is not rotation:
             K = self.decays['u'].shape[-1]
-            if rotation is None:  # by no angle
+            if rotation is None:  # rotate by zero
                 rotation = torch.tensor([1., 0.])
                 rotation = rotation.expand(len(shift.tokens), L, 1, K // 2, 2)
             cos, sin = rotation.flatten(1, 2).unbind(-1)
@@ -103,8 +104,9 @@ class NumbaLayers:
             self._geometry = geometry
         return self._grid
 
-    def _workspaces(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
-        """Memory for so many layers that no thread waits."""
+    def _workspaces(self, T: int, B: int, L: int,
+                    D: int) -> Dict[str, np.ndarray]:
+        """Allocate workspaces for as many layers as occupy all threads."""
         n, H, C, _, K = self.decays['factors'].shape
         N, threads = -(-L // C), share_threads()
         s = math.ceil(threads / B)
@@ -133,7 +135,7 @@ class NumbaLayers:
 
 def _prepack(weights: CrossRWKVWeights, H: int,
              K: int) -> Dict[str, np.ndarray]:
-    """Matrices by rows of inputs, receptance and key by halves of pairs."""
+    """Transpose matrices, and order receptance and key by :func:`_halves`."""
     prompt, step, _ = weights
     none = step.norm_x[:0]
 
@@ -146,7 +148,7 @@ def _prepack(weights: CrossRWKVWeights, H: int,
         return as_array(torch.cat([first, second.mT], -1))
 
     def shares(mu: Tensor) -> np.ndarray:
-        """Of left, right, upper, lower neighbour, and the token itself."""
+        """Weights of left, right, upper, lower neighbour and the token."""
         direction = torch.arange(H * K) * 4 // K % 4
         taken = torch.arange(4)[:, None] == direction
         mu = mu[:, None]
@@ -172,11 +174,14 @@ def _prepack(weights: CrossRWKVWeights, H: int,
 
 
 def _halves(x: Tensor) -> Tensor:
-    """Pairs ``(..., K)`` half a head apart: channels 0, 2, ..., 1, 3, ..."""
+    """Reorder channels ``(..., K)`` to 0, 2, ..., 1, 3, ...
+
+    The channels of a rotary pair are then half a head apart.
+    """
     return x.unflatten(-1, (-1, 2)).mT.flatten(-2)
 
 
 def _normed_x(state: LayerState) -> np.ndarray:
-    if state.x is None:  # memory for this call only
+    if state.x is None:  # not part of the state, only needed in this call
         return workspace('normed_x', *state.h.shape)
     return as_array(state.x)
