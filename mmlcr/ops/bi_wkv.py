@@ -248,10 +248,7 @@ class _Memory(torch.autograd.Function):
 
 
 class _Read(torch.autograd.Function):
-    """Computes eq.
-
-    (6) from receptance and the parts of a memory.
-    """
+    """Computes equation (6) from receptance and a memory's parts."""
 
     @staticmethod
     def forward(ctx: Any, r: Tensor, keys: Tensor, values: Tensor,

@@ -162,10 +162,7 @@ def _pass_chunk(args: LayerArgs, step: int, slot: int, b: int, m: int,
 @compiled
 def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
                     m: int) -> None:
-    """Compute eq.
-
-    (5), the forget gate's logit and the norm of the tokens.
-    """
+    """Compute keys, values, the forget gate's logit and normed tokens."""
     x, prompt = args.x[frame, b], args.prompt[frame, b]
     earlier = args.prompt[frame - 1, b] if frame > 0 else args.prompt_before[b]
     before, after = args.x_before[i, b], args.normed_x[i, b]
