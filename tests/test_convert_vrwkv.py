@@ -383,7 +383,7 @@ def test_pretrained_weights_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / 'lcr.pth'
     model.init_cfg = dict(
         type='Pretrained', checkpoint=str(path), prefix='backbone.')
-    with pytest.raises(FileNotFoundError, match='"mmlcr convert" makes it'):
+    with pytest.raises(FileNotFoundError, match='"mmlcr convert" converts'):
         model.init_weights()
     state = model.state_dict()
     torch.save(dict(state_dict={f'backbone.{n}': t for n, t in state.items()

@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The ways to execute LCR, behind one interface.
+"""Backends that execute LCR, behind one interface.
 
-``module`` is the definition, the layers' own ``forward``. All others compute
-the same from packed weights, where these describe the modules.
+``module`` is the definition: the layers' own ``forward``. All others compute
+the same from packed weights, and support a model only if these describe it.
 """
 from .base import (
     Backend,

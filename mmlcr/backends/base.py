@@ -1,9 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The interface of the ways to execute LCR, their registry and selection.
+"""Interface, registry and selection of the backends.
 
-A backend computes what the modules of a model define, faster than they do. It
-says which models and clips it does not support, and builds executors for the
-others. Adding one takes a subclass of :class:`Backend` and
+A backend computes the same as the modules of a model, but faster. It reports
+the models and clips that it does not support, and builds executors for the
+others. To add one, subclass :class:`Backend` and call
 :func:`register_backend`; the model does not change.
 """
 import logging
@@ -36,21 +36,21 @@ Frames = Union[Tensor, Sequence[Tensor]]
 
 
 class Tokens(NamedTuple):
-    """Some frames as the layers read them, each ``(T, B, L, D)``."""
+    """Input of the layers for ``T`` frames, each ``(T, B, L, D)``."""
     x: Tensor  # frame tokens
     e: Tensor  # edge prompt
     e_norm: Tensor  # its layer norm
 
 
 class StackOutput(NamedTuple):
-    """What the layers make of some frames."""
+    """Output of the layers for ``T`` frames."""
     x: Frames  # output of the last layer, T times (B, L, D)
-    c: Frames  # cell of the last layer, likewise
+    c: Frames  # cell of the last layer, T times (B, L, D)
     state: LayerState  # of all layers after the last frame, (n, B, L, D)
 
 
 class Executor(Protocol):
-    """Takes frames through the stem and the layers of one model."""
+    """Runs frames through the stem and the layers of one model."""
     @property
     def takes_bytes(self) -> bool:
         """Whether :meth:`embed` normalizes bytes itself."""
@@ -58,11 +58,11 @@ class Executor(Protocol):
 
     def embed(self, clip: Tensor, layout: TokenLayout,
               previous: Optional[Tensor]) -> Tokens:
-        """Equations (1) and (2).
+        """Compute frame tokens and edge prompt, equations (1) and (2).
 
         Args:
             clip (Tensor): Shape ``(B, 4, T, height, width)``.
-            layout (TokenLayout): Which patches become tokens.
+            layout (TokenLayout): Patches that become tokens.
             previous (Tensor, optional): The frame before the clip,
                 ``(B, 4, height, width)``, for differences of pixels.
         """
@@ -74,16 +74,16 @@ class Executor(Protocol):
                    state: Optional[LayerState],
                    geometry: Geometry,
                    out: Optional[LayerState] = None) -> StackOutput:
-        """Equations (3) to (10), of all layers and frames.
+        """Compute equations (3) to (10) for all layers and frames.
 
         Args:
-            tokens (Tokens): Of ``T`` frames; they may be overwritten.
+            tokens (Tokens): Tokens of ``T`` frames; may be overwritten.
             e_norm_before (Tensor, optional): ``e_norm`` of the frame before,
                 ``(B, L, D)``. None without temporal difference.
-            state (LayerState, optional): Of all layers, ``(n, B, L, D)``.
-                None before the first frame.
-            geometry (Geometry): Where the tokens sit.
-            out (LayerState, optional): Memory that the new state may use;
+            state (LayerState, optional): State of all layers,
+                ``(n, B, L, D)``. None before the first frame.
+            geometry (Geometry): Positions of the tokens.
+            out (LayerState, optional): Buffers that the new state may use;
                 may be ``state``.
         """
         ...
@@ -93,28 +93,28 @@ class Backend:
     """A way to execute LCR.
 
     ``priority`` orders the backends for ``backend='auto'``; a backend with a
-    negative one is taken on request only.
+    negative priority is used only if it is named.
     """
     name: ClassVar[str]
     priority: ClassVar[int] = 0
-    # whether executors read parameters whenever they run; others are cached
-    # until a parameter changes, and are not used where gradients are needed
+    # whether executors read the parameters at every call; others are cached
+    # until a parameter changes, unless gradients are enabled
     follows_parameters: ClassVar[bool] = False
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """Why this backend cannot run a clip, for one line of the log.
+        """Return why this backend cannot run a clip, for the log.
 
         Args:
-            model (LCR): The model, with all its modules.
+            model (LCR): The model.
             clip (Tensor): Shape ``(B, 4, T, height, width)``.
 
         Returns:
-            str, optional: The reason; None where the backend can run it.
+            str, optional: The reason; None if the backend supports the clip.
         """
         raise NotImplementedError
 
     def build(self, model: Any, num_tokens: int) -> Executor:
-        """An executor for frames of ``num_tokens`` tokens, CLS included."""
+        """Build an executor for ``num_tokens`` tokens per frame, with CLS."""
         raise NotImplementedError
 
 
@@ -122,10 +122,10 @@ _BACKENDS: Dict[str, Backend] = {}
 
 
 def register_backend(backend: Backend) -> Backend:
-    """Add a backend, under its name.
+    """Register a backend under its name.
 
     Raises:
-        ValueError: If there is one of that name, or the name is ``'auto'``.
+        ValueError: If the name is taken, or is ``'auto'``.
     """
     if backend.name == 'auto' or backend.name in _BACKENDS:
         raise ValueError(f'there is already a backend {backend.name!r}')
@@ -139,12 +139,12 @@ def unregister_backend(name: str) -> None:
 
 
 def backend_names() -> List[str]:
-    """The names of all backends, the highest priority first."""
+    """Return the names of all backends, highest priority first."""
     return sorted(_BACKENDS, key=lambda name: -_BACKENDS[name].priority)
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name.
+    """Return the backend of that name.
 
     Raises:
         ValueError: If there is none.
@@ -156,14 +156,15 @@ def get_backend(name: str) -> Backend:
 
 
 def select_backend(model: Any, clip: Tensor) -> Tuple[Backend, str]:
-    """The backend that a model runs a clip by.
+    """Select the backend that runs a clip.
 
     Returns:
-        tuple[Backend, str]: The one that ``model.backend`` names, or for
-        ``'auto'`` the first that supports the clip; and why others do not.
+        tuple[Backend, str]: The backend that ``model.backend`` names, or for
+        ``'auto'`` the first one that supports the clip; and why those with a
+        higher priority do not.
 
     Raises:
-        ValueError: If the backend that is named does not support the clip.
+        ValueError: If a named backend does not support the clip.
     """
     if model.backend != 'auto':
         backend = get_backend(model.backend)
@@ -188,8 +189,8 @@ def select_backend(model: Any, clip: Tensor) -> Tuple[Backend, str]:
 def log(message: str, level: int = logging.INFO) -> None:
     """Write to the log of a run, or else to the logger ``'mmlcr'``.
 
-    MMEngine's logger without a run prints to the standard output, where a
-    tool's results may go.
+    Without a run, MMEngine's logger prints to the standard output, which a
+    tool may use for its results.
     """
     if (MMLogger._instance_dict
             and MMLogger.get_current_instance().instance_name != 'mmengine'):
@@ -199,12 +200,12 @@ def log(message: str, level: int = logging.INFO) -> None:
 
 
 def is_traced() -> bool:
-    """Whether operations are recorded, to be run again with other values."""
+    """Whether operations are traced, to be replayed with other values."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()
 
 
 def is_exported() -> bool:
-    """Whether torch.export records, where no value is known."""
+    """Whether torch.export is tracing, where no value is known."""
     is_exporting = getattr(torch.compiler, 'is_exporting', None)
     return is_exporting is not None and is_exporting()
 
@@ -219,6 +220,6 @@ def bound_gradients(state: LayerState) -> None:
 
 
 def _bounded(gradient: Optional[Tensor]) -> Optional[Tensor]:
-    if gradient is None:  # of an output of a compiled graph that nothing uses
+    if gradient is None:  # an unused output of a compiled graph
         return None
     return gradient.clamp(-GRADIENT_BOUND, GRADIENT_BOUND)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A cache of executors, which follows the parameters of the model."""
+"""A cache of executors, invalidated by changes of the parameters."""
 import logging
 import operator
 from typing import Any, Dict, List, NamedTuple, Tuple
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from .base import Backend, Executor, is_traced, log, select_backend
 
 _VERSION = operator.attrgetter('_version')
-MAX_ENTRIES = 8  # input sizes, each with weights of its own
+MAX_ENTRIES = 8  # input sizes, each with its own packed weights
 
 
 class CacheEntry(NamedTuple):
     """A cached executor and what it was built from."""
     executor: Executor
     versions: Tuple[List[int], List[int]]
-    # keeps the addresses in ``versions`` from being used for other tensors
+    # keeps the addresses in ``versions`` from being reused by other tensors
     tensors: List[Tensor]
 
     def is_valid(self, model: Any) -> bool:
-        """Whether no parameter or normalization changed since."""
+        """Whether no parameter or normalization has changed since."""
         return self.versions == _versions(_tensors(model))
 
 
@@ -36,12 +36,12 @@ class ExecutorCache:
         self.logged: Dict[str, None] = {}
 
     def get(self, model: Any, clip: Tensor, num_tokens: int) -> Executor:
-        """The executor for a clip; see :func:`select_backend`.
+        """Return the executor for a clip; see :func:`select_backend`.
 
         Args:
             model (LCR): The model that owns this cache.
             clip (Tensor): Shape ``(B, 4, T, height, width)``.
-            num_tokens (int): Tokens a frame, CLS included.
+            num_tokens (int): Tokens per frame, with CLS.
         """
         backend, reasons = select_backend(model, clip)
         self._log(model, backend, reasons)
@@ -61,11 +61,11 @@ class ExecutorCache:
         return entry.executor
 
     def clear(self) -> None:
-        """Forget all executors."""
+        """Drop all executors."""
         self.entries = {}
 
     def _log(self, model: Any, backend: Backend, reasons: str) -> None:
-        """Say once what was chosen, and why nothing faster was."""
+        """Log once which backend was selected, and why none faster was."""
         if not reasons:
             return
         message = (f'{type(model).__name__} runs by backend '
@@ -91,7 +91,7 @@ def _build(backend: Backend, model: Any, num_tokens: int) -> CacheEntry:
 
 
 def _tensors(model: Any) -> List[Tensor]:
-    """All that an executor may have packed."""
+    """List all tensors that an executor may have packed."""
     tensors: List[Tensor] = []
     _collect(model, tensors)
     if model.normalize is not None:
@@ -100,7 +100,7 @@ def _tensors(model: Any) -> List[Tensor]:
 
 
 def _collect(module: nn.Module, tensors: List[Tensor]) -> None:
-    """As ``module.parameters()``, which takes several times as long."""
+    """Collect parameters, several times faster than ``parameters()``."""
     for parameter in module._parameters.values():
         if parameter is not None:
             tensors.append(parameter)
@@ -110,9 +110,9 @@ def _collect(module: nn.Module, tensors: List[Tensor]) -> None:
 
 
 def _versions(tensors: List[Tensor]) -> Tuple[List[int], List[int]]:
-    """Address of each tensor, and how often it was changed in place.
+    """Return the address and the in-place version of each tensor.
 
-    Inference tensors do not count changes.
+    Inference tensors have no version.
     """
     try:
         versions = [*map(_VERSION, tensors)]

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The eager backend with its steps compiled by ``torch.compile``."""
+"""The eager backend with its functions compiled by ``torch.compile``."""
 import functools
 import os
 import shutil
@@ -11,40 +11,40 @@ from torch import Tensor
 
 from .base import Backend, register_backend
 from .eager import EagerExecutor
-from .packing import unknown_to_packing
+from .packing import unsupported_by_packing
 
-# Shapes that a function is compiled for: sets of layers side by side, their
-# first frames, training and inference.
+# limit of the shapes that a function is compiled for: they depend on the
+# number of layers, on how many are at their first frame, and on training
 VARIANTS = 64
 
 
 @functools.lru_cache(maxsize=None)
 def compiled(function: Callable) -> Callable:
-    """A function as one graph, compiled for each shape."""
+    """Compile a function as one graph for each input shape."""
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, VARIANTS)
     return torch.compile(function, dynamic=False)
 
 
 def find_compiler() -> Optional[str]:
-    """The C++ compiler that ``torch.compile`` would find."""
+    """Find the C++ compiler that ``torch.compile`` would use."""
     usual = {'win32': 'cl', 'darwin': 'clang++'}.get(sys.platform, 'g++')
     return shutil.which(os.environ.get('CXX', usual))
 
 
 class InductorBackend(Backend):
-    """On request only: it compiles for minutes for each input shape."""
+    """Only used if named: it compiles for minutes for each input shape."""
     name = 'inductor'
     priority = -1
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """A machine without a C++ compiler, and what eager does not do."""
+        """Needs a C++ compiler and layers that packed weights describe."""
         if clip.device.type == 'cpu' and find_compiler() is None:
             return 'there is no C++ compiler (CXX, g++ or clang++)'
-        return unknown_to_packing(model)
+        return unsupported_by_packing(model)
 
     def build(self, model: Any, num_tokens: int) -> EagerExecutor:
-        """An eager executor whose functions are compiled."""
+        """Build an eager executor with compiled functions."""
         return EagerExecutor(model, num_tokens, compiled)
 
 

@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The definition: the layers' own ``forward``, frame by frame.
+"""The definition of the model: the layers' own ``forward``, frame by frame.
 
 Hooks, adapters, parametrizations, quantized modules and FSDP units take
-effect here, as nothing bypasses a module.
+effect here, as no module is bypassed.
 """
 from typing import Any, List, Optional, Sequence
 
@@ -22,11 +22,12 @@ from .base import (
 
 
 class ModuleExecutor:
-    """Calls layers for every frame.
+    """Calls the layers for every frame.
 
     Args:
         model (LCR): The model.
-        layers (Sequence, optional): Some of its layers. Defaults to None: all.
+        layers (Sequence, optional): Consecutive layers of the model. Defaults
+            to None: all.
     """
     takes_bytes = False
 
@@ -79,17 +80,17 @@ class ModuleExecutor:
 
 
 class ModuleBackend(Backend):
-    """Runs any model and clip; the slowest, so that it is the last resort."""
+    """Supports every model and clip; the slowest, so the last resort."""
     name = 'module'
     priority = 0
     follows_parameters = True
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """Nothing is unsupported."""
+        """Return None: everything is supported."""
         return None
 
     def build(self, model: Any, num_tokens: int) -> ModuleExecutor:
-        """An executor that calls the model's modules."""
+        """Build an executor that calls the model's modules."""
         return ModuleExecutor(model)
 
 

@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A step in operations that can be exported, for a batch of any size.
+"""One step in operations that can be exported, for any batch size.
 
-It is not selected for running a model: what :mod:`mmlcr.deploy.onnx_step`
-exports is run by onnxruntime.
+It is not meant for running models: :mod:`mmlcr.deploy.onnx_step` exports it,
+and onnxruntime runs the export.
 """
 from typing import Any, NamedTuple, Optional
 
@@ -14,45 +14,45 @@ from mmlcr.ops import TokenLayout, TokenShift
 from .base import Backend, StackOutput, Tokens, register_backend
 from .eager import Wavefront
 from .eager.backend import pack, stack_spec
-from .packing import unknown_to_packing
+from .packing import unsupported_by_packing
 
 
 class BatchShift(NamedTuple):
-    """The shift for a batch of any size, some of it at its first frame."""
+    """Token shift for any batch size; some streams are at their first frame.
+
+    Its methods are those of :class:`mmlcr.ops.Neighbours`.
+    """
     gather: Tensor
     mask: Tensor
     first: Tensor  # (B, ), bool
 
     def neighbours(self, frames: int) -> 'BatchShift':
-        """The same for any number of frames."""
+        """Return itself, for any number of frames."""
         return self
 
     def shift(self, x: Tensor) -> Tensor:
-        """As :meth:`mmlcr.ops.Neighbours.shift`, like all methods here."""
+        """Shift tokens ``(n, B, L, D)``."""
         pieces = x.reshape(*x.shape[:2], len(self.gather), -1)
         shifted = pieces.index_select(2, self.gather).reshape(x.shape)
         return shifted * self.mask
 
     def difference(self, x: Tensor, before: Tensor) -> Tensor:
-        """Zero for streams without a frame before."""
+        """Compute the difference in time; zero for streams at first frames."""
         first = self.first[:, None, None]
         return torch.where(first, torch.zeros_like(x), x - before)
 
     def mix(self, x: Tensor, mu: Tensor) -> Tensor:
-        """Each token with its neighbours, eq.
-
-        (3).
-        """
+        """Mix each token with its neighbours, equation (3)."""
         return torch.lerp(x, self.shift(x), mu[:, None, None])
 
     def mix_and_difference(self, x: Tensor, mu: Tensor,
                            before: Tensor) -> Tensor:
-        """Both shifts side by side."""
+        """Concatenate the mix and the difference."""
         return torch.cat([self.mix(x, mu), self.difference(x, before)], -1)
 
 
 class OnnxExecutor:
-    """Packed layers, as :class:`mmlcr.backends.EagerExecutor`."""
+    """Runs packed layers like :class:`mmlcr.backends.EagerExecutor`."""
     takes_bytes = False
 
     def __init__(self, model: Any, num_tokens: int) -> None:
@@ -76,14 +76,15 @@ class OnnxExecutor:
     def run_step(self, tokens: Tokens, e_norm_before: Optional[Tensor],
                  state: LayerState, geometry: Geometry,
                  first: Tensor) -> StackOutput:
-        """One frame of each stream, some of them at their first.
+        """Process one frame of each stream.
 
         Args:
-            tokens (Tokens): As of :meth:`run_layers`, of one frame.
-            e_norm_before (Tensor, optional): Likewise.
-            state (LayerState): Zero for streams at their first frame.
-            geometry (Geometry): Where the tokens sit.
-            first (Tensor): Bool, ``(B, )``: which streams these are.
+            tokens (Tokens): Tokens of one frame, see :meth:`run_layers`.
+            e_norm_before (Tensor, optional): See :meth:`run_layers`.
+            state (LayerState): State, zero for streams at their first frame.
+            geometry (Geometry): Positions of the tokens.
+            first (Tensor): Bool, ``(B, )``, True for streams at their first
+                frame.
         """
         shift: TokenShift = geometry.shift
         plain: Any = BatchShift(shift.index, shift.mask, first)
@@ -92,16 +93,16 @@ class OnnxExecutor:
 
 
 class OnnxBackend(Backend):
-    """What is exported, run by PyTorch."""
+    """The exported operations, run by PyTorch; used by tests."""
     name = 'onnx'
     priority = -2
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """Layers that packed weights do not describe."""
-        return unknown_to_packing(model)
+        """Needs layers that packed weights describe."""
+        return unsupported_by_packing(model)
 
     def build(self, model: Any, num_tokens: int) -> OnnxExecutor:
-        """An executor with packed weights."""
+        """Build an executor with packed weights."""
         return OnnxExecutor(model, num_tokens)
 
 

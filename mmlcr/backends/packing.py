@@ -1,10 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Whether packed weights compute what the modules of a model say.
+"""Check whether packed weights compute the same as the modules of a model.
 
-An executor that reads ``module.weight`` bypasses the module. It may do so only
-where the module is exactly of the type that was built, with nothing attached
-to it: no hook, adapter, parametrization, pruning, quantization or own
-``forward``, no bias that was not there, and the norms' usual ``eps``.
+An executor that reads ``module.weight`` bypasses the module. That is correct
+only if the module has exactly the original type, with nothing attached to it:
+no hook, adapter, parametrization, pruning, quantization, own ``forward`` or
+additional bias, and with the default ``eps`` of norms.
 """
 from typing import Any, Optional, Tuple
 
@@ -27,18 +27,18 @@ LEAVES = frozenset({
     PaperCell, PatchProjection
 })
 PARENTS = frozenset({CrossRWKVLayer, VRWKV6Layer, PatchStem})
-# its hooks only note names; FlopCounterMode has it
+# used by FlopCounterMode; its hooks only record names
 TRACKER = 'torch.utils.module_tracker'
 HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks',
          '_backward_pre_hooks')
 
 
-def unknown_to_packing(model: Any) -> Optional[str]:
-    """Why packed weights do not describe the layers of a model.
+def unsupported_by_packing(model: Any) -> Optional[str]:
+    """Return why packed weights do not describe the layers of a model.
 
     Returns:
-        str, optional: The module and what is special about it; None where
-        packed weights do describe all layers.
+        str, optional: The module and the reason; None if packed weights
+        describe all layers.
     """
     if _global_hooks():
         return 'hooks on all modules'
@@ -47,24 +47,25 @@ def unknown_to_packing(model: Any) -> Optional[str]:
         if type(layer) is not kind:
             return (f'layers.{i} is a {type(layer).__name__}, layers.0 a '
                     f'{kind.__name__}')
-        reason = _special(layer) or _options(layer, model.layers[0])
+        reason = _unsupported(layer) or _different_options(
+            layer, model.layers[0])
         if reason:
             return f'layers.{i}{reason}'
     return None
 
 
-def unknown_parts(model: Any, names: Tuple[str, ...]) -> Optional[str]:
-    """As :func:`unknown_to_packing`, of other modules of the model."""
+def unsupported_parts(model: Any, names: Tuple[str, ...]) -> Optional[str]:
+    """Like :func:`unsupported_by_packing`, for other modules of the model."""
     for name in names:
         part = getattr(model, name)
-        reason = None if part is None else _special(part)
+        reason = None if part is None else _unsupported(part)
         if reason:
             return f'{name}{reason}'
     return None
 
 
 def _global_hooks() -> bool:
-    """Whether there are hooks on all modules that may change something."""
+    """Whether there are global module hooks that may have an effect."""
     return any(
         getattr(hook, '__module__', '') != TRACKER
         for hooks in (torch_module._global_forward_hooks,
@@ -74,8 +75,8 @@ def _global_hooks() -> bool:
         for hook in hooks.values())
 
 
-def _special(module: nn.Module) -> Optional[str]:
-    """What packed weights do not know of a module or its children."""
+def _unsupported(module: nn.Module) -> Optional[str]:
+    """Return what packed weights ignore in a module or its children."""
     kind = type(module)
     if kind not in LEAVES and kind not in PARENTS:
         return f' is a {kind.__module__}.{kind.__name__}'
@@ -87,10 +88,10 @@ def _special(module: nn.Module) -> Optional[str]:
         return ' has a forward of its own'
     if kind in PARENTS:
         for name, child in state['_modules'].items():
-            reason = None if child is None else _special(child)
+            reason = None if child is None else _unsupported(child)
             if reason:
                 return f'.{name}{reason}'
-        return _biases(module)
+        return _unexpected_bias(module)
     if isinstance(module, NORMS) and not _plain_norm(module):
         return f' has eps={module.eps}, or no weight or bias'
     return None
@@ -101,8 +102,8 @@ def _plain_norm(norm: Any) -> bool:
             and norm.bias is not None)
 
 
-def _biases(parent: nn.Module) -> Optional[str]:
-    """Only the forget gate and convolutions have a bias."""
+def _unexpected_bias(parent: nn.Module) -> Optional[str]:
+    """Check that among linear layers only the forget gate has a bias."""
     for name, child in parent._modules.items():
         if type(child) is nn.Linear and (child.bias is None) == (
                 name == 'forget'):
@@ -110,8 +111,8 @@ def _biases(parent: nn.Module) -> Optional[str]:
     return None
 
 
-def _options(layer: Any, first: Any) -> Optional[str]:
-    """Packed layers share their options."""
+def _different_options(layer: Any, first: Any) -> Optional[str]:
+    """Check that a layer has the options of the first one."""
     for name in ('temporal_shift', 'residual', 'post_norm'):
         if getattr(layer, name, None) != getattr(first, name, None):
             return f' has another {name} than layers.0'

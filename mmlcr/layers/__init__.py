@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The modules of LCR: stems, layers with their cell, readouts."""
+"""The modules of LCR: stems, layers, cells and readouts."""
 from .cell import FINITE_BOUND, Cell, CoupledCell, PaperCell, build_cell
 from .common import Geometry, LayerState, Prompt
 from .cross_rwkv import CrossRWKVLayer

@@ -28,16 +28,17 @@ from .common import (
 
 @MODELS.register_module()
 class CrossRWKVLayer(BaseModule):
-    """A Cross RWKV layer, eqs. (3) to (10): its ``forward`` is one frame.
+    """A Cross RWKV layer, eqs. (3) to (10); ``forward`` runs one frame.
 
     Args:
         embed_dims (int): Width ``D``.
         num_heads (int): Heads ``H``.
-        hidden_rate (float): Inner width of the channel mix over ``D``.
+        hidden_rate (float): Inner width of the channel mix, relative to
+            ``D``.
         temporal_shift (bool): Whether the difference to the previous frame
             is concatenated to the inputs of eqs. (4) and (5).
-        cell (Cell): The memory, eq. (9).
-        residual (bool): Whether the next layer reads ``A + h`` instead of the
+        cell (Cell): LSTM cell, eq. (9).
+        residual (bool): Whether the output is ``A + h`` instead of the
             paper's ``h``. Defaults to False.
     """
 
@@ -79,19 +80,19 @@ class CrossRWKVLayer(BaseModule):
 
     def forward(self, x: Tensor, prompt: Prompt, state: LayerState,
                 geometry: Geometry) -> Tuple[Tensor, LayerState]:
-        """Read one frame.
+        """Process one frame.
 
         Args:
-            x (Tensor): Frame tokens, or what the layer below gives,
+            x (Tensor): Frame tokens, or the output of the layer below,
                 ``(B, L, D)``.
             prompt (Prompt): The edge prompt of the frame.
-            state (LayerState): After the previous frame; see
-                :meth:`LayerState.zeros`. Its ``x`` is None before the first.
-            geometry (Geometry): Where the tokens sit.
+            state (LayerState): State after the previous frame. Before the
+                first one it is :meth:`LayerState.zeros`, whose ``x`` is None.
+            geometry (Geometry): Positions of the tokens.
 
         Returns:
-            tuple[Tensor, LayerState]: What the next layer reads,
-            ``(B, L, D)``, and the state after the frame.
+            tuple[Tensor, LayerState]: Output, ``(B, L, D)``, and the state
+            after the frame.
         """
         h, c, x_before = state
         D, heads = x.shape[-1], self.bonus.shape
@@ -120,7 +121,7 @@ class CrossRWKVLayer(BaseModule):
         r, k = self.receptance_key(a_in).tensor_split([D], -1)
         A = a + torch.sigmoid(r) * self.value(F.relu(k)**2)  # eq. (8)
 
-        A = A.to(c.dtype)  # the memory stays in float32 under autocast
+        A = A.to(c.dtype)  # the state stays in float32 under autocast
         f = self.cell.activate(self.forget(prompt.e))
         c = self.cell(A, f.to(c.dtype), c)  # eq. (9)
         h = hidden_state(A, c)  # eq. (10)

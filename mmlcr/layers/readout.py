@@ -1,15 +1,15 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From the tokens of a frame to its feature, equation (11)."""
+"""Readouts of the feature from the tokens of a frame, equation (11)."""
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 
 class CLSReadout(BaseModule):
-    """The paper's: the CLS token, the last one."""
+    """The paper's readout: the CLS token, which is the last one."""
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Both ``(..., L, D)`` to ``(..., 2D)``."""
+        """Map ``x`` and ``c``, each ``(..., L, D)``, to ``(..., 2D)``."""
         return torch.cat([x[..., -1, :], c[..., -1, :]], dim=-1)
 
 
@@ -17,23 +17,23 @@ class MeanReadout(BaseModule):
     """The mean of the patch tokens."""
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Both ``(..., L, D)`` to ``(..., 2D)``."""
+        """Map ``x`` and ``c``, each ``(..., L, D)``, to ``(..., 2D)``."""
         return torch.cat(
             [x[..., :-1, :].mean(-2), c[..., :-1, :].mean(-2)], dim=-1)
 
 
 class AttentionReadout(BaseModule):
-    """The CLS token, and a weighted mean of the patch tokens beside it.
+    """The CLS token plus an attention-weighted mean of the patch tokens.
 
     ``feature_n = z_cls,n + sum over l of softmax_l(S_n LN(z_l)) z_ln`` for
-    each head ``n`` of the tokens ``z = [x; c]``. The weights are learned; the
-    scores start at zero, so that training starts from the plain mean. CLS
-    carries a memory that does not depend on where in the frame something
-    happened, the patches one that does.
+    each head ``n`` of the tokens ``z = [x; c]``. ``S`` is learned and starts
+    at zero, so that training starts from the plain mean. The state of the CLS
+    token does not depend on where in the frame something happened, that of the
+    patches does.
 
     Args:
         channels (int): Width ``2D`` of ``z``.
-        num_heads (int): Heads, each with weights of its own.
+        num_heads (int): Number of heads, each with its own weights.
     """
 
     def __init__(self, channels: int, num_heads: int) -> None:
@@ -44,7 +44,7 @@ class AttentionReadout(BaseModule):
         nn.init.zeros_(self.score.weight)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Both ``(..., L, D)`` to ``(..., 2D)``."""
+        """Map ``x`` and ``c``, each ``(..., L, D)``, to ``(..., 2D)``."""
         tokens = torch.cat([x, c], dim=-1)
         patches, cls = tokens[..., :-1, :], tokens[..., -1, :]
         weights = self.score(self.norm(patches)).softmax(-2)  # (..., L-1, n)
@@ -53,7 +53,7 @@ class AttentionReadout(BaseModule):
 
 
 def build_readout(kind: str, channels: int, num_heads: int) -> BaseModule:
-    """The readout by its name in the config.
+    """Build the readout by its name in the config.
 
     Args:
         kind (str): ``'cls'``, ``'mean'`` or ``'attention'``.

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From pixels to tokens and edge prompt, equations (1) and (2)."""
+"""Stems, which turn pixels into tokens: equations (1) and (2)."""
 import math
 from typing import NamedTuple, Optional, Tuple
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 class Normalize(NamedTuple):
-    """From bytes to what the stems read."""
+    """Normalization of uint8 pixels for the stems."""
     mean: Tensor  # (channels, )
     std: Tensor  # (channels, )
 
     @classmethod
-    def nothing(cls, channels: int) -> 'Normalize':
-        """For what is normalized already."""
+    def identity(cls, channels: int) -> 'Normalize':
+        """Return the identity, for clips that are already normalized."""
         return cls(torch.zeros(channels), torch.ones(channels))
 
     def __call__(self, clip: Tensor, dtype: torch.dtype) -> Tensor:
@@ -30,11 +30,11 @@ class Normalize(NamedTuple):
 class PatchProjection(nn.Conv2d):
     """A convolution with kernel = stride, computed as a matrix product.
 
-    That is faster on a CPU, and gives tokens in the order they are needed.
+    That is faster on a CPU, and yields tokens in the order of the layers.
     """
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(N, channels, height, width)`` to ``(N, D, rows, cols)``."""
+        """Map ``(N, channels, height, width)`` to ``(N, D, rows, cols)``."""
         p, q = self.kernel_size
         patches = rearrange(
             frames, 'n c (r p) (s q) -> n r s (c p q)', p=p, q=q)
@@ -58,19 +58,19 @@ class PatchStem(BaseModule):
             in_channels, embed_dims, patch_size, stride=patch_size)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``."""
+        """Map frames ``(N, *, height, width)`` to ``(N, D, rows, cols)``."""
         return self.projection(frames)
 
 
 class ConvStem(BaseModule):
     """A stem for training from scratch: 3x3 convolutions of stride 2.
 
-    Each is followed by a group norm, which sees one frame at a time, and
-    GELU.
+    Each is followed by a group norm, which is independent of other frames,
+    and GELU.
 
     Args:
         in_channels (int): Channels of a frame.
-        embed_dims (int): Width ``D``, doubled up to by each convolution.
+        embed_dims (int): Width ``D``; each convolution doubles the width.
         patch_size (int): Side of a patch in pixels, a power of two.
     """
 
@@ -93,7 +93,7 @@ class ConvStem(BaseModule):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``(N, in_channels, height, width)`` to ``(N, D, rows, cols)``."""
+        """Map frames ``(N, *, height, width)`` to ``(N, D, rows, cols)``."""
         # channels last is the faster layout for few channels
         frames = frames.contiguous(memory_format=torch.channels_last)
         return self.layers(frames)
@@ -101,7 +101,7 @@ class ConvStem(BaseModule):
 
 def build_stem(kind: str, in_channels: int, embed_dims: int,
                patch_size: int) -> BaseModule:
-    """The stem by its name in the config, ``'patch'`` or ``'conv'``."""
+    """Build the stem by its name in the config, ``'patch'`` or ``'conv'``."""
     stems = {'patch': PatchStem, 'conv': ConvStem}
     if kind not in stems:
         raise ValueError(f"stem must be 'patch' or 'conv', got {kind!r}")
@@ -109,10 +109,10 @@ def build_stem(kind: str, in_channels: int, embed_dims: int,
 
 
 def num_stem_inputs(stem_input: str) -> int:
-    """How many pictures of a frame the stems read; see :func:`stem_inputs`.
+    """Return the number of images per frame; see :func:`stem_inputs`.
 
     Raises:
-        ValueError: If the option has another value.
+        ValueError: If the option is unknown.
     """
     if stem_input not in ('frame', 'difference', 'both'):
         raise ValueError("stem_input must be 'frame', 'difference' or "
@@ -122,12 +122,12 @@ def num_stem_inputs(stem_input: str) -> int:
 
 def stem_inputs(clip: Tensor, previous: Optional[Tensor],
                 stem_input: str) -> Tensor:
-    """The frames, their differences in time or both.
+    """Return the frames, their differences in time, or both.
 
     Args:
         clip (Tensor): Shape ``(B, channels, T, height, width)``.
-        previous (Tensor, optional): The frame before the clip. None: there is
-            none, and the first difference is zero.
+        previous (Tensor, optional): The frame before the clip. None if there
+            is none: then the first difference is zero.
         stem_input (str): ``'frame'``, ``'difference'`` or ``'both'``.
 
     Returns:
@@ -143,7 +143,7 @@ def stem_inputs(clip: Tensor, previous: Optional[Tensor],
 
 
 def resize_position(position: Tensor, grid: Tuple[int, int]) -> Tensor:
-    """A position embedding ``(1, D, rows, cols)`` for another grid."""
+    """Interpolate a position embedding ``(1, D, rows, cols)`` to a grid."""
     if position.shape[-2:] == grid:
         return position
     return F.interpolate(

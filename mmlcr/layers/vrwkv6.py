@@ -1,17 +1,18 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A layer of Vision-RWKV (RWKV-6) with LCR's memory.
+"""A layer of Vision-RWKV (RWKV-6) with LCR's LSTM cell.
 
 Vision-RWKV (arXiv 2403.02308) with the data-dependent mixing and decay of
 RWKV-6 (arXiv 2404.05892), as in its published image models, is a residual
-stack: each layer adds to its tokens. The weights that join LCR's memory to it
-start at zero, so that a model with pretrained weights starts as that model:
+network. The weights that connect it to the LSTM cell start at zero, so that a
+model with pretrained weights initially computes the same as the image model:
 
-- keys, values and decays read the layer's own input plus a projection of the
-  edge prompt; receptance and gate read the input, and by columns of their own
-  the memory; both read differences to the previous frame;
-- the next layer reads ``A + s h``: the stack's token and the hidden state.
+- the input of keys, values and decays is that of the layer plus a projection
+  of the edge prompt; receptance and gate also depend on the previous hidden
+  state; all of them depend on differences to the previous frame;
+- the output is ``A + s h``, the residual token plus the scaled hidden state.
 
-Those models have no class token. Here it reads the patches and is not read.
+Those models have no class token. Here the CLS token reads the patches, but
+its own key is zero, so that the patches do not read it.
 """
 from typing import Optional, Tuple
 
@@ -36,23 +37,24 @@ from .common import (
 
 # ranks of the data-dependent parts of the mixes and of the decays
 MIX_RANK, DECAY_RANK = 32, 64
-BRANCHES = 'decay', 'key', 'value', 'receptance', 'gate'  # each with a mix
-OF_PROMPT = 3  # the first so many also read the edge prompt
+BRANCHES = 'decay', 'key', 'value', 'receptance', 'gate'  # each has a mix
+PROMPT_BRANCHES = 3  # number of branches, from the first, with edge prompt
 
 
 @MODELS.register_module()
 class VRWKV6Layer(BaseModule):
-    """A layer of Vision-RWKV (RWKV-6) with LCR's memory.
+    """A layer of Vision-RWKV (RWKV-6) with LCR's LSTM cell.
 
     Args:
         embed_dims (int): Width ``D``.
         num_heads (int): Heads ``H``.
-        hidden_rate (float): Inner width of the channel mix over ``D``.
+        hidden_rate (float): Inner width of the channel mix, relative to
+            ``D``.
         temporal_shift (bool): Whether differences to the previous frame are
-            read.
-        cell (Cell): The memory, eq. (9).
-        layer_scale (float, optional): What the scales of both branches begin
-            with. Defaults to None: there are none.
+            used.
+        cell (Cell): LSTM cell, eq. (9).
+        layer_scale (float, optional): Initial scale of both branches.
+            Defaults to None: no scales.
         post_norm (bool): Whether the norms come after the branches instead of
             before. Defaults to False.
     """
@@ -118,7 +120,7 @@ class VRWKV6Layer(BaseModule):
 
     def forward(self, x: Tensor, prompt: Prompt, state: LayerState,
                 geometry: Geometry) -> Tuple[Tensor, LayerState]:
-        """Read one frame; as :meth:`mmlcr.layers.CrossRWKVLayer.forward`."""
+        """Process one frame; see :meth:`CrossRWKVLayer.forward`."""
         h, c, x_before = state
         x_in = x if self.post_norm else self.norm_x(x)
         past = self.norm_h(h.to(x_in.dtype)).to(x_in.dtype)
@@ -128,7 +130,7 @@ class VRWKV6Layer(BaseModule):
         mixed = self._channel_mix(a_in, geometry)
         A = a + self._branch(mixed, self.norm_a, self.scale_a)  # eq. (8)
 
-        A = A.to(c.dtype)  # the memory stays in float32 under autocast
+        A = A.to(c.dtype)  # the state stays in float32 under autocast
         f = self.cell.activate(self.forget(prompt.e))
         c = self.cell(A, f.to(c.dtype), c)  # eq. (9)
         h = hidden_state(A, c)  # eq. (10)
@@ -137,7 +139,7 @@ class VRWKV6Layer(BaseModule):
 
     def _branch(self, branch: Tensor, norm: nn.Module,
                 scale: Optional[Tensor]) -> Tensor:
-        """What a branch adds: normed and scaled where the options say so."""
+        """Apply the optional norm and scale to a branch's output."""
         if self.post_norm:
             branch = norm(branch)
         return branch if scale is None else branch * scale
@@ -145,17 +147,14 @@ class VRWKV6Layer(BaseModule):
     def _spatial_mix(self, x: Tensor, x_before: Optional[Tensor],
                      past: Tensor, prompt: Prompt,
                      geometry: Geometry) -> Tensor:
-        """The branch of eq.
-
-        (7), ``(B, L, D)``.
-        """
+        """Compute the branch of equation (7), ``(B, L, D)``."""
         D, heads = x.shape[-1], self.bonus.shape
         e = x + self.prompt(prompt.normed)
         shares = torch.cat([
-            self._mix_shares(e, geometry, slice(OF_PROMPT)),
-            self._mix_shares(x, geometry, slice(OF_PROMPT, None))
+            self._mix_shares(e, geometry, slice(PROMPT_BRANCHES)),
+            self._mix_shares(x, geometry, slice(PROMPT_BRANCHES, None))
         ])
-        base = [e] * OF_PROMPT + [x] * (len(BRANCHES) - OF_PROMPT)
+        base = [e] * PROMPT_BRANCHES + [x] * (len(BRANCHES) - PROMPT_BRANCHES)
         d_in, k_in, v_in, r_in, g_in = (  # eq. (3)
             t + (geometry.shift(t) - t) * share.to(t.dtype)
             for t, share in zip(base, shares))
@@ -170,10 +169,10 @@ class VRWKV6Layer(BaseModule):
             k, v = k + k_change, v + v_change
         r_past, g_past = self.past(past).chunk(2, -1)
         r, g = r + r_past, g + g_past  # eq. (4)
-        k = F.pad(k[..., :-1, :], (0, 0, 0, 1))  # CLS reads and is not read
+        k = F.pad(k[..., :-1, :], (0, 0, 0, 1))  # zero key of CLS
 
-        added = self.decay_up(torch.tanh(self.decay_down(d_in)))
-        w = log_decay(self.decay + added.to(self.decay.dtype))
+        delta = self.decay_up(torch.tanh(self.decay_down(d_in)))
+        w = log_decay(self.decay + delta.to(self.decay.dtype))
         r, k, v, w = (t.unflatten(-1, heads) for t in (r, k, v, w))
         r, k = (rotate(t, geometry.rotation) for t in (r, k))
         y = bi_wkv_tokens(r, k, v, w, self.bonus)  # eq. (6)
@@ -182,10 +181,10 @@ class VRWKV6Layer(BaseModule):
 
     def _mix_shares(self, x: Tensor, geometry: Geometry,
                     branches: slice) -> Tensor:
-        """RWKV-6's data-dependent shares of the neighbours.
+        """Compute RWKV-6's data-dependent weights of the neighbours.
 
         Returns:
-            Tensor: For some of the branches, shape ``(branches, B, L, D)``.
+            Tensor: Weights of some branches, shape ``(branches, B, L, D)``.
         """
         base = mix(x, geometry.shift, self.mu_base)
         low = torch.tanh(self.mix_down(base)).unflatten(
@@ -195,10 +194,7 @@ class VRWKV6Layer(BaseModule):
         return shares + self.mu[branches, None, None]
 
     def _channel_mix(self, a: Tensor, geometry: Geometry) -> Tensor:
-        """The branch of eq.
-
-        (8), ``(B, L, D)``.
-        """
+        """Compute the branch of equation (8), ``(B, L, D)``."""
         r = self.channel_receptance(
             mix(a, geometry.shift, self.mu_receptance))
         k = self.channel_key(mix(a, geometry.shift, self.mu_key))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Checks of clips and states against a model."""
+"""Validation of the clips and states that a model is called with."""
 from typing import Any, Optional
 
 import torch
@@ -30,10 +30,10 @@ def check_clip(model: Any, clip: Tensor) -> None:
             'to_rgb=True of the data preprocessor drops the edge map')
     if clip.dtype == torch.uint8 and model.normalize is None:
         raise ValueError(
-            'a clip of bytes: only LCRRecognizer with LCRDataPreprocessor '
-            'gives LCR the mean and std to normalize them')
+            'the clip is uint8, but there is no mean and std to normalize it: '
+            'LCRRecognizer with LCRDataPreprocessor sets them')
     if not clip.shape[2]:
-        raise ValueError(f'a clip of no frames: {tuple(clip.shape)}')
+        raise ValueError(f'the clip has no frames: {tuple(clip.shape)}')
     height, width = clip.shape[3:]
     if height % model.patch_size or width % model.patch_size:
         raise ValueError(f'the patch size {model.patch_size} does not '
@@ -46,23 +46,23 @@ def check_state(model: Any, clip: Tensor, state: Optional[LCRState],
     """Check that a state fits a model and a clip.
 
     Raises:
-        ValueError: With the part that does not fit.
+        ValueError: If it does not fit; names the part.
     """
     if state is None:
         return
-    of_frame = (state.windows * len(clip), layout.num_tokens,
-                model.embed_dims)
-    of_layers = (len(model.layers), *of_frame)
+    frame_shape = (state.windows * len(clip), layout.num_tokens,
+                   model.embed_dims)
+    layers_shape = (len(model.layers), *frame_shape)
     shift, frame = model.temporal_shift, model.stem_input != 'frame'
     for name, tensor, expected in (
-        ('h (layers, B, L, D)', state.layers.h, of_layers),
-        ('c (layers, B, L, D)', state.layers.c, of_layers),
-        ('x (layers, B, L, D)', state.layers.x, shift and of_layers),
-        ('prompt (B, L, D)', state.prompt, shift and of_frame),
+        ('h (layers, B, L, D)', state.layers.h, layers_shape),
+        ('c (layers, B, L, D)', state.layers.c, layers_shape),
+        ('x (layers, B, L, D)', state.layers.x, shift and layers_shape),
+        ('prompt (B, L, D)', state.prompt, shift and frame_shape),
         ('frame', state.frame, frame and (*clip.shape[:2],
                                           *clip.shape[3:]))):
         found = tensor is not None and tuple(tensor.shape)
         if found != expected:
             raise ValueError(
-                'a state of another model, of other streams or frames: '
-                f'its {name} is {found or None}, not {expected or None}')
+                'the state is of another model, batch or frame size: its '
+                f'{name} is {found or None}, not {expected or None}')

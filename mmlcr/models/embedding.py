@@ -72,11 +72,11 @@ class FrameEmbedding(BaseModule):
 
     def embed(self, clip: Tensor, layout: TokenLayout,
               previous: Optional[Tensor] = None) -> Tokens:
-        """Frame tokens, eq. (1), edge prompt, eq. (2), and its norm.
+        """Compute frame tokens, eq. (1), edge prompt, eq. (2), and its norm.
 
         Args:
             clip (Tensor): Normalized, ``(B, 4, T, height, width)``.
-            layout (TokenLayout): Which patches become tokens.
+            layout (TokenLayout): Patches that become tokens.
             previous (Tensor, optional): The frame before the clip, for
                 differences of pixels. Defaults to None: there is none.
         """
@@ -96,10 +96,10 @@ class FrameEmbedding(BaseModule):
         return Tokens(x, e, self.norm_e(e))
 
     def normalized(self, clip: Tensor) -> Tensor:
-        """A clip of bytes as the stems read it; others as they are."""
+        """Normalize a uint8 clip; others are already normalized."""
         if clip.dtype != torch.uint8:
             return clip
-        assert self.normalize is not None  # check_clip says so
+        assert self.normalize is not None  # by check_clip
         return self.normalize(clip, self.cls_token.dtype)
 
     def _tokens(self, features: Tensor, T: int,

@@ -34,62 +34,60 @@ SLICE_FRAMES = 8
 
 @MODELS.register_module()
 class LCR(FrameEmbedding):
-    """LSTM CrossRWKV: reads a video frame by frame with a memory.
+    """LSTM CrossRWKV: a recurrent network over the frames of a video.
 
     The ``L`` tokens of a frame (patches, then CLS) pass ``num_layers`` layers
-    of :class:`mmlcr.layers.CrossRWKVLayer` or
-    :class:`mmlcr.layers.VRWKV6Layer`. A clip and a stream are the same
-    function of the same weights, whichever backend runs them
-    (:mod:`mmlcr.backends`).
+    of type :class:`mmlcr.layers.CrossRWKVLayer` or
+    :class:`mmlcr.layers.VRWKV6Layer`. Clips and streams have the same results,
+    with every backend (:mod:`mmlcr.backends`).
 
     Args:
         embed_dims (int): Width ``D``. Defaults to 192.
         num_heads (int): Heads ``H``; ``K = D / H`` must be a multiple of 4.
             Defaults to 3.
-        num_layers (int): Layers. Defaults to 8.
+        num_layers (int): Number of layers. Defaults to 8.
         patch_size (int): Side of a patch in pixels. Defaults to 16.
-        hidden_rate (float): Inner width of the channel mix over ``D``. The
-            paper's form has 4. Defaults to 2: with the temporal difference
-            and the coupled cell, about the paper's number of parameters.
+        hidden_rate (float): Inner width of the channel mix, relative to
+            ``D``; 4 in the paper. Defaults to 2: with temporal difference and
+            coupled cell, about the paper's number of parameters.
         stem (str): ``'patch'``, the paper's, or ``'conv'``, for training
             from scratch on little data. Defaults to ``'patch'``.
-        temporal_shift (bool): Whether differences to the previous frame join
-            eqs. (4) and (5). The paper's form has none. Defaults to True.
-        stem_input (str): What the stems of frames and edge maps read: the
-            ``'frame'``, the paper's form, its ``'difference'`` to the
-            previous frame, which a still background is not part of, or
-            ``'both'``. Defaults to ``'frame'``.
-        edge_prompt (bool): Whether the edge map joins the prompt, eq. (2);
+        temporal_shift (bool): Whether eqs. (4) and (5) also read differences
+            to the previous frame; not in the paper. Defaults to True.
+        stem_input (str): Input of the stems: the ``'frame'`` as in the paper,
+            its ``'difference'`` to the previous frame, in which a still
+            background vanishes, or ``'both'``. Defaults to ``'frame'``.
+        edge_prompt (bool): Whether the prompt includes the edge map, eq. (2);
             without it ``e_t = x_t``. Defaults to True.
         cell (str): ``'paper'``, eq. (9), or ``'coupled'``, bounded by one.
             Defaults to ``'coupled'``.
-        cell_clip (float, optional): Range of the paper's cell. Defaults to
-            None: only so that it stays finite.
-        layer (dict, optional): The layers' type and own options:
+        cell_clip (float, optional): Bound of the paper's cell. Defaults to
+            None: a bound that only keeps it finite.
+        layer (dict, optional): Type and options of the layers:
             ``'CrossRWKVLayer'`` (``residual``), or ``'VRWKV6Layer'``
-            (``post_norm``, ``layer_scale``), Vision-RWKV's with LCR's memory,
-            which can start from weights of its image models
-            (``mmlcr convert``). Defaults to None:
+            (``post_norm``, ``layer_scale``), Vision-RWKV's with an LSTM cell,
+            which can start from the weights of image models
+            (``mmlcr convert``). Defaults to
             ``dict(type='CrossRWKVLayer')``.
-        rotary (bool): Whether rotary position turns receptance and key.
-            Defaults to True.
+        rotary (bool): Whether receptance and key have rotary position
+            embedding. Defaults to True.
         position_grid (tuple[int, int], optional): Rows and columns of a
             learned position embedding, resized to the input's grid. Defaults
             to None: there is none.
-        readout (str): What is read of the tokens after the last frame:
-            ``'cls'``, eq. (11), the ``'mean'`` of the patches, or
-            ``'attention'``, CLS and a learned weighted mean of the patches.
-            All layers take keys and values from the same prompt, so that CLS
-            never sees what became of the patches. Defaults to ``'mean'``.
-        supervised_frames (int): In training, the features after each of so
-            many last frames are returned, for a loss on each. Defaults to 1.
-        with_cp (bool): Whether training keeps of a layer its inputs alone
-            and computes it again in the backward pass: less memory, at the
-            price of a second forward pass. Defaults to False.
-        backend (str): What runs the model: ``'module'``, the layers' own
-            ``forward``, another name of :func:`mmlcr.backends.backend_names`,
-            or ``'auto'``: the fastest that supports model and clip. Defaults
-            to ``'auto'``.
+        readout (str): Readout of the tokens after the last frame: ``'cls'``,
+            eq. (11), the ``'mean'`` of the patches, or ``'attention'``, CLS
+            plus a learned weighted mean of the patches. In Cross RWKV layers
+            keys and values come from the prompt only, so CLS does not depend
+            on the patches' states. Defaults to ``'mean'``.
+        supervised_frames (int): Number of last frames whose features are
+            returned in training, for a loss on each. Defaults to 1.
+        with_cp (bool): Whether training keeps only the inputs of a layer and
+            recomputes it in the backward pass (activation checkpointing).
+            Defaults to False.
+        backend (str): Backend that runs the model: ``'module'``, the layers'
+            own ``forward``, another one of
+            :func:`mmlcr.backends.backend_names`, or ``'auto'``, the fastest
+            one that supports model and clip. Defaults to ``'auto'``.
         init_cfg (dict, optional): MMEngine's. Defaults to None.
 
     Raises:
@@ -158,29 +156,29 @@ class LCR(FrameEmbedding):
                     cell=build_cell(cell, cell_clip)))
             for _ in range(num_layers)
         ]
-        # around layers that add to their input without a norm
+        # the norm after a residual stack of layers
         self.norm_out: nn.Module = nn.Identity()
         if layers[0].needs_outer_norms:
             self.norm_0 = nn.LayerNorm(embed_dims)
             self.norm_out = nn.LayerNorm(embed_dims)
         self.layers = ModuleList(layers)
-        # of h and of c, each with the heads of a layer
+        # the feature is [h; c], each with the heads of a layer
         self.readout = build_readout(readout, 2 * embed_dims, 2 * num_heads)
 
     def init_weights(self) -> None:
-        """Initialise for training from scratch, or take pretrained weights.
+        """Initialise for training from scratch, or load pretrained weights.
 
-        Those of ``init_cfg=dict(type='Pretrained', checkpoint=...,
-        prefix=...)`` are all weights of this model.
+        A checkpoint of ``init_cfg=dict(type='Pretrained', checkpoint=...,
+        prefix=...)`` must have all weights of this model.
 
         Raises:
             FileNotFoundError: If there is no such checkpoint.
-            ValueError: If it is of another model.
+            ValueError: If its weights are those of another model.
         """
         if self.init_cfg and self.init_cfg.get('type') == 'Pretrained':
             hint = ''
             if isinstance(self.layers[0], VRWKV6Layer):
-                hint = '"mmlcr convert" makes it of an image model; '
+                hint = '"mmlcr convert" converts an image model; '
             load_pretrained(self, self.init_cfg['checkpoint'],
                             self.init_cfg.get('prefix'), hint)
             self._is_init = True
@@ -188,7 +186,7 @@ class LCR(FrameEmbedding):
         super().init_weights()
 
     def train(self, mode: bool = True) -> 'LCR':
-        """As of any module; cached executors are dropped."""
+        """Set the training mode, and drop cached executors."""
         self.executors.clear()
         return super().train(mode)
 
@@ -203,20 +201,20 @@ class LCR(FrameEmbedding):
     def forward(self,
                 clip: Tensor,
                 tube_mask: Optional[Tensor] = None) -> Tensor:
-        """The feature of a clip.
+        """Compute the feature of a clip.
 
         Args:
             clip (Tensor): RGB and edge map, shape
-                ``(B, 4, T, height, width)``, normalized, or bytes that are
-                converted slice by slice. Without edge prompt, the fourth
-                channel may be missing and is ignored.
+                ``(B, 4, T, height, width)``, normalized, or uint8, which is
+                normalized slice by slice. Without edge prompt, the fourth
+                channel is ignored and may be missing.
             tube_mask (Tensor, optional): Bool, shape ``(B, rows, cols)``,
                 True where a patch is dropped in every frame.
 
         Returns:
-            Tensor: ``[o_T; c_T]`` as read of the tokens, shape ``(B, 2D)``;
-            in training with ``supervised_frames`` above one, that after each
-            of so many last frames, shape ``(B, supervised_frames, 2D)``.
+            Tensor: Readout of ``[o_T; c_T]``, shape ``(B, 2D)``. In training
+            with ``supervised_frames`` above one, the readouts after the last
+            frames, shape ``(B, supervised_frames, 2D)``.
 
         Raises:
             ValueError: If channels, image size, mask or number of frames do
@@ -239,17 +237,17 @@ class LCR(FrameEmbedding):
             self,
             frame: Tensor,
             state: Optional[LCRState] = None) -> Tuple[Tensor, LCRState]:
-        """The feature of a stream after one more frame.
+        """Compute the feature of a stream after one more frame.
 
         Args:
             frame (Tensor): RGB and edge map, shape ``(B, 4, height, width)``.
-            state (LCRState, optional): What the step before returned, or
-                several of these joined: ``m`` windows. Defaults to None:
-                start afresh.
+            state (LCRState, optional): State that the previous step returned,
+                or several states joined, with ``m`` windows. Defaults to
+                None: this is the first frame.
 
         Returns:
-            tuple[Tensor, LCRState]: Feature, shape ``(m * B, 2D)``, as
-            of the clip up to this frame, and the state for the next step.
+            tuple[Tensor, LCRState]: Feature of the clip up to this frame,
+            shape ``(m * B, 2D)``, and the state for the next step.
 
         Raises:
             ValueError: If channels, image size or state do not fit.
@@ -264,20 +262,21 @@ class LCR(FrameEmbedding):
             tube_mask: Optional[Tensor] = None,
             *,
             out: Optional[LayerState] = None) -> Tuple[Tensor, LCRState]:
-        """The feature after some more frames; arguments as above.
+        """Compute the feature after some more frames of a stream or clip.
 
-        Where gradients are disabled, memory does not grow with the number of
-        frames. ``out`` is memory that the layers of the new state may
-        overwrite: that of ``state``, or of a state that is not needed.
+        Arguments are those of :meth:`forward` and :meth:`forward_step`.
+        Without gradients, memory does not grow with the number of frames.
+        ``out`` are buffers that the layers of the new state may overwrite:
+        those of ``state``, or of a state that is not needed any more.
         """
         check_clip(self, clip)
         layout = self.layout(clip, tube_mask)
         check_state(self, clip, state, layout)
         executor = self.executor(clip, layout)
-        together = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
+        length = clip.shape[2] if torch.is_grad_enabled() else SLICE_FRAMES
         *before, last = [clip]
-        if clip.shape[2] > together:
-            *before, last = clip.split(together, dim=2)
+        if clip.shape[2] > length:
+            *before, last = clip.split(length, dim=2)
         for frames in before:
             state = self._run(frames, state, layout, executor, out)[1]
             out = state.layers
@@ -285,7 +284,7 @@ class LCR(FrameEmbedding):
         return self.read(output.x[-1], output.c[-1]), state
 
     def executor(self, clip: Tensor, layout: TokenLayout) -> Executor:
-        """What runs a clip, by ``self.backend``.
+        """Return the executor for a clip, by ``self.backend``.
 
         Raises:
             ValueError: If that backend does not support the clip.
@@ -295,7 +294,7 @@ class LCR(FrameEmbedding):
     def layout(self,
                clip: Tensor,
                tube_mask: Optional[Tensor] = None) -> TokenLayout:
-        """Which patches of a clip become tokens."""
+        """Return the layout of a clip: its patch grid without dropped ones."""
         height, width = clip.shape[3:]
         layout = layout_from_mask(height // self.patch_size,
                                   width // self.patch_size, tube_mask)
@@ -305,7 +304,7 @@ class LCR(FrameEmbedding):
         return layout
 
     def geometry(self, layout: TokenLayout, x: Tensor) -> Geometry:
-        """Neighbours and rotary position of tokens like ``x``."""
+        """Return neighbours and rotary position of tokens like ``x``."""
         head_width = self.embed_dims // self.num_heads
         rotation = None
         if self.rotary:
@@ -313,11 +312,11 @@ class LCR(FrameEmbedding):
                                     torch.promote_types(x.dtype,
                                                         torch.float32))
         return Geometry(
-            TokenShift.of(layout, self.num_heads, head_width, x.device),
+            TokenShift.cached(layout, self.num_heads, head_width, x.device),
             rotation)
 
     def read(self, x: Tensor, c: Tensor) -> Tensor:
-        """Equation (11) without the head: ``(..., L, D)`` to ``(..., 2D)``."""
+        """Read the feature ``(..., 2D)`` from tokens ``(..., L, D)``."""
         feature = self.readout(self.norm_out(x), c.to(x.dtype))
         return feature if self.half_dtype is None else feature.to(
             self.half_dtype)
@@ -329,7 +328,7 @@ class LCR(FrameEmbedding):
              executor: Executor,
              out: Optional[LayerState] = None
              ) -> Tuple[StackOutput, LCRState]:
-        """Some frames through stem and layers, and the state after them."""
+        """Run frames through stem and layers; return also the new state."""
         if not executor.takes_bytes:
             clip = self.normalized(clip)
         tokens = executor.embed(clip, layout, state.frame if state else None)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A data preprocessor that leaves long test clips in bytes."""
+"""A data preprocessor that keeps test clips in uint8."""
 from typing import Any, List, Tuple
 
 from mmengine.model import stack_batch
@@ -12,15 +12,15 @@ from mmlcr.layers import Normalize
 
 @MODELS.register_module()
 class LCRDataPreprocessor(ActionDataPreprocessor):
-    """Normalizes in training as its base, in testing frames as they are read.
+    """Normalizes clips in training, and leaves that to LCR in testing.
 
-    A clip of bytes in float32 is four times as large. So in testing it stays
-    as it is, and :class:`LCR` has it converted slice by slice. Arguments are
-    those of :class:`mmaction.models.ActionDataPreprocessor`, with format shape
-    ``'NCTHW'`` only.
+    In float32, a uint8 clip would be four times as large. So in testing it
+    stays in uint8, and :class:`LCR` normalizes it slice by slice. Arguments
+    are those of :class:`mmaction.models.ActionDataPreprocessor`, with format
+    shape ``'NCTHW'`` only.
 
     Raises:
-        ValueError: For another format shape.
+        ValueError: If the format shape is another one.
     """
 
     def __init__(self, *, format_shape: str = 'NCTHW', **kwargs: Any) -> None:
@@ -33,13 +33,13 @@ class LCRDataPreprocessor(ActionDataPreprocessor):
                    inputs: List[Tensor],
                    data_samples: list,
                    training: bool = False) -> Tuple[Tensor, list]:
-        """Stack clips ``(clips, 4, T, height, width)``; see the class."""
+        """Stack clips ``(clips, 4, T, height, width)`` to a batch."""
         if training:
             return super().preprocess(inputs, data_samples, training)
         return stack_batch(inputs), data_samples
 
     def normalization(self) -> Normalize:
-        """What becomes of bytes ``(B, 4, T, height, width)``."""
+        """Return the normalization of clips ``(B, 4, T, height, width)``."""
         if self._enable_normalize:
             return Normalize(self.mean.flatten(), self.std.flatten())
-        return Normalize.nothing(4)
+        return Normalize.identity(4)

@@ -10,14 +10,15 @@ from mmaction.models.losses import CrossEntropyLoss
 from mmaction.registry import MODELS
 from mmaction.utils import SampleList
 
-SOFT_LABEL_TOLERANCE = 1e-3  # of the sum of labels that were mixed
+SOFT_LABEL_TOLERANCE = 1e-3  # deviation of the sum of soft labels from one
+
 
 @MODELS.register_module()
 class LCRHead(BaseHead):
     """Class scores ``W LN([o_T; c_T])``, eq. (11).
 
     With ``multi_class=True`` a clip has any number of labels. The loss is then
-    ``BCELossWithLogits``, and each probability a sigmoid of its own.
+    ``BCELossWithLogits``, and probabilities are independent sigmoids.
 
     Args:
         num_classes (int): Number of classes.
@@ -29,10 +30,10 @@ class LCRHead(BaseHead):
             distribution of 0.02 for the linear layer.
         multi_class (bool): Whether clips have several labels, as many-hot
             vectors. Defaults to False.
-        loss_cls (dict, optional): Of MMAction2. Defaults to None:
+        loss_cls (dict, optional): A loss of MMAction2. Defaults to None:
             ``CrossEntropyLoss``, with ``multi_class`` ``BCELossWithLogits``.
-        kwargs (dict): Those of :class:`mmaction.models.BaseHead`: label
-            smoothing, top-k.
+        kwargs (dict): Arguments of :class:`mmaction.models.BaseHead`, such as
+            label smoothing and top-k.
     """
 
     def __init__(self,
@@ -60,14 +61,15 @@ class LCRHead(BaseHead):
 
     def loss(self, feats: Tensor, data_samples: SampleList,
              **kwargs: Any) -> dict:
-        """Losses and accuracy of features.
+        """Compute losses and accuracy from features.
 
         Args:
-            feats (Tensor): Feature of the backbone, shape
-                ``(N, in_channels)``, or after each of several frames, shape
-                ``(N, frames, in_channels)``: the mean over frames then.
+            feats (Tensor): Features of the backbone, shape
+                ``(N, in_channels)``, or after several frames each, shape
+                ``(N, frames, in_channels)``; then losses are averaged over
+                frames.
             data_samples (list[ActionDataSample]): The ``N`` labels.
-            kwargs (dict): What recognizers pass along; unused.
+            kwargs (dict): Arguments that recognizers pass; unused.
 
         Returns:
             dict: ``loss_cls`` and the accuracy of each ``topk``.
@@ -80,15 +82,15 @@ class LCRHead(BaseHead):
 
     def loss_by_feat(self, cls_scores: Tensor,
                      data_samples: SampleList) -> dict:
-        """Losses and accuracy of scores ``(N, num_classes)``.
+        """Compute losses and accuracy from scores ``(N, num_classes)``.
 
         Raises:
             ValueError: If labels are many-hot and ``multi_class`` is False, or
-                the other way round.
+                vice versa.
         """
         labels = [sample.gt_label for sample in data_samples]
         is_vector = labels[0].is_floating_point()
-        if is_vector and not self.multi_class:  # mixed ones add up to one
+        if is_vector and not self.multi_class:  # soft labels sum up to one
             sums = torch.stack(labels).sum(-1)
             is_vector = bool(((sums - 1).abs() > SOFT_LABEL_TOLERANCE).any())
         if is_vector != self.multi_class:
@@ -99,11 +101,11 @@ class LCRHead(BaseHead):
         return super().loss_by_feat(cls_scores, data_samples)
 
     def average_clip(self, cls_scores: Tensor, num_segs: int = 1) -> Tensor:
-        """Average scores of views ``(N * num_segs, num_classes)``.
+        """Average the scores of views ``(N * num_segs, num_classes)``.
 
         Returns:
             Tensor: Scores of clips, ``(N, num_classes)``; without
-            ``average_clips`` those of all views.
+            ``average_clips``, those of all views.
         """
         if self.average_clips != 'prob':
             return super().average_clip(cls_scores, num_segs)
@@ -111,9 +113,9 @@ class LCRHead(BaseHead):
             0, (-1, num_segs)).mean(1)
 
     def probabilities(self, cls_scores: Tensor) -> Tensor:
-        """Probabilities of scores ``(..., num_classes)``.
+        """Convert scores ``(..., num_classes)`` to probabilities.
 
-        They add up to one, unless a clip has several labels.
+        They sum up to one, unless clips have several labels.
         """
         if self.multi_class and not isinstance(self.loss_cls,
                                                CrossEntropyLoss):
@@ -121,16 +123,17 @@ class LCRHead(BaseHead):
         return cls_scores.softmax(-1)
 
     def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
-        """Class scores of features.
+        """Compute class scores from features.
 
         Args:
-            x (Tensor): Feature of the backbone, shape ``(N, in_channels)``.
-            kwargs (dict): What recognizers pass along (``loss_aux``); unused.
+            x (Tensor): Features of the backbone, shape ``(N, in_channels)``.
+            kwargs (dict): Arguments that recognizers pass (``loss_aux``);
+                unused.
 
         Returns:
             Tensor: Scores before softmax or sigmoid, shape
-            ``(N, num_classes)``, in float32 or wider: the metrics of MMAction2
-            read no bfloat16.
+            ``(N, num_classes)``, in float32 or wider, since MMAction2's
+            metrics do not support bfloat16.
         """
         scores = self.fc_cls(self.dropout(self.norm(x)))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A 3D recognizer that hands the tube mask to its backbone."""
+"""A 3D recognizer that passes the tube mask to its backbone."""
 from typing import Any, Optional
 
 import torch
@@ -15,9 +15,9 @@ from .lcr_data_preprocessor import LCRDataPreprocessor
 class LCRRecognizer(Recognizer3D):
     """:class:`mmaction.models.Recognizer3D` with tube masks in training.
 
-    In training the masks that :class:`mmlcr.transforms.TubeMask` left in the
-    data samples go to the backbone; without them, and in testing, it is
-    ``Recognizer3D``. Arguments are those of ``Recognizer3D``.
+    In training, the masks that :class:`mmlcr.transforms.TubeMask` added to the
+    data samples are passed to the backbone. Without them, and in testing, it
+    is the same as ``Recognizer3D``, whose arguments it has.
 
     Raises:
         ValueError: If the data preprocessor has ``to_rgb=True``, which would
@@ -43,7 +43,7 @@ class LCRRecognizer(Recognizer3D):
         The inputs are clips of shape ``(N, clips, 4, T, height, width)``.
 
         Returns:
-            tuple[Tensor, dict]: Feature as of the backbone for ``N * clips``
+            tuple[Tensor, dict]: Feature of the backbone for ``N * clips``
             clips, and further arguments of the head.
         """
         tube_mask = None if test_mode else _tube_masks(data_samples,
@@ -62,7 +62,7 @@ class LCRRecognizer(Recognizer3D):
 
 
 def _tube_masks(data_samples: OptSampleList, clips: int) -> Optional[Tensor]:
-    """Masks of shape ``(N * clips, rows, cols)``; None without masks."""
+    """Stack masks to ``(N * clips, rows, cols)``; None without masks."""
     masks = [s.tube_mask for s in data_samples or [] if 'tube_mask' in s]
     if not masks:
         return None

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Starting from the weights of a checkpoint."""
+"""Loading of pretrained weights."""
 from typing import Optional
 
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -10,18 +10,19 @@ def load_pretrained(model: nn.Module,
                     path: str,
                     prefix: Optional[str] = None,
                     hint: str = '') -> None:
-    """Load all weights of a model.
+    """Load all weights of a model from a checkpoint.
 
     Args:
         model (nn.Module): The model.
-        path (str): A checkpoint, as MMEngine names them.
-        prefix (str, optional): Only weights whose names start with it count,
-            without it. Defaults to None: all.
-        hint (str): How to make a missing checkpoint. Defaults to ''.
+        path (str): Path or address that MMEngine can load.
+        prefix (str, optional): Load only weights whose names start with it,
+            and strip it. Defaults to None: load all.
+        hint (str): How to create a missing checkpoint, for the error.
+            Defaults to ''.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it is of another model.
+        ValueError: If its weights are those of another model.
     """
     try:
         weights = CheckpointLoader.load_checkpoint(path, 'cpu')

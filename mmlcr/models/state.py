@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What LCR carries from a frame to the next."""
+"""The state of LCR between two frames."""
 from typing import Any, NamedTuple, Optional, Tuple
 
 import torch
@@ -11,16 +11,16 @@ from mmlcr.layers import LayerState
 class LCRState(NamedTuple):
     """The state of ``B`` streams after a frame.
 
-    It may hold several windows of the same streams, which began at different
-    frames: one after the other along the batch, ``(m * B, ...)``.
+    It may have several windows of the same streams, which started at different
+    frames. They are concatenated along the batch, ``(m * B, ...)``.
     """
     layers: LayerState  # of all layers, (num_layers, m * B, L, D)
-    prompt: Optional[Tensor]  # (m * B, L, D), normed, for its difference
+    prompt: Optional[Tensor]  # (m * B, L, D), e_norm, for its difference
     frame: Optional[Tensor]  # (B, 4, height, width), for its difference
-    windows: int = 1  # m
+    windows: int = 1  # number of windows m
 
     def state_norms(self) -> Tuple[Tensor, Tensor]:
-        """How much each patch remembers: ``|h|`` and ``|c|``.
+        """Compute the norms of each patch's states, ``|h|`` and ``|c|``.
 
         Returns:
             tuple[Tensor, Tensor]: Norms over the channels of the patch tokens
@@ -38,39 +38,38 @@ class LCRState(NamedTuple):
         """Append the windows of another state after the same frame.
 
         Args:
-            other (LCRState): Of the same streams.
-            out (LayerState, optional): Memory for the layers of the result,
-                apart from that of both states. Defaults to None: new memory.
+            other (LCRState): State of the same streams.
+            out (LayerState, optional): Buffers for the layers of the result,
+                which must not overlap with either state. Defaults to None:
+                they are allocated.
         """
 
-        def joined(mine: Any, others: Any, dim: int, out: Any) -> Any:
-            if mine is None:
-                return None
-            return torch.cat([mine, others], dim, out=out)
+        def cat(a: Any, b: Any, dim: int, out: Any) -> Any:
+            return None if a is None else torch.cat([a, b], dim, out=out)
 
         outs = out or (None, ) * len(self.layers)
         layers = [
-            joined(mine, others, 1, t)
-            for mine, others, t in zip(self.layers, other.layers, outs)
+            cat(a, b, 1, t)
+            for a, b, t in zip(self.layers, other.layers, outs)
         ]
         return self._replace(
             layers=LayerState(*layers),
-            prompt=joined(self.prompt, other.prompt, 0, None),
+            prompt=cat(self.prompt, other.prompt, 0, None),
             windows=self.windows + other.windows)
 
     def drop_oldest(self, out: Optional[LayerState] = None) -> 'LCRState':
-        """All windows but the oldest; ``out`` as of :meth:`join`."""
+        """Return all windows but the oldest; for ``out``, see :meth:`join`."""
 
-        def rest(mine: Any, dim: int, out: Any) -> Any:
-            if mine is None:
+        def drop(tensor: Any, dim: int, out: Any) -> Any:
+            if tensor is None:
                 return None
-            B = mine.shape[dim] // self.windows
-            mine = mine.narrow(dim, B, mine.shape[dim] - B)
-            return mine.clone() if out is None else out.copy_(mine)
+            B = tensor.shape[dim] // self.windows
+            tensor = tensor.narrow(dim, B, tensor.shape[dim] - B)
+            return tensor.clone() if out is None else out.copy_(tensor)
 
         outs = out or (None, ) * len(self.layers)
-        layers = [rest(mine, 1, t) for mine, t in zip(self.layers, outs)]
+        layers = [drop(tensor, 1, t) for tensor, t in zip(self.layers, outs)]
         return self._replace(
             layers=LayerState(*layers),
-            prompt=rest(self.prompt, 0, None),
+            prompt=drop(self.prompt, 0, None),
             windows=self.windows - 1)

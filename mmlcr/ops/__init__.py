@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The bidirectional WKV operator and what surrounds it, pure functions."""
+"""The bidirectional WKV operator, token shift and rotary position."""
 from .bi_wkv import (
     BiWKVDecays,
     BiWKVMemory,

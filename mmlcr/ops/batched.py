@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Several layers side by side: weights and inputs ``(n, ...)``, one call.
+"""Operations of ``n`` layers in one call, each with its own weights.
 
-A token ``(n, B, L, D)`` of layer ``i`` only meets the weights of layer ``i``.
+Inputs ``(n, B, L, D)`` and weights ``(n, ...)`` have the layers first.
 """
 from typing import Any, List, Optional, Sequence
 
@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NORM_EPS = 1e-5  # of all norms
+NORM_EPS = 1e-5  # eps of all norms
 
 
 def stack(layers: Sequence[Any]) -> Any:
-    """Named tuples of tensors to one of stacked tensors; None stays None."""
+    """Stack the fields of named tuples of tensors; None stays None."""
     if len(layers) == 1:  # no copy
         return type(layers[0])(*(None if t is None else t[None]
                                  for t in layers[0]))
@@ -25,19 +25,19 @@ def stack(layers: Sequence[Any]) -> Any:
 
 
 def narrow(stacked: Any, start: int, stop: int) -> Any:
-    """Some of the layers."""
+    """Select the layers ``start`` to ``stop - 1`` of a stacked tuple."""
     return type(stacked)(*(None if t is None else t[start:stop]
                            for t in stacked))
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """``(n, B, L, I)`` times ``(n, O, I)``, as :class:`torch.nn.Linear`."""
+    """Apply linear layers ``(n, O, I)`` to inputs ``(n, B, L, I)``."""
     y = torch.bmm(x.flatten(1, 2), weight.mT)
     return y.view(*x.shape[:-1], -1)
 
 
 def add_linear(base: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """``base + linear(x, weight)`` in one go; ``base`` is broadcast."""
+    """Compute ``base + linear(x, weight)``; ``base`` is broadcast."""
     if base.ndim == x.ndim:
         base = base.flatten(1, 2)
     y = torch.baddbmm(base, x.flatten(1, 2), weight.mT)
@@ -45,7 +45,7 @@ def add_linear(base: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Layer norm of ``(n, B, L, D)``, weights ``(n, D)``."""
+    """Apply layer norms with weights ``(n, D)`` to ``(n, B, L, D)``."""
     if len(x) == 1:
         return F.layer_norm(x, x.shape[-1:], weight[0], bias[0], NORM_EPS)
     normed = F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)

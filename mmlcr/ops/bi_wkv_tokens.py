@@ -1,21 +1,22 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Bi-WKV with a decay per token: RWKV-6's, in both directions.
 
-The weight between two tokens is the product of the decays of those strictly
-between them (as Vision-RWKV's operator for RWKV-6 has it). With decays that
-are made of data, none of them can be relied on: the next token may forget
-all. A difference of two sums of log-decays would lose the weak ones that
-follow a strong one, and factors above one would overflow. So the only sums
-here are of what lies between a token and an edge, and no exponent is positive:
+The weight between two tokens is the product of the decays of the tokens
+strictly between them, as in Vision-RWKV's operator for RWKV-6. These decays
+depend on data and can be arbitrarily strong. A difference of two cumulative
+sums of log-decays would lose the weak ones after a strong one, and factors
+above one could overflow. Therefore all sums here are between a token and an
+edge, and no exponent is positive:
 
-A block of tokens is two halves. Between a token of the first and one of the
-second lie those after the one, up to the edge, and those before the other: all
-pairs of the two halves are one matrix product of what is decayed to the edge.
-Blocks of one token become blocks of two, of four, up to chunks of ``C``; from
-chunk to chunk, states of shape ``(K, V)`` hold what was decayed to an edge.
+A block of tokens has two halves. The tokens between one of the first half and
+one of the second are those from the former up to the edge between the halves,
+and those from there up to the latter. So all pairs across the edge are one
+matrix product of factors that are decayed to the edge. Blocks of one token are
+merged to blocks of two, of four, and so on up to chunks of ``C``. Between
+chunks, states of shape ``(K, V)`` are decayed from edge to edge.
 
-Shapes: ``N`` chunks of ``C`` tokens make a frame; ``...`` are layers, batch
-and heads.
+Shapes: a frame has ``N`` chunks of ``C`` tokens; ``...`` are layers, batch and
+heads.
 """
 import torch
 import torch.nn.functional as F
@@ -38,18 +39,18 @@ def bi_wkv_tokens(r: Tensor,
 
     Args:
         r (Tensor): Receptance, shape ``(..., B, L, H, K)``.
-        k (Tensor): Key, of the same shape.
+        k (Tensor): Key, shape ``(..., B, L, H, K)``.
         v (Tensor): Value, shape ``(..., B, L, H, V)``.
         w (Tensor): Log-decay of each token, ``<= 0``, of the shape of ``r``.
         u (Tensor): Bonus of the token itself, shape ``(..., H, K)``.
         chunk_size (int): ``C``, a power of two. Defaults to ``CHUNK_SIZE``.
 
     Returns:
-        Tensor: Output, shape ``(..., B, L, H, V)``, in float32, or float64
-        where ``v`` or ``w`` is.
+        Tensor: Output, shape ``(..., B, L, H, V)``, in float32, or in float64
+        if ``v`` or ``w`` is.
 
     Raises:
-        ValueError: If the chunk size is no power of two.
+        ValueError: If the chunk size is not a power of two.
     """
     if chunk_size < 1 or chunk_size & (chunk_size - 1):
         raise ValueError(f'chunk_size must be a power of two, got '
@@ -67,7 +68,7 @@ def bi_wkv_tokens(r: Tensor,
 
 
 def _pad(x: Tensor, chunk_size: int) -> Tensor:
-    """To whole chunks, or to one that is a power of two, by zeros."""
+    """Pad ``(..., L, K)`` with zeros to full chunks, or to a power of two."""
     L = int(x.shape[-2])
     size = min(chunk_size, 1 << (L - 1).bit_length())
     return F.pad(x, (0, 0, 0, -L % size))
@@ -75,7 +76,7 @@ def _pad(x: Tensor, chunk_size: int) -> Tensor:
 
 def _read(r: Tensor, k: Tensor, v: Tensor, w: Tensor, own: Tensor,
           C: int) -> Tensor:
-    """The output, of whole chunks, ``(..., L, V)``."""
+    """Compute the output ``(..., L, V)`` for full chunks of ``C`` tokens."""
     # blocks of one token, (..., blocks, 1, K) and (..., blocks, 1, 1)
     r, k, total, score = (t.unsqueeze(-2) for t in (r, k, w, own))
     before = after = torch.zeros_like(total)
@@ -92,28 +93,28 @@ def _read(r: Tensor, k: Tensor, v: Tensor, w: Tensor, own: Tensor,
             torch.cat([score_first, ahead], -1),
             torch.cat([back, score_last], -1)
         ], -2)
-        of_first, of_last = _halves(total)
-        before = torch.cat([before_first, before_last + of_first], -2)
-        after = torch.cat([after_first + of_last, after_last], -2)
-        total = of_first + of_last
+        total_first, total_last = _halves(total)
+        before = torch.cat([before_first, before_last + total_first], -2)
+        after = torch.cat([after_first + total_last, after_last], -2)
+        total = total_first + total_last
         r, k = (t.unflatten(-3, (-1, 2)).flatten(-3, -2) for t in (r, k))
     v = v.unflatten(-2, (-1, C))  # (..., N, C, V)
     y = score @ v
     if v.shape[-3] > 1:
-        y = y + _of_other_chunks(r, k, v, before.exp(), after.exp(),
-                                 total.squeeze(-2))
+        y = y + _read_other_chunks(r, k, v, before.exp(), after.exp(),
+                                   total.squeeze(-2))
     return y.flatten(-3, -2)
 
 
-def _of_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
-                     after: Tensor, total: Tensor) -> Tensor:
-    """What all tokens read of other chunks, ``(..., N, C, V)``.
+def _read_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
+                       after: Tensor, total: Tensor) -> Tensor:
+    """Compute the contribution of other chunks, ``(..., N, C, V)``.
 
-    ``before`` and ``after`` are decays from and to the edges of a token's
-    chunk, ``total`` is the log-decay of each chunk, ``(..., N, K)``.
+    ``before`` and ``after`` are the decays between a token and the edges of
+    its chunk, ``total`` is the log-decay of each chunk, ``(..., N, K)``.
     """
     between = _strictly_between(total).exp()
-    # a later chunk reads an earlier one
+    # from earlier to later chunks
     between = rearrange(between, '... m n k -> ... k m n').tril(-1)
     y = torch.zeros_like(v)
     for k_decay, r_decay, passed in ((after, before, between),
@@ -125,22 +126,22 @@ def _of_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
 
 
 def _halves(blocks: Tensor) -> tuple:
-    """Every first block, and every second."""
+    """Split pairs of blocks into the first and the second ones."""
     return blocks[..., 0::2, :, :], blocks[..., 1::2, :, :]
 
 
 def _strictly_between(w: Tensor) -> Tensor:
-    """Sums of what is after ``n`` and before ``m``.
+    """Sum log-decays over the chunks strictly between ``n`` and ``m``.
 
     Args:
-        w (Tensor): Shape ``(..., N, K)``.
+        w (Tensor): Log-decay of each chunk, shape ``(..., N, K)``.
 
     Returns:
-        Tensor: For ``m`` and ``n < m``, shape ``(..., N, N, K)``; zero for
-        all others.
+        Tensor: Sums for ``m`` and ``n < m``, shape ``(..., N, N, K)``; zero
+        elsewhere.
     """
-    previous = F.pad(w, (0, 0, 1, -1))  # of m, what comes to it last
-    place = torch.arange(w.shape[-2], device=w.device)
-    joins = place[:, None] - 1 > place  # after n
+    previous = F.pad(w, (0, 0, 1, -1))  # the chunk before m
+    position = torch.arange(w.shape[-2], device=w.device)
+    joins = position[:, None] - 1 > position  # that chunk comes after n
     terms = torch.where(joins[..., None], previous[..., None, :], 0.)
     return terms.cumsum(-3)

@@ -7,25 +7,25 @@ from torch import Tensor
 
 
 class TokenLayout(NamedTuple):
-    """The patch grid of a frame, and which of its patches are tokens."""
+    """The patch grid of a frame, and its patches that are tokens."""
     rows: int
     cols: int
     keep_ids: Optional[Tensor] = None  # (B, P), ascending; None keeps all
 
     @property
     def num_patches(self) -> int:
-        """Patches that are not dropped."""
+        """Number of patches ``P`` that are not dropped."""
         if self.keep_ids is None:
             return self.rows * self.cols
         return self.keep_ids.shape[1]
 
     @property
     def num_tokens(self) -> int:
-        """Tokens ``L`` of a frame: its patches and CLS."""
+        """Number of tokens ``L`` of a frame: its patches and CLS."""
         return self.num_patches + 1
 
     def patch_ids(self, device: torch.device) -> Tensor:
-        """Place of every patch token in the grid, shape ``(B or 1, P)``."""
+        """Index of every patch token in the grid, shape ``(B or 1, P)``."""
         if self.keep_ids is None:
             return torch.arange(self.rows * self.cols, device=device)[None]
         return self.keep_ids
@@ -37,7 +37,7 @@ class TokenLayout(NamedTuple):
             [patch_ids // self.cols, patch_ids % self.cols], dim=-1)
 
     def drop(self, patches: Tensor) -> Tensor:
-        """Leave out the dropped patches.
+        """Remove the dropped patches.
 
         Args:
             patches (Tensor): Shape ``(..., B or 1, rows * cols, D)``.

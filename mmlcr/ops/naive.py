@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Bi-WKV token by token: eq. (6) as it is written, and slow.
+"""Bi-WKV token by token: eq. (6) as it is written; slow.
 
-This is the definition that every faster form is tested against.
+Every faster form is tested against this definition.
 """
 import torch
 from torch import Tensor
@@ -18,14 +18,14 @@ def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
         r (Tensor): Receptance, shape ``(B, L, H, K)``.
         k (Tensor): Key, shape ``(B, L, H, K)``.
         v (Tensor): Value, shape ``(B, L, H, V)``.
-        w (Tensor): Log-decay a token, ``<= 0``, shape ``(H, K)``, or one of
-            each token, shape ``(B, L, H, K)``: then the decays of the tokens
-            strictly between ``i`` and ``l`` stand in the exponent.
+        w (Tensor): Log-decay per token, ``<= 0``, shape ``(H, K)``, or one
+            for each token, shape ``(B, L, H, K)``: then the exponent is their
+            sum over the tokens strictly between ``i`` and ``l``.
         u (Tensor): Bonus of the token itself, shape ``(H, K)``.
 
     Returns:
         Tensor: Output, shape ``(B, L, H, V)``, in the dtype of ``v``. Sums
-        are taken in float32, or in float64 where ``v`` is.
+        are in float32, or in float64 if ``v`` is.
     """
     dtype = torch.promote_types(v.dtype, torch.float32)
     r, k, values, w, u = (t.to(dtype) for t in (r, k, v, w, u))
@@ -35,7 +35,7 @@ def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
     for l in range(L):  # noqa: E741
         distance = (position - l).abs()
         if w.ndim == 2:
-            # the clamp keeps exp() finite at i = l, where u stands instead
+            # the clamp keeps exp() finite at i = l, where u is used instead
             passed = (distance - 1).clamp(min=0)[:, None, None] * w
             passed = passed.expand(len(r), -1, -1, -1)
         else:
@@ -47,7 +47,7 @@ def bi_wkv_naive(r: Tensor, k: Tensor, v: Tensor, w: Tensor,
 
 
 def _strictly_between(w: Tensor, l: int) -> Tensor:
-    """Sum of ``w`` over the tokens between each token and ``l``."""
+    """Sum ``w`` over the tokens strictly between each token and ``l``."""
     sums = [torch.zeros_like(w[:, 0])] * w.shape[1]
     for i in range(l - 2, -1, -1):
         sums[i] = sums[i + 1] + w[:, i + 1]

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Rotary position in two dimensions, by patch row and column."""
+"""Rotary position embedding in two dimensions, by patch row and column."""
 import functools
 from typing import Any, Optional
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 from .layout import TokenLayout
 
-BASE = 100.  # the longest wave spans some 600 patches, the shortest six
+BASE = 100.  # wavelengths are between 2 pi and up to 600 patches
 
 
 def rotary_table(layout: TokenLayout, head_width: int, device: torch.device,
                  dtype: torch.dtype) -> Tensor:
-    """How every token's channel pairs turn, as complex numbers.
+    """Compute the rotation of every token's channel pairs.
 
     Channels ``2 j`` and ``2 j + 1`` are a pair. The first half of a head's
-    pairs turns with the row, the other half with the column (RoFormer, arXiv
-    2104.09864, along each axis). The CLS token does not turn.
+    pairs is rotated by the row, the other half by the column (RoFormer, arXiv
+    2104.09864, along each axis). The CLS token is not rotated.
 
     Args:
-        layout (TokenLayout): Where the tokens sit.
+        layout (TokenLayout): Positions of the tokens.
         head_width (int): ``K``, a multiple of 4.
-        device (torch.device): Where the table is made.
-        dtype (torch.dtype): Of real and imaginary part.
+        device (torch.device): Device of the table.
+        dtype (torch.dtype): Dtype of the table.
 
     Returns:
         Tensor: Cosine and sine, shape ``(B or 1, L, 1, K / 2, 2)``.
@@ -35,7 +35,7 @@ def rotary_table(layout: TokenLayout, head_width: int, device: torch.device,
 
 @functools.lru_cache(maxsize=64)
 def _grid_table(*args: Any) -> Tensor:
-    with torch.inference_mode(False):  # the cache serves training, too
+    with torch.inference_mode(False):  # training uses the cache, too
         return _table(*args)
 
 
@@ -50,15 +50,15 @@ def _table(layout: TokenLayout, head_width: int, device: torch.device,
 
 
 def rotate(x: Tensor, table: Optional[Tensor]) -> Tensor:
-    """Turn receptance or key.
+    """Rotate receptance or key.
 
     Args:
         x (Tensor): Shape ``(..., B, L, H, K)``.
-        table (Tensor, optional): Of :func:`rotary_table`; None leaves ``x``
-            as it is.
+        table (Tensor, optional): Result of :func:`rotary_table`; None returns
+            ``x`` unchanged.
 
     Returns:
-        Tensor: Of the shape of ``x``, in the wider dtype of both.
+        Tensor: Shape of ``x``, in the wider dtype of both.
     """
     if table is None:
         return x

@@ -15,7 +15,7 @@ from .write_out import write_out
 class Neighbours(NamedTuple):
     """Gather indices and masks of the shift, in pieces of ``K / 4`` channels.
 
-    A mask is one where the neighbour exists and zero elsewhere.
+    A mask is one where the neighbour exists, else zero.
     """
     source: Tensor  # gather index of the forward pass
     mask: Tensor  # (B or 1, L, D), its mask
@@ -23,23 +23,24 @@ class Neighbours(NamedTuple):
     grad_mask: Tensor  # (B or 1, L, D), its mask
 
     def mix(self, x: Tensor, mu: Tensor) -> Tensor:
-        """Each token with its neighbours: ``x~`` of eq. (3).
+        """Mix each token with its neighbours: ``x~`` of eq. (3).
 
         Args:
-            x (Tensor): Of ``n`` layers, shape ``(n, B, L, D)``.
-            mu (Tensor): Share of the neighbours, shape ``(n, D)``.
+            x (Tensor): Tokens of ``n`` layers, shape ``(n, B, L, D)``.
+            mu (Tensor): Weight of the neighbours, shape ``(n, D)``.
         """
         return torch.lerp(x, self.shift(x), mu[:, None, None].to(x.dtype))
 
     def mix_and_difference(self, x: Tensor, mu: Tensor,
                            before: Tensor) -> Tensor:
-        """Both shifts of eq. (3) side by side.
+        """Concatenate the spatial mix of eq. (3) and the difference in time.
 
         Args:
-            x (Tensor): Of ``n`` layers, shape ``(n, B, L, D)``.
-            mu (Tensor): Share of the neighbours, shape ``(n, D)``.
-            before (Tensor): Of the frame before, for the first of the layers,
-                shape ``(m, B, L, D)``; to the others it is the same frame.
+            x (Tensor): Tokens of ``n`` layers, shape ``(n, B, L, D)``.
+            mu (Tensor): Weight of the neighbours, shape ``(n, D)``.
+            before (Tensor): Tokens of the previous frame for the first ``m``
+                layers, shape ``(m, B, L, D)``. The others are at their first
+                frame: their difference is zero.
 
         Returns:
             Tensor: ``x~`` and the difference, shape ``(n, B, L, 2D)``.
@@ -48,14 +49,17 @@ class Neighbours(NamedTuple):
                                        *self)
 
     def difference(self, x: Tensor, before: Optional[Tensor]) -> Tensor:
-        """To the frame before; arguments as above, None is of no layer."""
+        """Compute the difference to the previous frame, ``(n, B, L, D)``.
+
+        Arguments are those of :meth:`mix_and_difference`; None is ``m = 0``.
+        """
         if before is None:
             return torch.zeros_like(x)
         known = len(before)
         return torch.cat([x[:known] - before, torch.zeros_like(x[known:])])
 
     def shift(self, x: Tensor) -> Tensor:
-        """The neighbours of tokens ``(..., B, L, D)``, CLS last."""
+        """Shift tokens of shape ``(..., B, L, D)``, CLS last."""
         return _Gather.apply(x, *self)
 
 
@@ -63,14 +67,14 @@ class TokenShift:
     """Q-shift of Vision-RWKV, part of eq. (3), for one layout.
 
     The four quarters of every head's channels come from the left, right,
-    upper and lower neighbour. A neighbour that was dropped, or that lies
-    outside the frame, counts as zero. The CLS token is its own neighbour.
+    upper and lower neighbour. A neighbour that is dropped or outside of the
+    frame counts as zero. The CLS token is its own neighbour.
 
     Args:
-        layout (TokenLayout): Where the tokens sit.
+        layout (TokenLayout): Positions of the tokens.
         num_heads (int): Heads ``H``.
-        head_width (int): Their width ``K``.
-        device (torch.device): Of the tokens.
+        head_width (int): Head width ``K``.
+        device (torch.device): Device of the tokens.
     """
 
     def __init__(self, layout: TokenLayout, num_heads: int, head_width: int,
@@ -85,34 +89,34 @@ class TokenShift:
         self.mask, self.grad_mask = (
             t.float().repeat_interleave(head_width // 4, -1).flatten(-2)
             for t in (mask, grad_mask))
-        self._by_frames: Dict[int, Neighbours] = {}
+        self._neighbours: Dict[int, Neighbours] = {}
 
     @classmethod
-    def of(cls, layout: TokenLayout, num_heads: int, head_width: int,
-           device: torch.device) -> 'TokenShift':
-        """As the constructor, cached for grids without a mask."""
+    def cached(cls, layout: TokenLayout, num_heads: int, head_width: int,
+               device: torch.device) -> 'TokenShift':
+        """Like the constructor, with a cache for grids without a mask."""
         if layout.keep_ids is not None:
             return cls(layout, num_heads, head_width, device)
         return _grid_shift(layout, num_heads, head_width, device)
 
     def neighbours(self, frames: int) -> Neighbours:
-        """Indices and masks for a number of frames.
+        """Return indices and masks for a number of frames.
 
         With masks, frame ``i`` has the mask of sample ``i mod B``.
 
         Args:
-            frames (int): Product of all dimensions of the tokens but the last
-                two.
+            frames (int): Product of all dimensions of the tokens except for
+                the last two.
         """
-        if frames not in self._by_frames:
+        if frames not in self._neighbours:
             with torch.inference_mode(False):  # training uses the cache, too
                 first = torch.arange(
                     frames // self.samples, device=self.index.device)
                 first = first[:, None] * len(self.index)
-                self._by_frames[frames] = Neighbours(
+                self._neighbours[frames] = Neighbours(
                     (first + self.index).flatten(), self.mask,
                     (first + self.grad_index).flatten(), self.grad_mask)
-        return self._by_frames[frames]
+        return self._neighbours[frames]
 
     def __call__(self, x: Tensor) -> Tensor:
         """Shift tokens of shape ``(..., B, L, D)``, CLS last."""
@@ -120,7 +124,7 @@ class TokenShift:
 
 
 class _Gather(torch.autograd.Function):
-    """:meth:`Neighbours.shift`."""
+    """:meth:`Neighbours.shift` with its backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, index: Tensor, mask: Tensor,
@@ -135,7 +139,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _MixAndDifference(torch.autograd.Function):
-    """:meth:`Neighbours.mix_and_difference`, without a copy."""
+    """:meth:`Neighbours.mix_and_difference` without copies."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mu: Tensor, before: Tensor,
@@ -180,10 +184,10 @@ def _grid_shift(*args: Any) -> TokenShift:
 
 def _pieces(rows: int, cols: int, keep_ids: Tensor,
             num_heads: int) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gather indices and masks in both directions, each ``(B, L, H, 4)``.
+    """Compute gather indices and masks, forward and backward.
 
-    They count the quarters of ``(B, L, H, 4)``. Where a neighbour is missing,
-    the index is the quarter's own.
+    Indices refer to the flattened quarters ``(B, L, H, 4)``, which is also the
+    shape of the results. Without a neighbour, the index is the quarter's own.
     """
     B, P = keep_ids.shape
     # token at each patch of a grid with a border; -1 where there is none

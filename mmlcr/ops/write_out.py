@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Write results into existing tensors, in functions without autograd."""
+"""Write results into existing tensors, where there is no autograd."""
 from typing import Any, Callable
 
 import torch
@@ -8,10 +8,10 @@ from torch import Tensor
 
 def write_out(out: Tensor, function: Callable[..., Tensor],
               *args: Any) -> None:
-    """Write ``function(*args)`` into a view, without a copy.
+    """Write ``function(*args)`` into a view.
 
-    The compiler refuses ``out=`` of a view, and needs none: there it is a
-    copy, which it fuses.
+    In eager mode this is ``out=``, which torch.compile refuses for views:
+    there it is a copy, which the compiler fuses.
     """
     if torch.compiler.is_compiling():
         out.copy_(function(*args))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Products within functions that Numba compiles, against NumPy's."""
+"""Matrix products in functions compiled by Numba, against NumPy's."""
 import ctypes
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ TOLERANCE = 1e-5
 
 
 def draw(rows: int, cols: int, transposed: bool, wider: bool) -> np.ndarray:
-    """A matrix by rows or by columns, all of its memory or a part."""
+    """A matrix in row or column order, contiguous or part of a wider one."""
     shape = (cols, rows) if transposed else (rows, cols)
     whole = np.random.randn(shape[0], shape[1] + 3 * wider).astype('float32')
     part = whole[:, :shape[1]]
@@ -25,14 +25,14 @@ def draw(rows: int, cols: int, transposed: bool, wider: bool) -> np.ndarray:
 
 @pytest.mark.parametrize('beta', [0., 1.])
 @pytest.mark.parametrize('wider', [False, True], ids=['whole', 'part'])
-@pytest.mark.parametrize('of_b', [False, True], ids=['b', 'bT'])
-@pytest.mark.parametrize('of_a', [False, True], ids=['a', 'aT'])
+@pytest.mark.parametrize('transpose_b', [False, True], ids=['b', 'bT'])
+@pytest.mark.parametrize('transpose_a', [False, True], ids=['a', 'aT'])
 @pytest.mark.parametrize('size', [(7, 50, 12), (1, 1, 1), (1, 5, 3),
                                   (6, 1, 4)], ids=str)
-def test_product_of_views(size: tuple, of_a: bool, of_b: bool, wider: bool,
-                          beta: float) -> None:
+def test_product_of_views(size: tuple, transpose_a: bool, transpose_b: bool,
+                          wider: bool, beta: float) -> None:
     M, K, N = size
-    a, b = draw(M, K, of_a, wider), draw(K, N, of_b, wider)
+    a, b = draw(M, K, transpose_a, wider), draw(K, N, transpose_b, wider)
     whole = np.random.randn(M, N + 3 * wider).astype('float32')
     before = whole.copy()
     if beta == 0:
@@ -45,20 +45,20 @@ def test_product_of_views(size: tuple, of_a: bool, of_b: bool, wider: bool,
 
 def test_no_product_is_found_elsewhere(monkeypatch: pytest.MonkeyPatch,
                                        tmp_path: Path) -> None:
-    """Then the kernels can't be imported, and LCR does without."""
+    """Then the kernels can't be imported, and LCR uses another backend."""
     monkeypatch.setattr(torch, '__file__', str(tmp_path / '__init__.py'))
     with pytest.raises(ImportError, match='sgemm_'):
         blas.find_blas()
 
 
 def test_sizes_of_64_bits_are_found_out() -> None:
-    """Of a BLAS that takes them, which refuses the negative ones."""
+    """A BLAS with sizes of 64 bits refuses the negative ones."""
 
     def with_32_bits(*args: Any) -> None:
         M, N, K = (arg._obj.value & 0xffffffff for arg in args[2:5])
         a, b, c = (np.ctypeslib.as_array(
-            ctypes.cast(args[place], ctypes.POINTER(ctypes.c_float)),
-            (size, )) for place, size in ((6, M * K), (8, K * N),
+            ctypes.cast(args[index], ctypes.POINTER(ctypes.c_float)),
+            (size, )) for index, size in ((6, M * K), (8, K * N),
                                           (11, M * N)))
         c[:] = (b.reshape(N, K) @ a.reshape(K, M)).flatten()
 

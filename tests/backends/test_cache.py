@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Cached executors follow what they were built from."""
+"""Cached executors are rebuilt when the parameters change."""
 import copy
 import pickle
 from typing import Callable

@@ -24,7 +24,7 @@ def test_any_number_of_layers_together(T: int, together: int, redraw: Callable,
                                        ) -> None:
     model = build(redraw, torch.float64, num_layers=5)
     clip = draw_clip(1, T, dtype=torch.float64)
-    monkeypatch.setattr('mmlcr.backends.eager.wavefront.ELEMENTS_TOGETHER',
+    monkeypatch.setattr('mmlcr.backends.eager.wavefront.GROUP_ELEMENTS',
                         together * 21 * 16)  # tokens and width of a frame
     first, state = model.forward_frames(clip)
     expected = expected_feature(model, dict(num_layers=5), clip[0])
@@ -41,9 +41,9 @@ def test_any_number_of_layers_together(T: int, together: int, redraw: Callable,
 def test_number_of_operator_calls(B: int, T: int, calls: int,
                                   redraw: Callable,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers share a call along the diagonals, frames of a batch anyway."""
+    """Layers on a diagonal share calls, as samples of a batch do."""
     model, counts = build(redraw, num_layers=8), dict(memory=0, read=0)
-    monkeypatch.setattr('mmlcr.backends.eager.wavefront.ELEMENTS_TOGETHER',
+    monkeypatch.setattr('mmlcr.backends.eager.wavefront.GROUP_ELEMENTS',
                         4 * 21 * 16)
     for half in counts:
         function = getattr(cross_rwkv, f'bi_wkv_{half}')
@@ -62,7 +62,7 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
 def test_tokens_processed_after_a_mask(dropped: int, redraw: Callable,
                                        monkeypatch: pytest.MonkeyPatch
                                        ) -> None:
-    """A dropped token is in no product of the layers."""
+    """Dropped tokens are not part of the layers' products."""
     model, tokens = build(redraw, num_layers=8), set()
     for name in ('linear', 'add_linear', 'layer_norm', 'bi_wkv_read'):
         function = getattr(cross_rwkv, name)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The Numba backend: its kernels beside PyTorch's operations, its threads."""
+"""The Numba backend: its kernels against PyTorch, and its threads."""
 import math
 import os
 import subprocess
@@ -23,13 +23,13 @@ from torch import nn
 from mmlcr.deploy import count_multiply_adds
 from mmlcr.models import LCR
 
-# the kernels are for these
+# options that the kernels support
 FUSED = [name for name in OPTIONS if not is_vrwkv6(name)]
 
 
 @pytest.fixture
 def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> List[int]:
-    """How many chunks make a frame, of each call of the kernels."""
+    """The number of chunks per frame, for each call of the kernels."""
     fused = pytest.importorskip(
         'mmlcr.backends.numba.layers',
         reason='needs Numba',
@@ -50,7 +50,7 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> List[int]:
 def test_kernels_are_the_same(name: str, dropped: int, redraw: Callable,
                                     relative_error: Callable,
                                     kernel_calls: List[int]) -> None:
-    """As float64, and as near to it as PyTorch's float32."""
+    """The error against float64 is no larger than PyTorch's in float32."""
     model = build(redraw, **OPTIONS[name])
     clip, mask = draw_clip(T=5), draw_mask(2, 5, 4, dropped)
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_kernels_of_many_chunks(name: str, decay: Optional[float],
                                       redraw: Callable,
                                       relative_error: Callable,
                                       kernel_calls: List[int]) -> None:
-    """Also where hardly anything or nearly all decays within a chunk."""
+    """Very weak and very strong decays within a chunk."""
     model = build(redraw, **OPTIONS[name])
     if decay is not None:
         for layer in model.layers:
@@ -102,7 +102,7 @@ def test_kernels_where_they_can_be(redraw: Callable,
                                          kernel_calls: List[int],
                                          monkeypatch: pytest.MonkeyPatch
                                          ) -> None:
-    """Neither for gradients nor in other precision nor in a trace."""
+    """With gradients, in other precisions and in traces."""
     model, clip = build(redraw), draw_clip(1, 1)
     model(clip)
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_kernels_where_they_can_be(redraw: Callable,
 def test_kernels_in_either_mode_and_any_size(redraw: Callable,
                                                    kernel_calls: List[int]
                                                    ) -> None:
-    """Their scratch memory serves them all, in turns."""
+    """They share their workspace."""
     model = build(redraw)
     clips = [draw_clip(B, 2, side, side) for B, side in ((1, 8), (3, 24))]
     with torch.no_grad():
@@ -141,7 +141,7 @@ def test_kernels_in_either_mode_and_any_size(redraw: Callable,
 
 
 def test_kernels_leave_the_number_of_threads() -> None:
-    """In a process of its own: it is when they start that it could change."""
+    """Run in a new process, as starting the threads could change it."""
     pytest.importorskip('numba')
     code = ('import torch, mmlcr\n'
             'from mmlcr.models import LCR\n'
@@ -159,7 +159,7 @@ def test_kernels_leave_the_number_of_threads() -> None:
 def test_what_counts_products_sees_no_kernels(name: str,
                                               kernel_calls: List[int]
                                               ) -> None:
-    """It counts the products of packed layers."""
+    """The counter sees the products of another backend."""
     model, clip = LCR(**{**TINY, **OPTIONS[name]}).eval(), draw_clip(1, 2)
     counts = []
     for model.backend in ('auto', 'eager'):
@@ -170,7 +170,7 @@ def test_what_counts_products_sees_no_kernels(name: str,
 @pytest.mark.parametrize('threads', [2, 3])
 def test_threads_share_layers_and_chunks(threads: int,
                                          run_python: Callable) -> None:
-    """All ways to share them, in a process that has more threads."""
+    """All ways to share the work, in a process with more threads."""
     pytest.importorskip('numba')
     code = (
         'import os, sys\n'

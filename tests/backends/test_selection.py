@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Which backend runs a model, and why: never one that bypasses a module."""
+"""Selection of backends: never one that bypasses a changed module."""
 import logging
 from typing import Any, Callable, Iterator
 
@@ -41,7 +41,7 @@ def add_bias(module: nn.Module) -> None:
     module.bias = nn.Parameter(torch.ones(len(module.weight)))
 
 
-# what is done to which module
+# changes of modules
 CHANGES = {
     'hook-norm': ('layers.0.norm_x', hook),
     'hook-output': ('layers.1.output', hook),
@@ -130,7 +130,7 @@ class Doubled(ModuleExecutor):
 
 
 class Outside(Backend):
-    """A backend of another package: it knows the public interface alone."""
+    """A backend of another package, which uses only the public interface."""
     name = 'outside'
     priority = 100
 

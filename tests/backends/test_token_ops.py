@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What a kernel does to a token, against float64."""
+"""Numba's operations on a token, against float64."""
 import numpy as np
 import pytest
 
@@ -10,7 +10,7 @@ rows = pytest.importorskip(
 
 # roundings of a few float32 operations
 TOLERANCE = 5e-7
-# sigmoid is taken as of -40 where it is less
+# the argument of the sigmoid is clamped to -40
 SMALLEST = 1e-17
 
 
@@ -39,7 +39,7 @@ def test_of_one_number(name: str, exact: object) -> None:
 
 
 def test_coupled_cell_everywhere() -> None:
-    """Also where gates are shut, and what they multiply overflows."""
+    """Also with closed gates whose input overflows."""
     x = everywhere()[::7]
     A, logit = (t.ravel().copy() for t in np.meshgrid(x, x))
     before = np.linspace(-1, 1, A.size, dtype='float32')

@@ -105,7 +105,7 @@ def test_a_bad_clip_stops_by_its_path(place: Path) -> None:
 def test_bad_clips_are_skipped_counted_and_listed(place: Path) -> None:
     output = train(place, SKIP)
     assert output.startswith('0\n'), output[-2000:]
-    assert '2 more bad clips were skipped, 2 so far' in output
+    assert '2 more bad clips were skipped, 2 in all' in output
     lines = (place / 'work/bad_clips.txt').read_text().splitlines()
     assert sorted(Path(line.split('\t')[0]).name for line in lines
                   ) == ['1.mp4', '4.mp4']
@@ -193,7 +193,8 @@ def test_a_decoder_that_crashes_names_the_clip(workers: int,
                  script=CRASHES.format(clip='3.mp4'))
     assert output.startswith('1\n') and 'ClipError: ' in output, output
     error = output[output.rindex('ClipError: '):]
-    assert error.startswith(f'ClipError: {place}/videos/3.mp4: a process died')
+    assert error.startswith(
+        f'ClipError: {place}/videos/3.mp4: a worker process died')
     assert 'Segmentation fault' in error or 'exited unexpectedly' in error
 
 
@@ -221,7 +222,7 @@ def test_a_decoder_that_crashes_after_training(place: Path) -> None:
                  'dataset.pipeline.2.type=OpenCVDecode', 'train_dataloader.'
                  'dataset.pipeline.0.type=OpenCVInit',
                  script=CRASHES.format(clip='0.mp4'))
-    assert f'ClipError: {place}/videos/0.mp4: a process died' in output
+    assert f'ClipError: {place}/videos/0.mp4: a worker process died' in output
 
 
 def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The cells against their formulas, and that they stay finite."""
+"""The cells equal their formulas, and stay finite."""
 import math
 from typing import Optional
 
@@ -19,7 +19,7 @@ CELL_IDS = ['paper', 'paper-clip10', 'coupled']
 
 
 def gate(cell: Cell, e: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The forget gate, with weights ``(n, D, D)`` where it has any."""
+    """Compute the forget gate, with weights ``(n, D, D)`` if it has any."""
     if not cell.has_weights:
         return cell.activate(e)
     logit = torch.einsum('nblj,nij->nbli', e, weight) + bias[:, None, None]
@@ -59,7 +59,7 @@ def test_hidden_state_is_eq_10() -> None:
 @pytest.mark.parametrize('kind, clip', CELLS, ids=CELL_IDS)
 def test_endless_stream_stays_finite(kind: str, clip: Optional[float],
                                      size: float) -> None:
-    """Over 5,000 steps; equation (9) as it stands overflows."""
+    """5,000 steps, in which equation (9) without a clamp overflows."""
     cell = build_cell(kind, clip)
     bound = {None: FINITE_BOUND, 10.: 10.}[clip]
     if kind == 'coupled':

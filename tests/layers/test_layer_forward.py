@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A layer can be called by itself: one frame in, tokens and state out."""
+"""A layer can be called on its own: one frame in, tokens and state out."""
 import pytest
 import torch
 from torch import Tensor, nn
@@ -33,10 +33,10 @@ def layer(request: pytest.FixtureRequest) -> nn.Module:
 
 
 def read(layer: nn.Module, frames: Tensor) -> Tensor:
-    """What the layer gives of frames ``(T, B, L, D)``, and of which state."""
+    """Run a layer on frames ``(T, B, L, D)``; return outputs and state."""
     layout = TokenLayout(ROWS, COLS)
     geometry = Geometry(
-        TokenShift.of(layout, H, D // H, frames.device),
+        TokenShift.cached(layout, H, D // H, frames.device),
         rotary_table(layout, D // H, frames.device, torch.float32))
     state, before, outputs = LayerState.zeros(frames[0]), frames[0], []
     for x in frames:

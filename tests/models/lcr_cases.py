@@ -16,7 +16,7 @@ FLOAT64_TOLERANCE = 1e-11
 SAME_FLOAT32_TOLERANCE = 2e-6
 # bfloat16 keeps eight bits, and two layers and four frames amplify that
 AUTOCAST_TOLERANCE = 0.1
-# less than this is no difference between two inputs
+# outputs that differ by less count as equal
 DIFFERENT = 1e-2
 # what each option says is changed from these
 TINY = dict(
@@ -73,7 +73,7 @@ def is_vrwkv6(name: str) -> bool:
 
 def build(redraw: Callable, dtype: torch.dtype = torch.float32,
           **options: Any) -> LCR:
-    """A tiny model whose weights have all been drawn anew."""
+    """Build a tiny model whose weights are all random."""
     return redraw(LCR(**{**TINY, **options})).to(dtype).eval()
 
 
@@ -82,7 +82,7 @@ def draw_clip(B: int = 2,
               height: int = 20,
               width: int = 16,
               dtype: torch.dtype = torch.float32) -> Tensor:
-    """Noise for RGB, a sparse map of zeros and ones for the edges."""
+    """Draw a clip: noise for RGB, a sparse binary map for the edges."""
     clip = torch.randn(B, 4, T, height, width, dtype=torch.float64)
     clip[:, 3] = (clip[:, 3] > 1).double()
     return clip.to(dtype)
@@ -108,7 +108,7 @@ def expected_feature(model: LCR,
 
 
 def stream(model: LCR, clip: Tensor) -> List[Tensor]:
-    """The features after every frame, step by step."""
+    """Compute the features after every frame, step by step."""
     features, state = [], None
     for frame in clip.unbind(2):
         feature, state = model.forward_step(frame, state)

@@ -1,10 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""LCR once more: equations (1) to (11), plain, slow and in float64.
+"""An independent implementation of LCR: equations (1) to (11) in float64.
 
-This is the independent witness of the tests. It reads one clip, frame by
-frame, and takes nothing of the package: of a model it uses only the state
-dict, by its names, and the options that the weights do not show. Every
-operation has a gradient, so that it is a witness of gradients, too.
+The tests compare LCR with it. It processes one clip, frame by frame, and
+imports nothing of the package: it uses only the state dict of a model, by
+names, and the options that the weights do not determine. Every operation is
+differentiable, so that gradients can be compared, too.
 
 The letters are the paper's: ``D`` channels in ``H`` heads of ``K`` channels,
 ``L`` tokens in a frame (the patches that are kept in raster order, then CLS),
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# LCR's own, where an option is not given
+# LCR's defaults of options
 DEFAULTS = dict(
     num_heads=3,
     patch_size=16,
@@ -30,10 +30,10 @@ DEFAULTS = dict(
     cell_clip=None,
     rotary=True,
     readout='mean')
-# the largest factor by which frequencies of the rotary position differ
+# bound of the ratio of two frequencies of the rotary position
 ROTARY_BASE = 100.
 # (row, column) of each patch that is kept
-Places = List[Tuple[int, int]]
+Positions = List[Tuple[int, int]]
 Weights = Mapping[str, Tensor]
 
 
@@ -41,7 +41,7 @@ def reference_feature(weights: Weights,
                       options: dict,
                       clip: Tensor,
                       tube_mask: Optional[Tensor] = None) -> Tensor:
-    """The feature of a clip, shape ``(2D, )``.
+    """Compute the feature of a clip, shape ``(2D, )``.
 
     It is the last of :func:`reference_features`, with the same arguments.
     """
@@ -52,7 +52,7 @@ def reference_features(weights: Weights,
                        options: dict,
                        clip: Tensor,
                        tube_mask: Optional[Tensor] = None) -> Tensor:
-    """The features of a clip after every frame.
+    """Compute the features of a clip after every frame.
 
     Args:
         weights (Mapping[str, Tensor]): A state dict of LCR, of any dtype.
@@ -71,19 +71,19 @@ def reference_features(weights: Weights,
     layer = _vrwkv6_layer if other_stack else _cross_rwkv_layer
     by_layer = _split_by_layer(weights)
     P = options['patch_size']
-    places = [(row, col) for row in range(clip.shape[2] // P)
-              for col in range(clip.shape[3] // P)
-              if tube_mask is None or not tube_mask[row, col]]
+    positions = [(row, col) for row in range(clip.shape[2] // P)
+                 for col in range(clip.shape[3] // P)
+                 if tube_mask is None or not tube_mask[row, col]]
     states: List[Dict[str, Tensor]] = [{} for _ in by_layer]
     features, frame_before = [], clip[:, 0].double()
     for frame in clip.double().unbind(1):
-        x, e = _embed(weights, frame, frame_before, places, options)
+        x, e = _embed(weights, frame, frame_before, positions, options)
         frame_before = frame
         if other_stack:
             x = _norm(weights, 'norm_0', x)
         e_norm = _norm(weights, 'norm_e', e)
         for own, state in zip(by_layer, states):
-            x = layer(own, x, e, e_norm, state, places, options)
+            x = layer(own, x, e, e_norm, state, positions, options)
         if other_stack:
             x = _norm(weights, 'norm_out', x)
         features.append(
@@ -110,19 +110,19 @@ def _split_by_layer(weights: Weights) -> List[Dict[str, Tensor]]:
 # ---- eqs. (1), (2): from pixels to tokens
 
 
-def _embed(weights: Weights, frame: Tensor, before: Tensor, places: Places,
-           options: dict) -> Tuple[Tensor, Tensor]:
+def _embed(weights: Weights, frame: Tensor, before: Tensor,
+           positions: Positions, options: dict) -> Tuple[Tensor, Tensor]:
     """Equations (1) and (2).
 
     ``x = stem(rgb) [+ position]``, ``e = x + zero_conv(edge_stem(edges))``,
     each with the CLS token at its end.
 
     Args:
-        weights (Mapping[str, Tensor]): Of the model.
+        weights (Mapping[str, Tensor]): Weights of the model.
         frame (Tensor): RGB and edge map, ``(4, height, width)``.
         before (Tensor): The previous frame; the first one has itself.
-        places (list): Of the patches that are kept.
-        options (dict): Of the model.
+        positions (list): Row and column of each patch that is kept.
+        options (dict): Options of the model.
 
     Returns:
         tuple[Tensor, Tensor]: ``x`` and ``e``, both ``(L, D)``.
@@ -149,7 +149,7 @@ def _embed(weights: Weights, frame: Tensor, before: Tensor, places: Places,
             edge) + weights['zero_conv.bias'][:, None, None]
     cls = weights['cls_token']
     x, e = (
-        torch.stack([t[:, row, col] for row, col in places] + [cls])
+        torch.stack([t[:, row, col] for row, col in positions] + [cls])
         for t in (image, prompt))
     return x, e
 
@@ -192,22 +192,22 @@ def _stem(weights: Weights, name: str, image: Tensor,
 
 
 def _cross_rwkv_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
-                      state: Dict[str, Tensor], places: Places,
+                      state: Dict[str, Tensor], positions: Positions,
                       options: dict) -> Tensor:
     """Equations (3) to (10) for one frame.
 
     Args:
-        weights (Mapping[str, Tensor]): Of the layer.
-        x (Tensor): What the layer reads, ``(L, D)``.
+        weights (Mapping[str, Tensor]): Weights of the layer.
+        x (Tensor): Input of the layer, ``(L, D)``.
         e (Tensor): Edge prompt, ``(L, D)``.
         e_norm (Tensor): Its layer norm, ``(L, D)``.
-        state (dict): After the previous frame, empty before the first; that
-            after this frame is written to it.
-        places (list): Of the patches that are kept.
-        options (dict): Of the model.
+        state (dict): State after the previous frame, empty before the first;
+            the new state is written to it.
+        positions (list): Row and column of each patch that is kept.
+        options (dict): Options of the model.
 
     Returns:
-        Tensor: What the next layer reads, ``(L, D)``.
+        Tensor: Output of the layer, ``(L, D)``.
     """
     D, H = x.shape[1], options['num_heads']
     h = state.get('h', torch.zeros_like(x))
@@ -216,7 +216,7 @@ def _cross_rwkv_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
     def mix(t: Tensor, name: str) -> Tensor:
         """``(1 - mu) t + mu shift(t)``, eq. (3)."""
         mu = weights[name]
-        return (1 - mu) * t + mu * _neighbours(t, places, H)
+        return (1 - mu) * t + mu * _neighbours(t, positions, H)
 
     x_in, e_in = mix(x_norm, 'mu_x'), mix(e_norm, 'mu_e')
     if options['temporal_shift']:
@@ -230,7 +230,7 @@ def _cross_rwkv_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
     k, v = k_v[:, :D], k_v[:, D:]
     r, k, v = (t.reshape(len(x), H, D // H) for t in (r, k, v))
     if options['rotary']:
-        r, k = _rotate(r, places), _rotate(k, places)
+        r, k = _rotate(r, positions), _rotate(k, positions)
     w = -torch.exp(weights['decay']).expand_as(k)
     y = _bi_wkv(r, k, v, w, weights['bonus'])  # (6)
     y = _norm_heads(weights, y)
@@ -248,9 +248,9 @@ def _cross_rwkv_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
 
 
 def _vrwkv6_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
-                  state: Dict[str, Tensor], places: Places,
+                  state: Dict[str, Tensor], positions: Positions,
                   options: dict) -> Tensor:
-    """A layer of Vision-RWKV's stack with LCR's memory, for one frame.
+    """A layer of Vision-RWKV with LCR's cell, for one frame.
 
     Arguments and result are those of :func:`_cross_rwkv_layer`. Receptance,
     key, value, gate and decay each read their own mixture of a token and its
@@ -261,14 +261,14 @@ def _vrwkv6_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
     h = state.get('h', torch.zeros_like(x))
 
     def add(branch: Tensor, name: str) -> Tensor:
-        """A branch as it is added: normed and scaled, where it is."""
+        """Apply the optional norm and scale to a branch."""
         if post_norm:
             branch = _norm(weights, f'norm_{name}', branch)
         return branch * weights.get(f'scale_{name}', 1.)
 
     def mix(t: Tensor, branch: int) -> Tensor:
         """``t + (mu + low_rank(base)) (shift(t) - t)``, of a branch."""
-        step = _neighbours(t, places, H) - t
+        step = _neighbours(t, positions, H) - t
         base = t + step * weights['mu_base']
         down = weights['mix_down.weight'].view(5, -1, D)[branch]
         mu = weights['mu'][branch] + torch.tanh(
@@ -297,14 +297,14 @@ def _vrwkv6_layer(weights: Weights, x: Tensor, e: Tensor, e_norm: Tensor,
     k = torch.cat([k[:-1], torch.zeros_like(k[-1:])])
     r, k, v, w = (t.reshape(L, H, D // H) for t in (r, k, v, w))
     if options['rotary']:
-        r, k = _rotate(r, places), _rotate(k, places)
+        r, k = _rotate(r, positions), _rotate(k, positions)
     y = _norm_heads(weights,
                     _bi_wkv(r, k, v, -torch.exp(w), weights['bonus']))
     silu = g / (1 + torch.exp(-g))
     a = x + add((silu * y) @ weights['output.weight'].T, 'x')
 
     a_in = a if post_norm else _norm(weights, 'norm_a', a)
-    step = _neighbours(a_in, places, H) - a_in
+    step = _neighbours(a_in, positions, H) - a_in
     r = (a_in + step * weights['mu_receptance']
          ) @ weights['channel_receptance.weight'].T
     k = (a_in + step * weights['mu_key']) @ weights['channel_key.weight'].T
@@ -352,28 +352,29 @@ def _norm_heads(weights: Weights, y: Tensor) -> Tensor:
     return y * weights['norm_y.weight'] + weights['norm_y.bias']
 
 
-def _neighbours(t: Tensor, places: Places, H: int) -> Tensor:
+def _neighbours(t: Tensor, positions: Positions, H: int) -> Tensor:
     """The shift of eq. (3) for ``(L, D)``.
 
     The four quarters of each head come from the patch to the left, right,
     above and below, and are zero where that patch is dropped or outside. CLS
     keeps its own channels.
     """
-    index = {place: token for token, place in enumerate(places)}
+    index = {pos: token for token, pos in enumerate(positions)}
     none, cls = len(t), len(t) - 1
     padded = torch.cat([t, torch.zeros_like(t[:1])]).unflatten(-1, (H, 4, -1))
     quarters = []
     for quarter, (down, right) in enumerate([(0, -1), (0, 1), (-1, 0),
                                              (1, 0)]):
         source = [
-            index.get((row + down, col + right), none) for row, col in places
+            index.get((row + down, col + right), none)
+            for row, col in positions
         ]
         quarters.append(padded[source + [cls], :, quarter])
     return torch.stack(quarters, 2).flatten(1)
 
 
-def _rotate(t: Tensor, places: Places) -> Tensor:
-    """The rotary position of ``(L, H, K)``; CLS is not turned.
+def _rotate(t: Tensor, positions: Positions) -> Tensor:
+    """Rotate ``(L, H, K)`` by the position; CLS is not rotated.
 
     Pairs of channels are complex numbers: the first half of them turns with
     the row, the second one with the column.
@@ -383,7 +384,7 @@ def _rotate(t: Tensor, places: Places) -> Tensor:
     angles = [[
         (row if pair < half else col) * ROTARY_BASE**-(pair % half / half)
         for pair in range(pairs)
-    ] for row, col in places] + [[0.] * pairs]
+    ] for row, col in positions] + [[0.] * pairs]
     turn = torch.tensor(angles, dtype=torch.float64)[:, None]
     turned = torch.complex(t[..., ::2], t[..., 1::2]) * torch.complex(
         turn.cos(), turn.sin())

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Every backend, with every set of options, is the float64 reference."""
+"""Every backend equals the float64 reference, with every set of options."""
 import pytest
 import torch
 from equality import KINDS, OPTIONS, SLOW, check, make_case
@@ -24,7 +24,7 @@ def test_backend_is_the_reference(backend: str, options: str, kind: str,
 
 @pytest.mark.parametrize('options', OPTIONS)
 def test_cases_tell_wrong_results_apart(options: str) -> None:
-    """Frames, masks and samples differ, and gradients are not all zero."""
+    """Results depend on frames, masks and samples; gradients are not zero."""
     case = make_case(options)
     for features in (case.features, case.masked, case.of_bytes):
         assert features.isfinite().all()

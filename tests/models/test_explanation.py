@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What the visualization reads of LCR: memory shares, norms, layers."""
+"""Retention, state norms and layer inputs, which visualization uses."""
 from typing import Callable
 
 import pytest
@@ -15,7 +15,7 @@ from mmlcr.visualization import retention, split_at_layer
 ])
 def test_retention_is_what_the_next_cell_has_of_the_last(
         name: str, redraw: Callable) -> None:
-    """The derivative of each cell by the one of the frame before."""
+    """It is the derivative of each cell state by the previous one."""
     model = build(redraw, torch.float64, **OPTIONS[name])
     clip = draw_clip(2, 3, dtype=torch.float64)
     state = model.forward_frames(clip[:, :, :2])[1]
@@ -52,7 +52,7 @@ def test_state_norms_are_of_the_oldest_window(redraw: Callable) -> None:
 @pytest.mark.parametrize('name', OPTIONS)
 def test_a_clip_split_at_a_layer_is_whole(name: str, layer: int,
                                         redraw: Callable) -> None:
-    """What arrives there makes the feature, with gradients of every frame."""
+    """The second part computes the feature, with gradients by all frames."""
     model = build(redraw, torch.float64, **OPTIONS[name])
     clip = draw_clip(2, 3, dtype=torch.float64)
     with torch.no_grad():

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Losses and gradients stay finite at the ends of what comes in."""
+"""Losses and gradients stay finite for extreme inputs and weights."""
 import contextlib
 from typing import Any, Callable, Optional
 
@@ -42,12 +42,12 @@ INPUTS = {
     'larger': dict(scale=1e15),
     'tiny': dict(scale=1e-30),
 }
-# strong ones leave nothing of a neighbour, weak ones all of every token
+# strong decays erase neighbours, weak ones preserve all tokens
 DECAYS = (-200., -20., 6., 20., 88., 100., 1e10)
 
 
 def build(redraw: Optional[Callable], **options: Any) -> LCRRecognizer:
-    """A tiny recognizer in training, initialised or all weights drawn."""
+    """A tiny recognizer in training, with initial or random weights."""
     backbone = dict(
         type='LCR',
         embed_dims=16,
@@ -69,7 +69,7 @@ def draw_clip(T: int = 4,
               width: int = 2 * PATCH,
               level: Optional[float] = None,
               scale: float = 1.) -> Tensor:
-    """Two normalized clips; of constant frames without edges at a level."""
+    """Two normalized clips; with a level, constant frames without edges."""
     clip = scale * torch.randn(2, 1, 4, T, height, width)
     if level is not None:
         clip[:, :, :3], clip[:, :, 3] = level, 0.
@@ -77,7 +77,7 @@ def draw_clip(T: int = 4,
 
 
 def draw_samples(kept: Optional[int]) -> list:
-    """Labels, with masks of which only the last patches are kept."""
+    """Labels, with masks that keep only the last patches."""
     data_samples = []
     for label in range(2):
         sample = ActionDataSample().set_gt_label(label)
@@ -93,7 +93,7 @@ def assert_finite(model: LCRRecognizer,
                   kept: Optional[int],
                   precision: str,
                   name: str = '') -> None:
-    """The loss, all gradients, and these once more after clipping."""
+    """Check the loss, and all gradients before and after clipping."""
     context: Any = contextlib.nullcontext()
     if precision == 'bf16':
         context = torch.autocast('cpu', torch.bfloat16)
@@ -142,7 +142,7 @@ def test_of_many_frames(cell: str, level: Optional[float],
 @pytest.mark.parametrize('decay', DECAYS)
 @pytest.mark.parametrize('cell', CELLS)
 def test_of_any_decay(cell: str, decay: float, redraw: Callable) -> None:
-    """In all layers, or in a single channel beside usual ones."""
+    """The decays of all layers, or of a single channel."""
     for channels in (slice(None), slice(1)):
         for precision in ('float32', 'bf16'):
             model = build(redraw, **CELLS[cell])
@@ -155,7 +155,7 @@ def test_of_any_decay(cell: str, decay: float, redraw: Callable) -> None:
 @pytest.mark.parametrize('decay', DECAYS)
 def test_inference_of_any_decay(decay: float, redraw: Callable,
                                 relative_error: Callable) -> None:
-    """Fused kernels, where there are any, agree with what is trained."""
+    """The backend of inference agrees with that of training."""
     model = build(redraw).eval()
     with torch.no_grad():
         for layer in model.backbone.layers:

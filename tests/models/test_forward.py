@@ -78,7 +78,7 @@ def test_without_edge_prompt_the_fourth_channel_is_ignored(
 @pytest.mark.parametrize('name', ['default', 'paper', 'coupled-residual'])
 def test_every_frame_counts(name: str, redraw: Callable,
                             relative_error: Callable) -> None:
-    """And so does the order of frames."""
+    """The order of frames matters, too."""
     model, clip = build(redraw, **OPTIONS[name]), draw_clip(1)
     feature = model(clip)
     for t in range(clip.shape[2]):
@@ -142,7 +142,7 @@ def test_autocast_keeps_the_state_in_float32(dtype: torch.dtype, name: str,
         feature, state = model.forward_frames(clip)
         first, after_step = model.forward_step(clip[:, :, 0])
     assert feature.isfinite().all()
-    # of the first frame: the paper's cell multiplies rounding frame by frame
+    # only the first frame: the paper's cell amplifies rounding with each frame
     assert relative_error(first, expected) < AUTOCAST_TOLERANCE
     for layers in (state.layers, after_step.layers):
         assert layers.h.dtype == layers.c.dtype == torch.float32

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Gradients of LCR, and the memory that they take."""
+"""Gradients of LCR, and the memory that they need."""
 import weakref
 from typing import Any, Callable, Dict, Optional
 
@@ -34,11 +34,11 @@ def test_gradients_reach_every_weight(name: str, masked: bool,
         if weight.grad is None or not weight.grad.any()
     ]
     # Keys and values come from the edge prompt, which is the same for all
-    # layers: what patches pass on by x, h and c never reaches the CLS token.
-    # So eq. (11) leaves the two mixes that only patches have without effect.
+    # layers: x, h and c of the patches never reach the CLS token. So with
+    # eq. (11), the two mixes that only affect patches have no gradient.
     reads_cls = OPTIONS[name].get('readout', TINY['readout']) == 'cls'
     unread = ('mu_x', 'mu_a') if reads_cls else ()
-    # In the other stack patches read patches, and nobody reads CLS.
+    # In Vision-RWKV's layers patches read patches, but no token reads CLS.
     if is_vrwkv6(name) and OPTIONS[name]['readout'] == 'mean':
         unread = ('cls_token', )
     assert missed == [
@@ -52,7 +52,7 @@ def test_gradients_reach_every_weight(name: str, masked: bool,
 
 
 class LiveMemory(TorchDispatchMode):
-    """Bytes of the tensors made so far that are still there, and most ever.
+    """Count the bytes of living tensors, now and at the peak.
 
     Counted by storage, so that views and the machine do not matter.
     """
@@ -111,7 +111,7 @@ def test_checkpointing_gives_the_same_gradients_for_less_memory(
 def test_training_starts_from_the_image_alone(redraw: Callable,
                                               relative_error: Callable
                                               ) -> None:
-    """The edges join through a convolution that starts at zero."""
+    """Edges are added by a convolution that starts at zero."""
     model = LCR(**TINY)
     model.init_weights()
     clip, other = draw_clip(), draw_clip()

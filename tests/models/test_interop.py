@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What other people's tools do to a module, they do to LCR.
+"""Third-party tools for modules work with LCR.
 
 Adapters, pruning, quantization, hooks, export and copies are those of the real
 libraries. After each, ``backend='auto'`` has to compute what the modules say:
@@ -40,7 +40,7 @@ DIFFERENT = 1e-3
 
 @pytest.fixture(params=LAYERS)
 def model(request: pytest.FixtureRequest, redraw: Callable) -> LCR:
-    """A small LCR with either kind of layers, all weights drawn."""
+    """A small LCR with either type of layers, all weights random."""
     return redraw(LCR(**SMALL, **LAYERS[request.param])).eval()
 
 
@@ -52,7 +52,7 @@ def clip() -> Tensor:
 @pytest.fixture(autouse=True)
 def no_run(monkeypatch: pytest.MonkeyPatch,
            caplog: pytest.LogCaptureFixture) -> None:
-    """Messages go to the logger 'mmlcr', as where there is no run."""
+    """Log to the logger 'mmlcr', as without a run."""
     monkeypatch.setattr('mmengine.logging.MMLogger._instance_dict', {})
     caplog.set_level(logging.INFO, 'mmlcr')
 
@@ -63,14 +63,14 @@ def infer(model: nn.Module, clip: Tensor) -> Tensor:
 
 
 def backend_of(model: LCR, clip: Tensor) -> str:
-    """The backend that 'auto' takes for inference."""
+    """Return the backend that 'auto' selects for inference."""
     with torch.no_grad():
         return select_backend(model, clip)[0].name
 
 
 def assert_by_modules(model: LCR, clip: Tensor,
                       caplog: pytest.LogCaptureFixture) -> None:
-    """'auto' takes 'module', says so once, and both give the same."""
+    """Check that 'auto' selects 'module', logs it once, and equals it."""
     feature = infer(model, clip)
     infer(model, clip)
     lines = [
@@ -88,7 +88,7 @@ def assert_by_modules(model: LCR, clip: Tensor,
 
 
 def lora(model: LCR) -> Any:
-    """LCR with LoRA adapters, drawn, on all linear modules of its layers."""
+    """LCR with random LoRA adapters on all linear modules of its layers."""
     peft = pytest.importorskip(
         'peft', reason='needs peft', exc_type=ImportError)
     names = [
@@ -114,7 +114,7 @@ def test_lora_changes_the_output(model: LCR, clip: Tensor,
 
 
 def test_lora_adapters_train(model: LCR, clip: Tensor) -> None:
-    """And nothing else does."""
+    """Only the adapters get gradients."""
     adapted = lora(model).train()
     target = torch.randn(2, 48)
     before = {k: v.clone() for k, v in adapted.state_dict().items()}
@@ -213,7 +213,7 @@ def test_forward_hooks_fire(path: str, model: LCR, clip: Tensor,
     handle = module.register_forward_hook(
         lambda module, inputs, output: calls.append(output))
     feature = infer(model, clip)
-    # a layer once a frame; the stem may read all frames at once
+    # a layer runs once per frame; the stem may run once for all frames
     assert len(calls) == (clip.shape[2] if 'layers' in path else len(calls))
     assert calls
     torch.testing.assert_close(feature, before, rtol=SAME, atol=SAME)
@@ -295,7 +295,7 @@ def duplicates() -> Iterator[Any]:
 @pytest.mark.parametrize('duplicate', [*duplicates()])
 def test_copies_are_of_their_own(duplicate: Callable, model: LCR,
                                  clip: Tensor) -> None:
-    """Also where inference has left packed weights behind."""
+    """Also after inference has cached packed weights."""
     feature = infer(model, clip)
     other = duplicate(model)
     assert torch.equal(infer(other, clip), feature)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""MMEngine's rules of training on LCR: frozen parameters, averaged weights."""
+"""MMEngine's features for training: frozen parameters, averaged weights."""
 import copy
 from pathlib import Path
 from typing import Any, Callable, Dict
@@ -42,7 +42,7 @@ def build_recognizer(redraw: Callable) -> LCRRecognizer:
 
 
 class Noise(Dataset):
-    """A few labelled clips of bytes."""
+    """A few labelled uint8 clips."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -117,7 +117,7 @@ def test_frozen_parameters_stay_and_others_learn_the_same(
 
 def test_ema_hook_validates_averaged_weights(redraw: Callable,
                                              tmp_path: Path) -> None:
-    """Weights that are swapped for validation are those that it runs by."""
+    """Validation runs with the averaged weights that are swapped in."""
     dataset, scores = Noise(), []
 
     class Collect(Hook):

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The same functions on a GPU."""
+"""LCR on a GPU."""
 from typing import Callable
 
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(
 
 # float32 products of a GPU, TF32 off, summed in another order
 TOLERANCE = 1e-5
-# what half precision may change of the scores
+# change of the scores by half precision
 HALF_TOLERANCE = 0.1
 SIZE = dict(embed_dims=32, num_heads=2, num_layers=3, patch_size=4)
 

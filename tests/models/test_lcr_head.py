@@ -38,7 +38,7 @@ def test_scores_are_eq_11(redraw: Callable) -> None:
     normed = normed * head.norm.weight + head.norm.bias
     expected = normed @ head.fc_cls.weight.T + head.fc_cls.bias
     assert (head(x) - expected).abs().max() < TOLERANCE
-    # recognizers pass this along
+    # recognizers pass this argument
     assert torch.equal(head(x, loss_aux={}), head(x))
 
 
@@ -116,7 +116,7 @@ def test_loss_of_several_labels_is_binary(labels: list, smoothing: float,
 @pytest.mark.parametrize('loss', [None, dict(type='CrossEntropyLoss')],
                          ids=['binary', 'softmax'])
 def test_probabilities_of_several_labels(loss: Any, redraw: Callable) -> None:
-    """Each by itself, unless the loss makes them add up to one."""
+    """They are independent, unless the loss is a cross entropy."""
     head = redraw(build(multi_class=True, loss_cls=loss))
     x = torch.randn(6, 32)
     scores = head(x).view(2, 3, 5)

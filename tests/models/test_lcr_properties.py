@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What holds of LCR with any options, grid, mask and number of frames."""
+"""Properties of LCR for any options, grid, mask and number of frames."""
 from typing import Any, Callable, NamedTuple, Optional
 
 import pytest
@@ -36,7 +36,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 class Case(NamedTuple):
-    """Options of a model, and what it reads."""
+    """Options of a model, and its inputs."""
     options: dict
     clip: Tensor  # float64
     mask: Optional[Tensor]
@@ -49,13 +49,13 @@ def cases(draw: st.DrawFn, **fixed: Any) -> Case:
     options.update(fixed)
     B, T = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     rows, cols = draw(GRIDS)
-    kept = draw(st.one_of(st.none(), st.integers(1, rows * cols)))
+    num_kept = draw(st.one_of(st.none(), st.integers(1, rows * cols)))
     torch.manual_seed(draw(st.integers(0, 2**32 - 1)))
     clip = draw_clip(B, T, 4 * rows, 4 * cols, torch.float64)
     mask = None
-    if kept is not None:
+    if num_kept is not None:
         order = torch.rand(B, rows * cols).argsort(1)
-        mask = (order >= kept).view(B, rows, cols)
+        mask = (order >= num_kept).view(B, rows, cols)
     return Case(options, clip, mask)
 
 
@@ -76,7 +76,7 @@ def test_any_model_is_its_equations(case: Case, redraw: Callable,
 @given(case=cases())
 def test_any_clip_is_a_stream(case: Case, redraw: Callable,
                               relative_error: Callable) -> None:
-    """Frame by frame, and in two pieces with the mask."""
+    """Compare frame by frame, and in two slices with the mask."""
     model = build(redraw, torch.float64, **case.options)
     step = stream(model, case.clip)[-1]
     assert relative_error(step, model(case.clip)) < FLOAT64_TOLERANCE
@@ -95,7 +95,7 @@ def test_any_clip_is_a_stream(case: Case, redraw: Callable,
 def test_any_batch_is_its_clips(case: Case, data: st.DataObject,
                                 redraw: Callable,
                                 relative_error: Callable) -> None:
-    """In any order; a mask that drops nothing is none."""
+    """Samples in any order; a mask that drops nothing equals no mask."""
     model = build(redraw, torch.float64, **case.options)
     features = model(case.clip, case.mask)
     order = data.draw(st.permutations(range(len(features))))
@@ -126,7 +126,7 @@ def test_no_dropped_patch_is_seen(case: Case, redraw: Callable) -> None:
 @given(case=cases())
 def test_any_precision(precision: str, case: Case, redraw: Callable,
                        relative_error: Callable) -> None:
-    """Float32 is float64 to its rounding; autocast gives finite gradients."""
+    """Results in float32 are close to float64's; autocast stays finite."""
     model, clip = build(redraw, **case.options), case.clip.float()
     if precision == 'float32':
         feature = model(clip, case.mask)

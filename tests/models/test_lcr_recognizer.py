@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""LCRRecognizer: tube masks, views, and the stock recognizer beside it."""
+"""LCRRecognizer: tube masks and views, compared with Recognizer3D."""
 from typing import Any, Callable, List, Optional
 
 import pytest
@@ -14,7 +14,7 @@ from mmlcr.models.lcr import LCR, SLICE_FRAMES
 # float32 rounding, where only the batch size differs, or where in memory
 # the arrays of a product lie
 TOLERANCE = 2e-6
-# less than this is no difference between two inputs
+# outputs that differ by less count as equal
 DIFFERENT = 1e-2
 
 ROWS, COLS, PATCH = 4, 3, 4
@@ -23,7 +23,7 @@ ROWS, COLS, PATCH = 4, 3, 4
 def build(redraw: Callable,
           kind: str = 'LCRRecognizer',
           **options: Any) -> BaseRecognizer:
-    """A tiny recognizer of five classes, weights drawn anew."""
+    """A tiny recognizer of five classes with random weights."""
     config = dict(
         type=kind,
         backbone=dict(
@@ -165,7 +165,7 @@ def test_to_rgb_is_refused(redraw: Callable) -> None:
         type='ActionDataPreprocessor', to_rgb=True, format_shape='NCTHW')
     with pytest.raises(ValueError, match='to_rgb=True.*edge map'):
         build(redraw, data_preprocessor=preprocessor)
-    # the stock recognizer builds; the backbone then names the reason
+    # Recognizer3D can be built; the error of the backbone names the reason
     stock = build(redraw, 'Recognizer3D', data_preprocessor=preprocessor)
     frames = [torch.zeros(1, 4, 3, 16, 12, dtype=torch.uint8)]
     batch = dict(inputs=frames, data_samples=draw_samples(1))
@@ -176,7 +176,7 @@ def test_to_rgb_is_refused(redraw: Callable) -> None:
 @pytest.mark.parametrize('dropped', [None, 5], ids=['whole', 'masked'])
 def test_training_step_changes_every_part(dropped: Optional[int],
                                           redraw: Callable) -> None:
-    """From uint8 frames, through the data preprocessor."""
+    """Start from uint8 frames, through the data preprocessor."""
     from mmengine.optim import OptimWrapper
     model = build(redraw).train()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
@@ -227,7 +227,7 @@ def test_bytes_are_converted_slice_by_slice(redraw: Callable,
                                             relative_error: Callable,
                                             monkeypatch: pytest.MonkeyPatch
                                             ) -> None:
-    """With the scores of a clip that is converted as a whole."""
+    """Scores equal those of a clip that is normalized at once."""
     normalization = dict(
         mean=[100., 110., 120., 0.],
         std=[50., 55., 60., 255.],

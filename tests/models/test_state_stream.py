@@ -94,22 +94,22 @@ def test_inference_walks_a_clip_in_slices(name: str, masked: bool,
 @pytest.mark.parametrize('name', ['default', 'difference'])
 def test_step_leaves_its_state_as_it_was(name: str,
                                          redraw: Callable) -> None:
-    """A state may be kept and continued twice."""
+    """A state can be continued twice."""
     model, clip = build(redraw, **OPTIONS[name]), draw_clip()
     _, state = model.forward_step(clip[:, :, 0])
-    kept = [t.clone() for t in tree_leaves(state) if isinstance(t, Tensor)]
+    copies = [t.clone() for t in tree_leaves(state) if isinstance(t, Tensor)]
     first, _ = model.forward_step(clip[:, :, 1], state)
     again, _ = model.forward_step(clip[:, :, 1], state)
     assert torch.equal(first, again)
     after = [t for t in tree_leaves(state) if isinstance(t, Tensor)]
-    assert all(torch.equal(a, b) for a, b in zip(after, kept))
+    assert all(torch.equal(a, b) for a, b in zip(after, copies))
 
 
 @pytest.mark.parametrize('backend', ['auto', 'eager'])
 @pytest.mark.parametrize('name', OPTIONS)
 def test_windows_of_the_same_frames_go_together(name: str, backend: str,
                                                  redraw: Callable) -> None:
-    """One began two frames after the other; then that one is dropped."""
+    """One window starts two frames later; then the older one is dropped."""
     model = build(redraw, **OPTIONS[name], backend=backend)
     clip = draw_clip(2, 6)
     with torch.no_grad():
@@ -149,7 +149,7 @@ def test_a_state_may_be_written_over(name: str, backend: str,
 @pytest.mark.parametrize('name', ['default', 'difference'])
 def test_buffer_of_a_frame_may_be_reused(name: str,
                                          redraw: Callable) -> None:
-    """A camera writes every frame to the same memory."""
+    """A camera may write every frame to the same buffer."""
     model, clip = build(redraw, **OPTIONS[name]), draw_clip()
     buffer, state = torch.empty_like(clip[:, :, 0]), None
     for frame in clip.unbind(2):

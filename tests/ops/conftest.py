@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""How a form of the operator is held against the equation."""
+"""Comparison of implementations of the operator with the equation."""
 from typing import Callable, Tuple
 
 import pytest
@@ -11,7 +11,7 @@ NAMES = ('y', 'r', 'k', 'v', 'w', 'u')
 
 def with_gradients(function: Callable, inputs: Tuple[Tensor, ...],
                    weight: Tensor) -> Tuple[Tensor, ...]:
-    """Output, and the gradients of its sum weighted by ``weight``."""
+    """Return the output, and the gradients of its ``weight``-ed sum."""
     leaves = [t.detach().clone().requires_grad_() for t in inputs]
     y = function(*leaves)
     return (y.detach(), ) + torch.autograd.grad(
@@ -20,7 +20,7 @@ def with_gradients(function: Callable, inputs: Tuple[Tensor, ...],
 
 @pytest.fixture
 def assert_agrees() -> Callable[..., None]:
-    """Values and gradients of ``function`` are those of ``reference``.
+    """Check values and gradients of ``function`` against ``reference``.
 
     The reference takes the inputs in float64. ``floor``, of the largest norm
     among them, may be added to the tolerance.

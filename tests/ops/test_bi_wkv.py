@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Bi-WKV: the chunked form against the equation, and what it refuses."""
+"""Bi-WKV: the chunked operator against the equation, and bad inputs."""
 from typing import Callable, Iterator, Tuple
 
 import pytest
@@ -26,7 +26,7 @@ NAMES = ('r', 'k', 'v', 'w', 'u')
 
 
 def log_decay(kind: str, heads: int, width: int) -> Tensor:
-    """Log-decays ``(H, K)`` of a kind, float64."""
+    """Draw log-decays ``(H, K)`` of a kind, float64."""
     uniform = torch.rand(heads, width, dtype=torch.float64)
     if kind == 'weak':
         return -torch.exp(-6 + 2 * uniform)
@@ -48,7 +48,7 @@ def draw(B: int,
          V: int = 0,
          decay: str = 'mixed',
          dtype: torch.dtype = torch.float64) -> Tuple[Tensor, ...]:
-    """Random ``r, k, v, w, u`` that ``dtype`` holds exactly."""
+    """Draw ``r, k, v, w, u`` that ``dtype`` represents exactly."""
     r, k = torch.randn(2, B, L, H, K, dtype=torch.float64)
     v = torch.randn(B, L, H, V or K, dtype=torch.float64)
     u = torch.randn(H, K, dtype=torch.float64)
@@ -57,7 +57,7 @@ def draw(B: int,
 
 @pytest.fixture
 def poisoned_memory() -> Iterator[None]:
-    """Memory that is allocated and not written holds NaN."""
+    """Fill uninitialised memory with NaN."""
     torch.use_deterministic_algorithms(True)
     assert torch.utils.deterministic.fill_uninitialized_memory
     assert torch.empty(3).isnan().all()
@@ -78,7 +78,7 @@ def test_chunked_is_naive(L: int, decay: str, assert_agrees: Callable,
                                      (-1e4, 1)])
 def test_the_stronger_the_decay_the_shorter_the_chunk(
         w: float, size: int, relative_error: Callable) -> None:
-    """So that no factor of a pair overflows."""
+    """Strong decays have short chunks, so that no factor overflows."""
     r, k, v, _, u = draw(2, 96, 2, 8, dtype=torch.float32)
     log_decays = torch.full_like(u, w)
     log_decays[0, 0] = 0.  # the strongest counts
@@ -96,7 +96,7 @@ def test_the_stronger_the_decay_the_shorter_the_chunk(
 @pytest.mark.parametrize('decay', ['weak', 'extremes'])
 def test_every_token_reads_every_other(function: Callable, decay: str,
                                        relative_error: Callable) -> None:
-    """With one-hot values the output is the table of weights itself."""
+    """With one-hot values the output is the matrix of weights."""
     B, L, H, K = 2, 37, 2, 8
     r, k, _, w, u = draw(B, L, H, K, decay=decay)
     v = torch.eye(L, dtype=torch.float64)[None, :, None].expand(B, -1, H, -1)
@@ -174,7 +174,7 @@ def test_values_of_another_width(L: int, K: int, V: int,
 
 @pytest.mark.parametrize('L', [1, 60], ids=['L1', 'L60'])
 def test_layers_side_by_side(L: int, assert_agrees: Callable) -> None:
-    """With decays made at once, in chunks for the strongest."""
+    """Decays of all layers share the chunk size of the strongest one."""
     layers = [draw(2, L, 2, 8, 5, d) for d in ('weak', 'mixed', 'all-30')]
     inputs = tuple(torch.stack(t) for t in zip(*layers))
 
@@ -209,9 +209,9 @@ def test_memory_around_the_inputs_is_not_read(L: int) -> None:
     inputs = draw(2, L, 2, 8)
     views = []
     for t in inputs[:3]:
-        around = torch.full((2, L + 9, 3, 12), torch.nan, dtype=t.dtype)
-        around[:, 4:L + 4, :2, 2:10] = t
-        views.append(around[:, 4:L + 4, :2, 2:10])
+        padded = torch.full((2, L + 9, 3, 12), torch.nan, dtype=t.dtype)
+        padded[:, 4:L + 4, :2, 2:10] = t
+        views.append(padded[:, 4:L + 4, :2, 2:10])
     assert torch.equal(bi_wkv(*views, *inputs[3:]), bi_wkv(*inputs))
 
 

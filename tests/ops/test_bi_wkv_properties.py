@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Bi-WKV in chunks is the equation: any shape, decay and dtype."""
+"""Chunked Bi-WKV equals the equation for any shape, decay and dtype."""
 import math
 from typing import Callable, Tuple
 
@@ -19,7 +19,7 @@ FLOAT64_TOLERANCE = 1e-12
 SHAPES = st.tuples(
     st.integers(1, 3), st.integers(1, 120), st.integers(1, 3),
     st.integers(1, 9), st.integers(1, 9))
-# no decay, some of any strength, and some that leave nothing
+# no decay, decays of any strength, and decays that underflow to zero
 DECAYS = st.one_of(
     st.just(0.), st.floats(-8, 6).map(lambda x: -math.exp(x)),
     st.sampled_from([-1e4, -1e30]))
@@ -47,7 +47,7 @@ def inputs(draw: st.DrawFn) -> Tuple[Tensor, ...]:
 def test_values_and_gradients(dtype: torch.dtype, tolerance: float,
                               exact: Tuple[Tensor, ...],
                               assert_agrees: Callable) -> None:
-    """Some inputs have next to no gradient, beside those of others."""
+    """Relative to all gradients, as those of some inputs are tiny."""
     tensors = tuple(t.to(dtype) for t in exact)
     assert_agrees(bi_wkv, bi_wkv_naive, tensors, tolerance, tolerance**2)
 
@@ -72,7 +72,7 @@ def test_half_is_rounded_once(dtype: torch.dtype,
 @given(exact=inputs(), data=st.data())
 def test_frames_heads_and_order(exact: Tuple[Tensor, ...],
                                 data: st.DataObject) -> None:
-    """Frames and heads do not know of each other, and left is as right."""
+    """Frames and heads are independent; reversed tokens reverse outputs."""
     r, k, v, w, u = exact
     y = bi_wkv(r, k, v, w, u)
     frames = data.draw(st.permutations(range(len(r))))

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Bi-WKV with a decay per token: against the equation, and as constants."""
+"""Bi-WKV with a decay per token, against the equation and constant decay."""
 import functools
 from typing import Callable, Tuple
 
@@ -16,7 +16,7 @@ DECAYS = ('weak', 'mixed', 'strong', 'wild', 'walls')
 
 
 def log_decays(kind: str, *shape: int) -> Tensor:
-    """Of each token and channel, float64."""
+    """Draw log-decays of each token and channel, float64."""
     uniform = torch.rand(*shape, dtype=torch.float64)
     if kind == 'weak':
         return -torch.exp(-6 + 2 * uniform)
@@ -62,7 +62,7 @@ def test_chunks_do_not_show(chunk_size: int, assert_agrees: Callable) -> None:
 @pytest.mark.parametrize('function', [bi_wkv, bi_wkv_naive])
 def test_every_token_reads_every_other(function: Callable,
                                        relative_error: Callable) -> None:
-    """With one-hot values the output is the table of weights itself."""
+    """With one-hot values the output is the matrix of weights."""
     B, L, H, K = 2, 37, 2, 8
     r, k, _, w, u = draw(B, L, H, K, decay='weak')
     v = torch.eye(L, dtype=torch.float64)[None, :, None].expand(B, -1, H, -1)

@@ -14,19 +14,19 @@ SIZE_IDS = [f'{rows}x{cols}-H{H}-K{K}' for rows, cols, H, K in SIZES]
 
 
 def random_mask(B: int, rows: int, cols: int, dropped: int) -> Tensor:
-    """Tube masks that drop as many patches in every sample."""
+    """Draw tube masks with the same number of dropped patches per sample."""
     mask = torch.zeros(B, rows * cols, dtype=torch.bool)
     for sample in mask:
         sample[torch.randperm(rows * cols)[:dropped]] = True
     return mask.view(B, rows, cols)
 
 
-def naive_shift(x: Tensor, places: List[Tuple[int, int]], H: int) -> Tensor:
-    """Equation (3) for tokens ``(L, D)`` at ``places``, CLS last."""
+def naive_shift(x: Tensor, positions: List[Tuple[int, int]], H: int) -> Tensor:
+    """Shift of equation (3) for tokens ``(L, D)``, CLS last."""
     shifted = torch.zeros_like(x)
     shifted[-1] = x[-1]
     K = x.shape[-1] // H
-    token = {place: index for index, place in enumerate(places)}
+    token = {pos: index for index, pos in enumerate(positions)}
     for (row, col), index in token.items():
         left, right = (row, col - 1), (row, col + 1)
         upper, lower = (row - 1, col), (row + 1, col)
@@ -38,9 +38,9 @@ def naive_shift(x: Tensor, places: List[Tuple[int, int]], H: int) -> Tensor:
     return shifted
 
 
-def kept_places(rows: int, cols: int,
-                mask: Optional[Tensor]) -> List[Tuple[int, int]]:
-    """Row and column of the patches that one mask keeps, in order."""
+def kept_positions(rows: int, cols: int,
+                   mask: Optional[Tensor]) -> List[Tuple[int, int]]:
+    """Row and column of the patches that a mask keeps, in order."""
     return [(row, col) for row in range(rows) for col in range(cols)
             if mask is None or not mask[row, col]]
 
@@ -49,10 +49,10 @@ def kept_places(rows: int, cols: int,
 def test_grid_shift_is_naive(rows: int, cols: int, H: int, K: int) -> None:
     x = torch.randn(3, 2, rows * cols + 1, H * K)
     shifted = TokenShift(TokenLayout(rows, cols), H, K, CPU)(x)
-    places = kept_places(rows, cols, None)
+    positions = kept_positions(rows, cols, None)
     for t in range(3):
         for b in range(2):
-            expected = naive_shift(x[t, b], places, H)
+            expected = naive_shift(x[t, b], positions, H)
             assert torch.equal(shifted[t, b], expected)
 
 
@@ -68,9 +68,9 @@ def test_masked_shift_is_naive(rows: int, cols: int, H: int, K: int,
     for frame, frame_shifted in zip(x.view(-1, *x.shape[-3:]),
                                     shifted.view(-1, *x.shape[-3:])):
         for b in range(2):
-            places = kept_places(rows, cols, masks[b])
+            positions = kept_positions(rows, cols, masks[b])
             assert torch.equal(frame_shifted[b],
-                               naive_shift(frame[b], places, H))
+                               naive_shift(frame[b], positions, H))
 
 
 @pytest.mark.parametrize('rows, cols, H, K', SIZES, ids=SIZE_IDS)
@@ -84,7 +84,7 @@ def test_mask_that_drops_nothing(rows: int, cols: int, H: int,
 
 
 def test_each_quarter_has_its_neighbour() -> None:
-    """In every head: left, right, upper, lower, of the middle of 3x3."""
+    """The middle of a 3x3 grid reads left, right, upper and lower patch."""
     H, K = 2, 8
     x = torch.arange(10.)[None, :, None].expand(1, 10, H * K)
     middle = TokenShift(TokenLayout(3, 3), H, K, CPU)(x)[0, 4]
@@ -95,8 +95,8 @@ def test_each_quarter_has_its_neighbour() -> None:
 def test_dropped_neighbour_counts_as_zero() -> None:
     mask = torch.zeros(1, 3, 3, dtype=torch.bool)
     mask[0, 1, 0] = mask[0, 2, 1] = True  # left and lower of the middle
-    kept = torch.tensor([0., 1., 2., 4., 5., 6., 8., 9.])
-    x = kept[None, :, None].expand(1, 8, 4) + 10
+    remaining = torch.tensor([0., 1., 2., 4., 5., 6., 8., 9.])
+    x = remaining[None, :, None].expand(1, 8, 4) + 10
     middle = TokenShift(layout_from_mask(3, 3, mask), 1, 4, CPU)(x)[0, 3]
     assert middle.tolist() == [0., 15., 11., 0.]
 
@@ -126,7 +126,7 @@ def test_shift_gradcheck(masked: bool) -> None:
 @pytest.mark.parametrize('known', [0, 1, 3])
 @pytest.mark.parametrize('masked', [False, True], ids=['grid', 'masked'])
 def test_mix_and_difference_side_by_side(masked: bool, known: int) -> None:
-    """Of three layers, of which the last have no frame before."""
+    """Three layers, the last of which are at their first frame."""
     mask = random_mask(2, 2, 3, dropped=2) if masked else None
     shift = TokenShift(layout_from_mask(2, 3, mask), 1, 4, CPU)
     neighbours = shift.neighbours(3 * 2)
@@ -144,10 +144,10 @@ def test_drop_keeps_the_patches_of_each_sample() -> None:
     masks = random_mask(2, 3, 4, dropped=5)
     layout = layout_from_mask(3, 4, masks)
     patches = torch.randn(3, 2, 12, 5)
-    kept = layout.drop(patches)
-    assert kept.shape == (3, 2, 7, 5)
+    remaining = layout.drop(patches)
+    assert remaining.shape == (3, 2, 7, 5)
     for b in range(2):
-        assert torch.equal(kept[:, b], patches[:, b, ~masks[b].flatten()])
+        assert torch.equal(remaining[:, b], patches[:, b, ~masks[b].flatten()])
     assert layout_from_mask(3, 4).drop(patches) is patches
 
 
@@ -155,10 +155,10 @@ def test_position_is_that_of_the_whole_frame() -> None:
     masks = random_mask(2, 3, 4, dropped=5)
     position = layout_from_mask(3, 4, masks).position(torch.device('cpu'))
     for b in range(2):
-        places = [tuple(place) for place in position[b].tolist()]
-        assert places == kept_places(3, 4, masks[b])
+        positions = [tuple(pos) for pos in position[b].tolist()]
+        assert positions == kept_positions(3, 4, masks[b])
     whole = layout_from_mask(3, 4).position(torch.device('cpu'))
-    assert [tuple(p) for p in whole[0].tolist()] == kept_places(3, 4, None)
+    assert [tuple(p) for p in whole[0].tolist()] == kept_positions(3, 4, None)
 
 
 MISFITS = dict(

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Layouts, token shift and rotary position: any grid, any kept patches."""
+"""Layouts, token shift and rotary position for any grid and mask."""
 from typing import List, Tuple
 
 import torch
@@ -22,7 +22,7 @@ TOLERANCE = 1e-12
 
 @st.composite
 def masks(draw: st.DrawFn) -> Tensor:
-    """Of up to three samples, the same number of patches dropped in each."""
+    """Masks of up to three samples with the same number of dropped patches."""
     rows, cols = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     kept = draw(st.integers(1, rows * cols))
     orders = [
@@ -32,7 +32,7 @@ def masks(draw: st.DrawFn) -> Tensor:
     return (torch.tensor(orders) >= kept).view(-1, rows, cols)
 
 
-def places(mask: Tensor) -> List[Tuple[int, int]]:
+def positions(mask: Tensor) -> List[Tuple[int, int]]:
     """Row and column of every kept patch."""
     return [(row, col) for row in range(mask.shape[0])
             for col in range(mask.shape[1]) if not mask[row, col]]
@@ -47,14 +47,14 @@ def test_kept_patches_are_those_of_the_mask(mask: Tensor) -> None:
         expected = patches[:, index, ~of_sample.flatten()]
         assert torch.equal(dropped[:, index], expected)
         position = layout.position(CPU)[index].tolist()
-        assert [*map(tuple, position)] == places(of_sample)
+        assert [*map(tuple, position)] == positions(of_sample)
     assert layout.num_patches == dropped.shape[-2]
 
 
 @given(mask=masks(), heads=st.integers(1, 3), quarter=st.integers(1, 3))
 def test_token_shift_is_that_of_neighbours(mask: Tensor, heads: int,
                                            quarter: int) -> None:
-    """And its gradient is its transpose."""
+    """Its gradient is its transpose."""
     layout = layout_from_mask(*mask.shape[1:], mask)
     shift = TokenShift(layout, heads, 4 * quarter, CPU)
     D, L = heads * 4 * quarter, layout.num_patches + 1
@@ -62,16 +62,16 @@ def test_token_shift_is_that_of_neighbours(mask: Tensor, heads: int,
     x.requires_grad_()
     shifted = shift(x)
     for index, of_sample in enumerate(mask):
-        token = {place: n for n, place in enumerate(places(of_sample))}
+        token = {pos: n for n, pos in enumerate(positions(of_sample))}
         split = x[:, index].reshape(2, L, heads, 4, quarter)
         got = shifted[:, index].reshape(split.shape)
         assert torch.equal(got[:, -1], split[:, -1])
         for (row, col), n in token.items():
-            for piece, place in enumerate([(row, col - 1), (row, col + 1),
-                                           (row - 1, col), (row + 1, col)]):
+            for piece, pos in enumerate([(row, col - 1), (row, col + 1),
+                                         (row - 1, col), (row + 1, col)]):
                 expected = torch.zeros_like(got[:, n, :, piece])
-                if place in token:
-                    expected = split[:, token[place], :, piece]
+                if pos in token:
+                    expected = split[:, token[pos], :, piece]
                 assert torch.equal(got[:, n, :, piece], expected)
     y = torch.randn_like(x)
     gradient, = torch.autograd.grad((shifted * y).sum(), x)

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Rotary position: what it turns, and that it is relative."""
+"""Rotary position: definition, and dependence on offsets only."""
 import itertools
 
 import pytest
@@ -44,7 +44,7 @@ def test_cls_does_not_turn() -> None:
 
 
 def test_products_depend_on_the_offset_alone() -> None:
-    """Where both channels of a pair decay alike."""
+    """This holds if both channels of a pair decay equally."""
     rows, cols, K = 4, 5, 8
     r, k = torch.randn(2, K, dtype=torch.float64)
     decay = torch.rand(K // 2, dtype=torch.float64).repeat_interleave(2)
@@ -54,17 +54,17 @@ def test_products_depend_on_the_offset_alone() -> None:
     k = rotate(k.expand(shape), rotation)[0, :-1, 0]
     products = (r * decay) @ k.T
     by_offset: dict = {}
-    places = list(itertools.product(range(rows), range(cols)))
-    for (l, here), (i, there) in itertools.product(
-            enumerate(places), repeat=2):
-        offset = here[0] - there[0], here[1] - there[1]
+    positions = list(itertools.product(range(rows), range(cols)))
+    for (l, first), (i, second) in itertools.product(
+            enumerate(positions), repeat=2):
+        offset = first[0] - second[0], first[1] - second[1]
         by_offset.setdefault(offset, []).append(products[l, i].item())
     assert len(by_offset) == (2 * rows - 1) * (2 * cols - 1)
     means = []
     for same in by_offset.values():
         assert max(same) - min(same) < TOLERANCE
         means.append(same[0])
-    # and each offset has a product of its own: the position is told
+    # and different offsets have different products
     assert len({round(mean, 9) for mean in means}) == len(means)
 
 

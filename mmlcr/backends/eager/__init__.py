@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""PyTorch's operations along the diagonals of layers and frames."""
+"""Packed weights and PyTorch operations, on diagonals of layers and frames."""
 from .backend import EagerBackend, EagerExecutor
 from .cross_rwkv import CrossRWKVWeights
 from .spec import StackSpec

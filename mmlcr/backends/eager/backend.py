@@ -13,7 +13,7 @@ from mmlcr.backends.base import (
     is_traced,
     register_backend,
 )
-from mmlcr.backends.packing import unknown_to_packing
+from mmlcr.backends.packing import unsupported_by_packing
 from mmlcr.layers import Geometry, LayerState, VRWKV6Layer
 from mmlcr.ops import TokenLayout
 from .cross_rwkv import CrossRWKVWeights
@@ -23,14 +23,14 @@ from .wavefront import Wavefront, Weights
 
 
 def pack(model: Any, num_tokens: int) -> Weights:
-    """The weights of all layers of a model, side by side."""
+    """Stack the weights of all layers of a model."""
     if isinstance(model.layers[0], VRWKV6Layer):
         return VRWKV6Weights.pack(model.layers, num_tokens)
     return CrossRWKVWeights.pack(model.layers, num_tokens)
 
 
 def stack_spec(model: Any) -> StackSpec:
-    """The options of a model's layers."""
+    """Return the options of a model's layers."""
     layer = model.layers[0]
     return StackSpec(
         layer.cell,
@@ -40,7 +40,7 @@ def stack_spec(model: Any) -> StackSpec:
 
 
 class EagerExecutor:
-    """Embeds by the model's modules, and runs the layers by a wavefront."""
+    """Calls the model's stems, and runs the layers in a wavefront."""
     takes_bytes = False
 
     def __init__(self,
@@ -72,18 +72,18 @@ class EagerExecutor:
 
 
 class EagerBackend(Backend):
-    """Any device and dtype, training and inference."""
+    """Runs on any device, in any dtype, in training and inference."""
     name = 'eager'
     priority = 10
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """Layers that packed weights do not describe, and torch.export."""
+        """Needs layers that packed weights describe, and no torch.export."""
         if is_exported():
-            return 'torch.export does not know the strongest decay'
-        return unknown_to_packing(model)
+            return 'the chunk size depends on values, unknown to torch.export'
+        return unsupported_by_packing(model)
 
     def build(self, model: Any, num_tokens: int) -> EagerExecutor:
-        """An executor with packed weights."""
+        """Build an executor with packed weights."""
         return EagerExecutor(model, num_tokens)
 
 

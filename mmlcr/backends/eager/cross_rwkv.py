@@ -1,10 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Several Cross RWKV layers at once, eqs. (3) to (10), with packed weights.
 
-Layer ``i`` at frame ``t`` needs the layer below at the same frame, and itself
-at the frame before. So layer ``i`` at frame ``s - i`` can be computed for many
-``i`` at once. The functions here work on ``n`` layers side by side,
-``(n, B, L, D)``, each at a frame of its own.
+Layer ``i`` at frame ``t`` depends on layer ``i - 1`` at frame ``t`` and on
+itself at frame ``t - 1``. So frame ``s - i`` of layer ``i`` can be computed
+for many ``i`` at once. The functions here work on ``n`` layers, ``(n, B, L,
+D)``, each at its own frame.
 
 Keys, values and the forget gate depend only on the edge prompt
 (:func:`project_prompt`); receptance and output gate also need the previous
@@ -67,7 +67,7 @@ class StepWeights(NamedTuple):
 
 
 class CrossRWKVWeights(NamedTuple):
-    """The weights of some layers side by side, each ``(n, ...)``."""
+    """The stacked weights of ``n`` layers, each ``(n, ...)``."""
     prompt: PromptWeights
     step: StepWeights
     decays: BiWKVDecays
@@ -75,7 +75,7 @@ class CrossRWKVWeights(NamedTuple):
     @classmethod
     def pack(cls, layers: Sequence[CrossRWKVLayer],
              num_tokens: int) -> 'CrossRWKVWeights':
-        """Stack the weights of ``n`` layers, for ``num_tokens`` a frame."""
+        """Stack the weights of layers, for ``num_tokens`` per frame."""
         decay = torch.stack([layer.decay for layer in layers])
         bonus = torch.stack([layer.bonus for layer in layers])
         return cls(
@@ -85,17 +85,17 @@ class CrossRWKVWeights(NamedTuple):
 
     @property
     def num_layers(self) -> int:
-        """Layers ``n``."""
+        """Number of layers ``n``."""
         return len(self.step.mu_x)
 
     def prepack(self) -> 'CrossRWKVWeights':
-        """The same with matrices in the order that products read them in."""
+        """Return a copy with the memory layout that is fastest to multiply."""
         return CrossRWKVWeights(
             PromptWeights(*map(transposed, self.prompt)),
             StepWeights(*map(transposed, self.step)), self.decays)
 
     def narrow(self, start: int, stop: int) -> 'CrossRWKVWeights':
-        """The weights of some of the layers."""
+        """Select the layers ``start`` to ``stop - 1``."""
         return CrossRWKVWeights(
             narrow(self.prompt, start, stop), narrow(self.step, start, stop),
             self.decays.layers(start, stop))
@@ -103,7 +103,7 @@ class CrossRWKVWeights(NamedTuple):
     def run_step(self, wrap: Wrap, x: Tensor, prompt: Prompt,
                  state: LayerState,
                  spec: StackSpec) -> Tuple[Tensor, LayerState]:
-        """A frame for each layer; ``wrap`` may compile the functions."""
+        """Run one frame of each layer; ``wrap`` may compile the functions."""
         prompt_kv = wrap(project_prompt)(self.prompt, prompt, self.decays,
                                          spec)
         return wrap(layer_step)(self.step, x, state, prompt_kv, spec)
@@ -126,19 +126,19 @@ def _step_weights(layer: CrossRWKVLayer) -> StepWeights:
 
 
 class PromptProjection(NamedTuple):
-    """What each layer makes of the edge prompt alone."""
+    """The part of each layer that depends only on the edge prompt."""
     memory: BiWKVMemory
     forget_gate: Tensor  # (n, B, L, D)
 
 
 def project_prompt(weights: PromptWeights, prompt: Prompt,
                    decays: BiWKVDecays, spec: StackSpec) -> PromptProjection:
-    """Keys and values, eq. (5), summed up for eq. (6), and the forget gate.
+    """Compute keys and values, eq. (5), their sums for eq. (6), and the gate.
 
     Args:
-        weights (PromptWeights): Of ``n`` layers.
-        prompt (Prompt): Of a frame for each, ``(n, B, L, D)``.
-        decays (BiWKVDecays): Of the same layers.
+        weights (PromptWeights): Weights of ``n`` layers.
+        prompt (Prompt): Prompt of each layer's frame, ``(n, B, L, D)``.
+        decays (BiWKVDecays): Decays of the same layers.
         spec (StackSpec): Options and geometry.
     """
     neighbours: Neighbours = spec.neighbours
@@ -158,15 +158,15 @@ def project_prompt(weights: PromptWeights, prompt: Prompt,
 def layer_step(weights: StepWeights, x: Tensor, state: LayerState,
                prompt_kv: PromptProjection,
                spec: StackSpec) -> Tuple[Tensor, LayerState]:
-    """One frame of each of ``n`` layers, given the projected prompts.
+    """Run one frame of each of ``n`` layers, given the projected prompts.
 
     Args:
-        weights (StepWeights): Of ``n`` layers.
+        weights (StepWeights): Weights of ``n`` layers.
         x (Tensor): Input of each layer, ``(n, B, L, D)``.
-        state (LayerState): Of each layer after its previous frame, stacked.
-            Layers that meet their first frame have no ``x`` yet, and come
-            last.
-        prompt_kv (PromptProjection): Of the prompts of these frames.
+        state (LayerState): Stacked states after each layer's previous frame.
+            Layers at their first frame come last, and have no ``x`` yet.
+        prompt_kv (PromptProjection): Projections of the prompts of these
+            frames.
         spec (StackSpec): Options and geometry.
 
     Returns:
@@ -183,7 +183,7 @@ def layer_step(weights: StepWeights, x: Tensor, state: LayerState,
         mixed = neighbours.mix(normed, weights.mu_x)
     a = _spatial_mix(weights, x, mixed, h, prompt_kv.memory, spec.rotation)
     A = _channel_mix(weights, a, neighbours)
-    A = A.to(c.dtype)  # the memory stays in float32 under autocast
+    A = A.to(c.dtype)  # the state stays in float32 under autocast
     c = spec.cell(A, prompt_kv.forget_gate.to(c.dtype), c)  # eq. (9)
     h = hidden_state(A, c)  # eq. (10)
     output = A + h if spec.residual else h
@@ -192,7 +192,7 @@ def layer_step(weights: StepWeights, x: Tensor, state: LayerState,
 
 def _spatial_mix(weights: StepWeights, x: Tensor, mixed: Tensor, h: Tensor,
                  memory: BiWKVMemory, rotation: Optional[Tensor]) -> Tensor:
-    """Equations (4), (6) and (7)."""
+    """Compute equations (4), (6) and (7)."""
     past = layer_norm(h, weights.norm_h, weights.norm_h_bias)
     r, g = linear(
         torch.cat([mixed, past], dim=-1),
@@ -206,7 +206,7 @@ def _spatial_mix(weights: StepWeights, x: Tensor, mixed: Tensor, h: Tensor,
 
 def _channel_mix(weights: StepWeights, a: Tensor,
                  neighbours: Neighbours) -> Tensor:
-    """Equation (8)."""
+    """Compute equation (8)."""
     mixed = neighbours.mix(
         layer_norm(a, weights.norm_a, weights.norm_a_bias), weights.mu_a)
     r, k = linear(mixed, weights.receptance_key).split(

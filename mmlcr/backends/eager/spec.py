@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""What packed layers of both kinds share."""
+"""Options and functions that packed layers of both types share."""
 from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -15,25 +15,25 @@ class StackSpec(NamedTuple):
     """The options of the layers, and the geometry of a step."""
     cell: Cell
     temporal_shift: bool
-    residual: bool  # a layer gives A + h to the next, instead of the paper's h
-    post_norm: bool  # norms come after the branches of Vision-RWKV's layers
+    residual: bool  # a layer's output is A + h, instead of the paper's h
+    post_norm: bool  # Vision-RWKV's layers have norms after their branches
     neighbours: Any = None  # Neighbours of the frames of a step
     rotation: Optional[Tensor] = None  # rotary position
 
 
 def unwrapped(function: Callable) -> Callable:
-    """Leave a function as it is."""
+    """Return the function itself."""
     return function
 
 
 def forget_gate(cell: Cell, e: Tensor, weight: Optional[Tensor],
                 bias: Optional[Tensor]) -> Tensor:
-    """The forget gate of the edge prompt ``e``, of ``n`` layers.
+    """Compute the forget gates of ``n`` layers.
 
     Args:
-        cell (Cell): Of all layers.
-        e (Tensor): Shape ``(n, B, L, D)``.
-        weight (Tensor, optional): Shape ``(n, D, D)``; None where the edge
+        cell (Cell): The cell that all layers have.
+        e (Tensor): Edge prompt, shape ``(n, B, L, D)``.
+        weight (Tensor, optional): Shape ``(n, D, D)``; None if the edge
             prompt itself is the gate.
         bias (Tensor, optional): Shape ``(n, D)``.
     """
@@ -44,34 +44,31 @@ def forget_gate(cell: Cell, e: Tensor, weight: Optional[Tensor],
 
 def gate_weights(
         gate: nn.Module) -> Tuple[Optional[Tensor], Optional[Tensor]]:
-    """Weight and bias of a layer's ``forget``, where it has any."""
+    """Return weight and bias of a layer's ``forget``, or None."""
     if isinstance(gate, nn.Linear):
         return gate.weight, gate.bias
     return None, None
 
 
 def centred(value: Tensor, heads: Sequence[int]) -> Tensor:
-    """Rows ``(H * K, inputs)`` whose outputs have no mean along a head.
+    """Subtract each head's mean from the rows ``(H * K, inputs)``.
 
-    Then the operator's output has none either, and :func:`norm_heads` need
-    not subtract it.
+    Then the mean of the operator's output over a head is zero, and
+    :func:`norm_heads` need not subtract it.
     """
     value = value.unflatten(0, [*heads])
     return (value - value.mean(1, keepdim=True)).flatten(0, 1)
 
 
 def transposed(weight: Optional[Tensor]) -> Any:
-    """Stacked matrices with contiguous columns; other tensors unchanged."""
+    """Make the columns of stacked matrices contiguous."""
     if weight is None or weight.ndim < 3:
         return weight
     return weight.mT.contiguous().mT
 
 
 def norm_heads(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """LN_head of eq.
-
-    (7) for ``(n, B, L, H, K)`` without a mean.
-    """
+    """LN_head of equation (7) for inputs ``(n, B, L, H, K)`` of mean zero."""
     norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
     y = y * torch.rsqrt(norm * norm / y.shape[-1] + NORM_EPS)
     weight, bias = (

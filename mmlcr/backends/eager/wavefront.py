@@ -1,9 +1,9 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""A clip through several layers, along the diagonals of layers and frames.
+"""Run a clip through the layers along the diagonals of layers and frames.
 
-At step ``s`` layer ``i`` is at frame ``s - i``: all of them are computed at
-once, in ``T + n - 1`` steps instead of ``T n`` (for stacked recurrent layers:
-Appleyard et al., arXiv 1604.01946).
+At step ``s``, layer ``i`` is at frame ``s - i``, and all layers are computed
+at once: ``T + n - 1`` steps instead of ``T n`` (Appleyard et al., arXiv
+1604.01946, for stacked recurrent layers).
 """
 import functools
 from typing import List, Optional, Sequence, Tuple, Union
@@ -22,20 +22,20 @@ from .vrwkv6 import VRWKV6Weights
 
 Weights = Union[CrossRWKVWeights, VRWKV6Weights]
 
-# Elements of a tensor of the layers that are computed together: more of them
-# mean less overhead, fewer stay in the processor's cache.
-ELEMENTS_TOGETHER = 150_000
+# Elements of the tensors that are computed at once: more of them have less
+# overhead, fewer fit into the processor's cache.
+GROUP_ELEMENTS = 150_000
 
 class Wavefront:
-    """Runs the layers by PyTorch's operations.
+    """Runs the layers with PyTorch operations.
 
     Args:
-        weights (Weights): Of ``n`` layers, bottom first.
-        spec (StackSpec): Their options.
+        weights (Weights): Weights of ``n`` layers, bottom first.
+        spec (StackSpec): Options of the layers.
         with_cp (bool): Whether a step keeps only its inputs for the backward
             pass. Defaults to False.
-        wrap (Callable): What the functions of a step are wrapped in. Defaults
-            to nothing.
+        wrap (Callable): Wrapper of a step's functions, such as
+            ``torch.compile``. Defaults to none.
     """
 
     def __init__(self,
@@ -51,25 +51,25 @@ class Wavefront:
     def __call__(self, tokens: Tokens, e_norm_before: Optional[Tensor],
                  state: Optional[LayerState],
                  geometry: Geometry) -> StackOutput:
-        """Take all frames through all layers.
+        """Run all frames through all layers.
 
-        Arguments are those of :meth:`mmlcr.backends.Executor.run_layers`.
-        The new state holds on to no other memory.
+        Arguments are those of :meth:`mmlcr.backends.Executor.run_layers`. The
+        new state shares no memory with other results.
         """
         x, prompt = tokens.x, latest_first(tokens, e_norm_before)
         spec = self.spec._replace(rotation=geometry.rotation)
         n = self.weights.num_layers
-        together = n
+        group = n
         if len(x) > 1:
-            together = round(ELEMENTS_TOGETHER / int(x[0].numel()))
-            together = min(n, max(1, together))
+            group = round(GROUP_ELEMENTS / int(x[0].numel()))
+            group = min(n, max(1, group))
         step = functools.partial(_step, self.wrap)
         if self.with_cp:
             step = functools.partial(checkpoint, step, use_reentrant=False)
         outputs = list(x.unbind())
         after: List[LayerState] = []
-        for i in range(0, n, together):
-            j = min(i + together, n)
+        for i in range(0, n, group):
+            j = min(i + group, n)
             outputs, cells, states = _run_layers(
                 self.weights.narrow(i, j), outputs, prompt,
                 None if state is None else narrow(state, i, j),
@@ -79,12 +79,15 @@ class Wavefront:
 
 
 def latest_first(tokens: Tokens, before: Optional[Tensor]) -> Prompt:
-    """The edge prompts of all frames, each ``(T, B, L, D)``, latest first.
+    """Return the edge prompts of ``T`` frames in reverse order.
 
     Args:
-        tokens (Tokens): Of ``T`` frames.
-        before (Tensor, optional): Normed, of the frame before the first. None
-            without temporal difference.
+        tokens (Tokens): Tokens of ``T`` frames.
+        before (Tensor, optional): ``e_norm`` of the frame before the first.
+            None without temporal difference.
+
+    Returns:
+        Prompt: Each ``(T, B, L, D)``, the latest frame first.
     """
     e, normed = tokens.e.flip(0), tokens.e_norm.flip(0)
     if before is None:
@@ -98,11 +101,11 @@ def _run_layers(
     before: Optional[LayerState], shift: TokenShift, spec: StackSpec,
     step: functools.partial
 ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
-    """Take all frames through some layers, whose weights these are.
+    """Run all frames through a group of layers.
 
-    ``xs`` is the input of the first of them, one tensor for each of ``T``
-    frames. Returns the input of the next layer and the cell, for each frame;
-    and the state of each layer after the last frame.
+    ``xs`` is the input of the first layer, one tensor for each of ``T``
+    frames. Returns output and cell of the last layer for each frame, and the
+    state of each layer after the last frame.
     """
     n, T, B = weights.num_layers, len(xs), xs[0].shape[0]
     outputs, cells, last_states = [], [], []
@@ -111,25 +114,25 @@ def _run_layers(
     for s in range(T + n - 1):
         start, stop = max(0, s - T + 1), min(n, s + 1)  # active layers
         spec = spec._replace(neighbours=shift.neighbours((stop - start) * B))
-        if s < n:  # one meets its first frame
+        if s < n:  # layer s starts with its first frame
             state = _join(
                 state, LayerState.zeros(xs[0])
-                if before is None else _at(before, s))
+                if before is None else _layer_state(before, s))
         if s < T:
             x = torch.cat([xs[s][None], x[:stop - 1]])
         else:
             x = x[:stop - start]
         assert state is not None
-        at = T - 1 - s  # the frame of layer 0, the latest first
+        at = T - 1 - s  # index of layer 0's frame, in reverse order
         x, state = step(
             weights.narrow(start, stop), x,
             narrow(prompt, at + start, at + stop), state, spec)
         bound_gradients(state)
         if stop == n:
-            outputs.append(_alone(x))
-            cells.append(_alone(state.c))
-        if s >= T - 1:  # one has seen its last frame
-            last_states.append(_at(state, 0))
+            outputs.append(_last_layer(x))
+            cells.append(_last_layer(state.c))
+        if s >= T - 1:  # the lowest active layer has finished
+            last_states.append(_layer_state(state, 0))
             state = narrow(state, 1, n)
     return outputs, cells, last_states
 
@@ -141,7 +144,7 @@ def _step(wrap: Wrap, weights: Weights, x: Tensor, prompt: Prompt,
 
 
 def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
-    """Put the state of one more layer at the end of a stack."""
+    """Append the state of one more layer to a stack."""
     joined = []
     for stacked, one in zip(state or (None, ) * len(new), new):
         if one is not None:
@@ -151,11 +154,11 @@ def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
     return LayerState._make(joined)
 
 
-def _alone(stacked: Tensor) -> Tensor:
-    """The last layer's; without gradients, a copy that frees the others."""
+def _last_layer(stacked: Tensor) -> Tensor:
+    """Select the last layer; without gradients, copy it to free the others."""
     last = stacked[-1]
     return last if torch.is_grad_enabled() else last.clone()
 
 
-def _at(state: LayerState, layer: int) -> LayerState:
+def _layer_state(state: LayerState, layer: int) -> LayerState:
     return LayerState._make(None if t is None else t[layer] for t in state)

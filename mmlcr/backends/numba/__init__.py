@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Kernels that Numba compiles, for inference on a CPU in float32.
+"""Kernels compiled by Numba, for inference on a CPU in float32.
 
-A thread takes a chunk of tokens through many operations, so that they stay in
+A thread runs a chunk of tokens through many operations, so that they stay in
 the processor's cache. Numba is imported with the first executor.
 """
 from .backend import NumbaBackend

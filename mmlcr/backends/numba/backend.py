@@ -17,25 +17,25 @@ from mmlcr.backends.base import (
 )
 from mmlcr.backends.eager import CrossRWKVWeights
 from mmlcr.backends.eager.backend import stack_spec
-from mmlcr.backends.packing import unknown_parts, unknown_to_packing
+from mmlcr.backends.packing import unsupported_by_packing, unsupported_parts
 from mmlcr.layers import CrossRWKVLayer, Geometry, LayerState, PatchStem
 from mmlcr.ops import TokenLayout
 
 # With Numba 0.57, threads that share a clip's layers compute wrong states.
-# Versions between are not tested.
+# Versions in between are not tested.
 OLDEST_NUMBA = (0, 68)
 STEM_PARTS = 'stem', 'edge_stem', 'zero_conv', 'norm_0', 'norm_e'
 
 
 @functools.lru_cache(maxsize=None)
-def missing() -> Optional[str]:
-    """What of the installation does not serve; None if all does."""
+def missing_requirement() -> Optional[str]:
+    """Return the missing or unsuitable requirement; None if all are met."""
     try:
         import numba
         if numba.version_info[:2] < OLDEST_NUMBA:
             oldest = '.'.join(map(str, OLDEST_NUMBA))
             return f'Numba {numba.__version__} is older than {oldest}'
-        # OpenMP; the other threading layers start kernels too slowly
+        # requires OpenMP: other threading layers start kernels too slowly
         importlib.import_module('numba.np.ufunc.omppool')
         importlib.import_module('mmlcr.backends.numba.layers')
     except ImportError as error:
@@ -44,7 +44,7 @@ def missing() -> Optional[str]:
 
 
 class NumbaExecutor:
-    """Kernels for the layers, and for patch stems."""
+    """Runs the layers, and patch stems, with compiled kernels."""
 
     def __init__(self, model: Any, num_tokens: int) -> None:
         from .layers import NumbaLayers
@@ -55,7 +55,7 @@ class NumbaExecutor:
             stack_spec(model))
         self.stem: Any = None
         if (isinstance(model.stem, PatchStem) and model.stem_input == 'frame'
-                and unknown_parts(model, STEM_PARTS) is None):
+                and unsupported_parts(model, STEM_PARTS) is None):
             self.stem = NumbaStem(model.stem, model.edge_stem,
                                   model.zero_conv, model.position,
                                   model.cls_token, model.norm_e,
@@ -65,7 +65,7 @@ class NumbaExecutor:
     def takes_bytes(self) -> bool:
         """Whether the kernels of the stem can be used."""
         return (self.stem is not None
-                and unknown_parts(self.model, STEM_PARTS) is None)
+                and unsupported_parts(self.model, STEM_PARTS) is None)
 
     def embed(self, clip: Tensor, layout: TokenLayout,
               previous: Optional[Tensor]) -> Tokens:
@@ -85,16 +85,16 @@ class NumbaExecutor:
 
 
 class NumbaBackend(Backend):
-    """Cross RWKV layers in float32 on a CPU, without gradients.
+    """Runs Cross RWKV layers in float32 on a CPU, without gradients.
 
-    Nothing can look into the kernels: neither a tracer nor a compiler nor
-    what counts operations.
+    The kernels are invisible to tracers, compilers and counters of operations,
+    so it is unsupported under these.
     """
     name = 'numba'
     priority = 20
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """Other layers, dtypes and devices, gradients, tracing."""
+        """Needs such layers, dtypes and devices, no gradients or tracing."""
         if type(model.layers[0]) is not CrossRWKVLayer:
             return f'no kernels for {type(model.layers[0]).__name__}'
         if torch.is_grad_enabled():
@@ -109,11 +109,11 @@ class NumbaBackend(Backend):
                 return f'{what} is {tensor.dtype}'
         if (type(clip) is not Tensor or is_traced()
                 or _get_current_dispatch_mode() is not None):
-            return 'operations are recorded'
-        return unknown_to_packing(model) or missing()
+            return 'operations are traced'
+        return unsupported_by_packing(model) or missing_requirement()
 
     def build(self, model: Any, num_tokens: int) -> NumbaExecutor:
-        """An executor with weights in the order of the kernels."""
+        """Build an executor with weights in the layout of the kernels."""
         return NumbaExecutor(model, num_tokens)
 
 

@@ -1,37 +1,37 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""The Bi-WKV operator of a chunk of tokens, compiled by Numba.
+"""The Bi-WKV operator for a chunk of tokens, compiled by Numba.
 
-For inference on a CPU in float32: :mod:`mmlcr.ops.bi_wkv` once more, for all
-heads of a chunk, which stays in the cache from one product to the next.
+It is :mod:`mmlcr.ops.bi_wkv` for inference on a CPU in float32, for all heads
+of a chunk, which stays in the cache from one product to the next.
 
-Symbols as there. ``R`` tokens are in a chunk, of at most ``C``. Of a head's
-channels, those that rotary position turns together are half a head apart: one
-loop over each half is faster than one over pairs.
+Symbols are those of that module; a chunk has ``R <= C`` tokens. The two
+channels of a rotary pair are half a head apart, because a loop over each half
+is faster than one over adjacent pairs.
 """
 import numpy as np
 from numpy import float32 as f32
 
-from .blas import compiled, product, take_wide_vectors
+from .blas import compiled, prefer_wide_vectors, product
 
 
 @compiled
-def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
-           sin: np.ndarray, factors: np.ndarray, m: int, N: int,
-           keys: np.ndarray, sums: np.ndarray) -> None:
-    """What a chunk's keys and values are to other chunks.
+def sum_keys_values(blas: int, key_value: np.ndarray, cos: np.ndarray,
+                    sin: np.ndarray, factors: np.ndarray, m: int, N: int,
+                    keys: np.ndarray, sums: np.ndarray) -> None:
+    """Sum up the keys and values of a chunk for other chunks.
 
     Args:
-        blas (int): For products.
+        blas (int): Address of BLAS's matrix product.
         key_value (np.ndarray): Keys, then values, shape ``(R, 2D)``; the keys
-            are turned in their place.
-        cos (np.ndarray): Of these tokens, shape ``(R, K / 2)``.
-        sin (np.ndarray): Likewise.
-        factors (np.ndarray): Shape ``(H, C, 2, K)``.
-        m (int): Which chunk.
-        N (int): Of how many.
-        keys (np.ndarray): Result, shape ``(H, C, 2K)``.
-        sums (np.ndarray): Result, shape ``(H, 2K, K)``, for earlier and for
-            later chunks, where there are any.
+            are rotated in place.
+        cos (np.ndarray): Rotation of these tokens, shape ``(R, K / 2)``.
+        sin (np.ndarray): Rotation of these tokens, shape ``(R, K / 2)``.
+        factors (np.ndarray): Decays, shape ``(H, C, 2, K)``.
+        m (int): Index of the chunk.
+        N (int): Number of chunks.
+        keys (np.ndarray): Result: decayed keys, shape ``(H, C, 2K)``.
+        sums (np.ndarray): Result: sums for earlier and for later chunks, if
+            there are any, shape ``(H, 2K, K)``.
     """
     R = len(key_value)
     H, _, _, K = factors.shape
@@ -50,60 +50,64 @@ def sum_up(blas: int, key_value: np.ndarray, cos: np.ndarray,
 
 
 @compiled
-def enter(sums: np.ndarray, m: int, whole: np.ndarray, half: np.ndarray,
-          states: np.ndarray) -> None:
-    """What comes to a chunk from earlier and from later ones, of one head.
+def gather_states(sums: np.ndarray, m: int, chunk_decay: np.ndarray,
+                  half_decay: np.ndarray, states: np.ndarray) -> None:
+    """Sum over all earlier and all later chunks, for one head of a chunk.
 
-    As :func:`mmlcr.ops.chunks.pass_on`, for one chunk: each adds up itself
-    all that comes to it, and waits for no other.
+    It is :func:`mmlcr.ops.chunks.scan_chunks` for one chunk: each chunk sums
+    over the others itself, and does not wait for their states.
 
     Args:
-        sums (np.ndarray): Of all chunks, by :func:`sum_up`, ``(N, 2K, V)``.
-        m (int): Which chunk.
-        whole (np.ndarray): Decay of a chunk, shape ``(K, )``.
-        half (np.ndarray): Of half a chunk.
-        states (np.ndarray): Result, shape ``(2K, V)``: of later chunks, then
-            of earlier ones.
+        sums (np.ndarray): Results of :func:`sum_keys_values` for all chunks,
+            shape ``(N, 2K, V)``.
+        m (int): Index of the chunk.
+        chunk_decay (np.ndarray): Decay over a chunk, shape ``(K, )``.
+        half_decay (np.ndarray): Decay over half a chunk, shape ``(K, )``.
+        states (np.ndarray): Result, shape ``(2K, V)``: sums over later
+            chunks, then over earlier ones.
     """
-    take_wide_vectors()
-    N, K = len(sums), len(whole)
+    prefer_wide_vectors()
+    N, K = len(sums), len(chunk_decay)
     for k in range(K):
         later, earlier = states[k], states[K + k]
         later[:] = f32(0)
         earlier[:] = f32(0)
         for n in range(N - 1, m, -1):
-            _decay_and_add(later, whole[k], half[k], sums[n, k])
+            _decay_and_add(later, chunk_decay[k], half_decay[k], sums[n, k])
         for n in range(m):
-            _decay_and_add(earlier, whole[k], half[k], sums[n, K + k])
-        for j in range(len(later)):  # to the middle of this one
-            later[j] *= half[k]
-            earlier[j] *= half[k]
+            _decay_and_add(earlier, chunk_decay[k], half_decay[k],
+                           sums[n, K + k])
+        for j in range(len(later)):  # decay to the middle of this chunk
+            later[j] *= half_decay[k]
+            earlier[j] *= half_decay[k]
 
 
 @compiled
-def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
-         keys: np.ndarray, states: np.ndarray, cos: np.ndarray,
-         sin: np.ndarray, factors: np.ndarray, u: np.ndarray, m: int, N: int,
-         decayed_r: np.ndarray, scores: np.ndarray, y: np.ndarray) -> None:
-    """Equation (6).
+def read_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
+               keys: np.ndarray, states: np.ndarray, cos: np.ndarray,
+               sin: np.ndarray, factors: np.ndarray, u: np.ndarray, m: int,
+               N: int, decayed_r: np.ndarray, scores: np.ndarray,
+               y: np.ndarray) -> None:
+    """Compute equation (6) for a chunk.
 
     Args:
-        blas (int): For products.
-        receptance (np.ndarray): Receptances first, ``(R, *)``; they are
-            turned in their place.
-        key_value (np.ndarray): As :func:`sum_up` left it.
-        keys (np.ndarray): Likewise.
-        states (np.ndarray): Of later and of earlier chunks,
-            ``(H, 2K, K)``, where there are any.
-        cos (np.ndarray): Of these tokens, shape ``(R, K / 2)``.
-        sin (np.ndarray): Likewise.
-        factors (np.ndarray): Shape ``(H, C, 2, K)``.
-        u (np.ndarray): Bonus, ``(H, K)``.
-        m (int): Which chunk.
-        N (int): Of how many.
-        decayed_r (np.ndarray): To work in, ``(C, 2K)``.
-        scores (np.ndarray): Likewise, ``(2, C, C)``.
-        y (np.ndarray): Result, ``(R, D)``.
+        blas (int): Address of BLAS's matrix product.
+        receptance (np.ndarray): Shape ``(R, *)``; the first ``D`` columns are
+            receptance, which is rotated in place.
+        key_value (np.ndarray): Keys and values after
+            :func:`sum_keys_values`, shape ``(R, 2D)``.
+        keys (np.ndarray): Its result, shape ``(H, C, 2K)``.
+        states (np.ndarray): States of later and of earlier chunks, if there
+            are any, shape ``(H, 2K, K)``.
+        cos (np.ndarray): Rotation of these tokens, shape ``(R, K / 2)``.
+        sin (np.ndarray): Rotation of these tokens, shape ``(R, K / 2)``.
+        factors (np.ndarray): Decays, shape ``(H, C, 2, K)``.
+        u (np.ndarray): Bonus, shape ``(H, K)``.
+        m (int): Index of the chunk.
+        N (int): Number of chunks.
+        decayed_r (np.ndarray): Workspace, shape ``(C, 2K)``.
+        scores (np.ndarray): Workspace, shape ``(2, C, C)``.
+        y (np.ndarray): Result, shape ``(R, D)``.
     """
     R = len(receptance)
     H, _, _, K = factors.shape
@@ -138,8 +142,8 @@ def read(blas: int, receptance: np.ndarray, key_value: np.ndarray,
 
 @compiled
 def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
-    """Turn a head's channels ``(K, )``, by cosine and sine ``(K / 2, )``."""
-    take_wide_vectors()
+    """Rotate a head's channels ``(K, )`` by cosine and sine ``(K / 2, )``."""
+    prefer_wide_vectors()
     half = len(cos)
     a, b = x[:half], x[half:]
     for j in range(half):
@@ -151,15 +155,15 @@ def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
 @compiled
 def _decay_and_add(total: np.ndarray, decay: f32, share: f32,
                    x: np.ndarray) -> None:
-    """``total = decay total + share x``."""
-    take_wide_vectors()
+    """Compute ``total = decay total + share x`` in place."""
+    prefer_wide_vectors()
     for j in range(len(total)):
         total[j] = decay * total[j] + share * x[j]
 
 
 @compiled
 def _scale(x: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
-    """``(K, )`` times another."""
-    take_wide_vectors()
+    """Compute ``out = x factor``, each ``(K, )``."""
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] * factor[j]

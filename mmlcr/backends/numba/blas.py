@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Functions that Numba compiles, and PyTorch's matrix product in them."""
+"""Decorators to compile with Numba, and PyTorch's matrix product for it."""
 import ctypes
 import os.path as osp
 from typing import Any, Callable, Dict, Tuple
@@ -13,21 +13,26 @@ from numba.extending import intrinsic
 from numpy import float32 as f32
 from numpy import int32 as i32
 
-# Sums in any order, a * b + c in one go. NaN and infinity stay what they are.
+# Reordered sums and fused multiply-adds; NaN and infinity are preserved.
 FAST_MATH = {'reassoc', 'contract', 'nsz', 'arcp'}
-# No counts of references: views of arrays for a token would cost as much as
-# what is done to it. So no function can make an array.
+# Without reference counts: for a view of one token they would cost as much as
+# the operations on it. So no function can allocate an array.
 OPTIONS: Dict[str, Any] = dict(
     fastmath=FAST_MATH, error_model='numpy', _nrt=False)
-# Only what is written as prange, and one after the other.
+# Only explicit prange loops are parallel, and they are not fused.
 PRANGE = dict(prange=True, fusion=False, comprehension=False, reduction=False,
               inplace_binop=False, setitem=False, numpy=False, stencil=False)
 LIBRARIES = 'libtorch_cpu.so', 'libtorch_cpu.dylib', 'torch_cpu.dll'
-AS_IT_IS, TRANSPOSED = np.uint8(ord('N')), np.uint8(ord('T'))
+NOT_TRANSPOSED, TRANSPOSED = np.uint8(ord('N')), np.uint8(ord('T'))
 
 
 def compiled(function: Callable, parallel: Any = False) -> Callable:
-    """Compile on the first call, and keep it on the disk where possible."""
+    """Compile a function on its first call, with a cache on disk if possible.
+
+    Args:
+        function (Callable): The function.
+        parallel (bool | dict): Numba's option. Defaults to False.
+    """
 
     def build(cache: bool) -> Callable:
         return numba.njit(
@@ -35,26 +40,25 @@ def compiled(function: Callable, parallel: Any = False) -> Callable:
 
     try:
         return build(cache=True)
-    except RuntimeError:  # no folder that can be written to
+    except RuntimeError:  # no writable folder for the cache
         return build(cache=False)
 
 
 def kernel(function: Callable) -> Callable:
-    """Compile a function whose ``prange`` is shared among the threads."""
+    """Compile a function whose ``prange`` runs on all threads."""
     return compiled(function, parallel=PRANGE)
 
 
-def in_llvm(write: Callable) -> Any:
-    """Make a function of what types and writes LLVM's code for its calls."""
+def llvm_intrinsic(write: Callable) -> Any:
+    """Make a Numba intrinsic of a function that emits LLVM code."""
     return intrinsic(write)
 
 
 def find_blas() -> int:
-    """Where PyTorch's ``sgemm_`` is, the product behind its own.
+    """Return the address of ``sgemm_`` in PyTorch's libraries.
 
     Raises:
-        ImportError: If PyTorch's libraries do not have it, or it takes
-            sizes of 64 bits.
+        ImportError: If the libraries lack it, or it takes sizes of 64 bits.
     """
     folder = osp.join(osp.dirname(torch.__file__), 'lib')
     for name in LIBRARIES:
@@ -74,20 +78,20 @@ def find_blas() -> int:
 def takes_32_bits(sgemm: Any) -> bool:
     """Try a small product whose sizes are negative if read as 64 bits.
 
-    BLAS refuses negative sizes, and leaves the result as it was.
+    BLAS refuses negative sizes, and does not write the result.
 
     Args:
-        sgemm (Callable): BLAS's, loaded by ctypes.
+        sgemm (Callable): BLAS's matrix product, loaded by ctypes.
     """
     a = np.arange(1, 7, dtype=np.float32)  # (2, 3) by columns
     b = np.arange(7, 13, dtype=np.float32)  # (3, 2) by columns
     c = np.zeros(4, np.float32)
     sizes = {n: ctypes.c_int64(n - 2**32) for n in (2, 3)}
     two, three = (ctypes.byref(sizes[n]) for n in (2, 3))
-    as_it_is = ctypes.byref(ctypes.c_char(b'N'))
+    no_transpose = ctypes.byref(ctypes.c_char(b'N'))
     one, zero = (ctypes.byref(ctypes.c_float(x)) for x in (1., 0.))
-    sgemm(as_it_is, as_it_is, two, two, three, one, a.ctypes, two, b.ctypes,
-          three, zero, c.ctypes, two)
+    sgemm(no_transpose, no_transpose, two, two, three, one, a.ctypes, two,
+          b.ctypes, three, zero, c.ctypes, two)
     expected = b.reshape(2, 3) @ a.reshape(3, 2)
     return bool((c.reshape(2, 2) == expected).all())
 
@@ -95,17 +99,17 @@ def takes_32_bits(sgemm: Any) -> bool:
 BLAS = find_blas()
 
 
-@in_llvm
-def take_wide_vectors(context: Any) -> Tuple[Any, Callable]:
-    """Call first in a function whose loops gain by vectors of 512 bits.
+@llvm_intrinsic
+def prefer_wide_vectors(context: Any) -> Tuple[Any, Callable]:
+    """Make LLVM use vectors of 512 bits in the calling function.
 
-    LLVM takes half of that on most machines that have them. The products are
-    by such vectors anyway.
+    By default it uses half of that on most machines that have them. The matrix
+    products use such vectors anyway.
     """
 
     def build(context: Any, builder: Any, signature: Any,
               values: Any) -> Any:
-        # past the check of llvmlite, which does not know the attribute
+        # bypasses the check of llvmlite, which lacks the attribute
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -115,38 +119,40 @@ def take_wide_vectors(context: Any) -> Tuple[Any, Callable]:
 @compiled
 def product(blas: int, a: np.ndarray, b: np.ndarray, beta: f32,
             out: np.ndarray) -> None:
-    """``out = a b + beta out``, on the thread that calls it.
+    """Compute ``out = a b + beta out`` on the calling thread.
+
+    All matrices are float32, with contiguous rows or columns.
 
     Args:
-        blas (int): Of :func:`find_blas`.
-        a (np.ndarray): Float32, shape ``(M, K)``; one of the strides of each
-            matrix is that of an element.
-        b (np.ndarray): Likewise, ``(K, N)``.
-        beta (float): Zero, or one.
-        out (np.ndarray): Likewise, ``(M, N)``, by rows.
+        blas (int): Result of :func:`find_blas`.
+        a (np.ndarray): Shape ``(M, K)``.
+        b (np.ndarray): Shape ``(K, N)``.
+        beta (float): Zero or one.
+        out (np.ndarray): Shape ``(M, N)``, with contiguous rows.
     """
-    # BLAS counts by columns: out^T = b^T a^T
-    of_a, row_a = _order(a)
-    of_b, row_b = _order(b)
-    _sgemm(blas, of_b, of_a, i32(b.shape[1]), i32(a.shape[0]),
-           i32(a.shape[1]), f32(1), b.ctypes.data, row_b, a.ctypes.data,
-           row_a, beta, out.ctypes.data, i32(out.strides[0] // 4))
+    # BLAS is column-major: out^T = b^T a^T
+    transpose_a, stride_a = _order(a)
+    transpose_b, stride_b = _order(b)
+    _sgemm(blas, transpose_b, transpose_a, i32(b.shape[1]), i32(a.shape[0]),
+           i32(a.shape[1]), f32(1), b.ctypes.data, stride_b, a.ctypes.data,
+           stride_a, beta, out.ctypes.data, i32(out.strides[0] // 4))
 
 
 @compiled
 def _order(matrix: np.ndarray) -> Tuple[np.uint8, np.int32]:
-    """Whether it is by rows, and how far these, or columns, are apart."""
-    rows, cols = matrix.shape  # of one row or column strides say nothing
+    """Return BLAS's transposition and stride of a matrix."""
+    rows, cols = matrix.shape  # a single row or column may have any stride
     if matrix.strides[1] == 4:
-        return AS_IT_IS, i32(max(cols, matrix.strides[0] // 4))
+        return NOT_TRANSPOSED, i32(max(cols, matrix.strides[0] // 4))
     return TRANSPOSED, i32(max(rows, matrix.strides[1] // 4))
 
 
-@in_llvm
-def _sgemm(context: Any, address: Any, of_a: Any, of_b: Any, M: Any, N: Any,
-           K: Any, alpha: Any, a: Any, row_a: Any, b: Any, row_b: Any,
-           beta: Any, c: Any, row_c: Any) -> Tuple[Any, Callable]:
-    """Call BLAS's: all arguments by reference."""
+@llvm_intrinsic
+def _sgemm(context: Any, address: Any, transpose_a: Any, transpose_b: Any,
+           M: Any, N: Any, K: Any, alpha: Any, a: Any, stride_a: Any, b: Any,
+           stride_b: Any, beta: Any, c: Any,
+           stride_c: Any) -> Tuple[Any, Callable]:
+    """Call BLAS's ``sgemm_``, which takes all arguments by reference."""
     char, size, real, pointer = (types.uint8, types.int32, types.float32,
                                  types.uintp)
     signature = types.void(types.int64, char, char, size, size, size, real,
@@ -160,8 +166,8 @@ def _sgemm(context: Any, address: Any, of_a: Any, of_b: Any, M: Any, N: Any,
             if kind is pointer:
                 pointers.append(builder.inttoptr(value, reference))
             else:
-                place = cgutils.alloca_once_value(builder, value)
-                pointers.append(builder.bitcast(place, reference))
+                stored = cgutils.alloca_once_value(builder, value)
+                pointers.append(builder.bitcast(stored, reference))
         function = ir.FunctionType(ir.VoidType(), [reference] * len(pointers))
         builder.call(
             builder.inttoptr(values[0], function.as_pointer()), pointers)

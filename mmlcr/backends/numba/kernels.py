@@ -1,15 +1,15 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Cross RWKV layers by chunks of tokens, in functions that Numba compiles.
+"""Cross RWKV layers by chunks of tokens, compiled by Numba.
 
-The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`. A thread takes
-a chunk of tokens, the operator's, through all that does not wait for other
-tokens, so that it stays in the cache: three passes make a layer.
+The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`. A layer has
+three passes. In each pass, a thread runs all operations on a chunk of tokens
+that do not depend on other chunks of the pass, so that it stays in the cache.
 
-Threads share the layers that are side by side, or, where these do not occupy
-all of them, the chunks of each pass.
+Threads work on different layers, or on different chunks of each pass if there
+are too few layers to occupy all threads.
 
-Symbols as there. ``R`` tokens are in a chunk, of at most ``C``, and ``N``
-chunks in a frame. All arrays are contiguous.
+Symbols are those of the layer. A frame has ``N`` chunks, a chunk ``R <= C``
+tokens. All arrays are contiguous.
 """
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy import float32 as f32
 
-from .bi_wkv import enter, read, sum_up
+from .bi_wkv import gather_states, read_chunk, sum_keys_values
 from .blas import compiled, kernel, product
 from .token_ops import (
     add,
@@ -32,42 +32,42 @@ from .token_ops import (
     subtract,
 )
 
-PASSES = 3  # of a layer; all chunks of one before any of the next
+PASSES = 3  # of a layer; a pass needs all chunks of the previous one
 
 
 class LayerArgs(NamedTuple):
     """The arguments of all kernels.
 
-    They are one flat tuple: Numba hands no nested ones to threads.
+    They are one flat tuple: Numba passes no nested ones to threads.
     """
-    blas: int  # for products
-    residual: bool  # a layer gives A + h to the next
+    blas: int  # address of BLAS's matrix product
+    residual: bool  # a layer's output is A + h instead of h
     bound: float  # of the paper's cell
-    # frames that the layers read; their output overwrites x
+    # input of the layers; their output overwrites x
     x: np.ndarray  # (T, B, L, D)
-    cells: np.ndarray  # (T, B, L, D), result, of the last layer
+    cells: np.ndarray  # (T, B, L, D), result: cells of the last layer
     e: np.ndarray  # (T, B, L, D)
-    prompt: np.ndarray  # (T, B, L, D), e normed
+    prompt: np.ndarray  # (T, B, L, D), layer norm of e
     prompt_before: np.ndarray  # (B, L, D), of the frame before the first
-    # state of each layer after the frame before, (n, B, L, D), and result,
-    # which may be the same
-    fresh: bool  # there was no frame before
+    # state of each layer before and after the frames, (n, B, L, D); both may
+    # be the same memory
+    is_first: bool  # there is no frame before
     h_before: np.ndarray
     c_before: np.ndarray
     x_before: np.ndarray
     h: np.ndarray
     c: np.ndarray
     normed_x: np.ndarray
-    # where the tokens sit
+    # positions of the tokens
     neighbours: np.ndarray  # (B or 1, L, 4)
     cos: np.ndarray  # (B or 1, L, K / 2)
     sin: np.ndarray
     # weights
-    shares_e: np.ndarray  # (n, 5, D), of neighbours and of the token itself
+    shares_e: np.ndarray  # (n, 5, D), weights of neighbours and token
     key_value: np.ndarray  # (n, D or 2D, 2D)
     forget: np.ndarray  # (n or 0, D, D)
     forget_bias: np.ndarray  # (n or 0, D)
-    norm_x: np.ndarray  # (n, D), as all norms
+    norm_x: np.ndarray  # (n, D), like all norms
     norm_x_bias: np.ndarray
     shares_x: np.ndarray
     norm_h: np.ndarray
@@ -81,23 +81,23 @@ class LayerArgs(NamedTuple):
     shares_a: np.ndarray
     receptance_key: np.ndarray  # (n, D, D + inner)
     value: np.ndarray  # (n, inner, D)
-    # decays, as in mmlcr.ops.BiWKVDecays
-    factors: np.ndarray  # (n, H, C, 2, K), the first two
-    whole: np.ndarray  # (n, H, K)
-    half: np.ndarray  # (n, H, K)
+    # decays, see mmlcr.ops.BiWKVDecays
+    factors: np.ndarray  # (n, H, C, 2, K), the first two factors
+    chunk_decay: np.ndarray  # (n, H, K)
+    half_decay: np.ndarray  # (n, H, K)
     u: np.ndarray  # (n, H, K)
-    nothing: np.ndarray  # (D,), zeros for a missing neighbour
-    # room for each thread
+    zeros: np.ndarray  # (D,), zeros for a missing neighbour
+    # workspace of each thread
     inputs: np.ndarray  # (threads, C * widest), of a product
-    outputs: np.ndarray  # likewise
+    outputs: np.ndarray  # (threads, C * widest), of a product
     decayed_r: np.ndarray  # (threads, C, 2K)
     scores: np.ndarray  # (threads, 2, C, C)
     states: np.ndarray  # (threads, H, 2K, K)
-    # room for each of s layers that are side by side
+    # workspace of each of the s layers that run at once
     keys_values: np.ndarray  # (s, B, L, 2D)
     keys: np.ndarray  # (s, B, N, H, C, 2K)
     sums: np.ndarray  # (s, B, H, N, 2K, K)
-    logits: np.ndarray  # (s, B, L, D), as all that follow: of forget gates
+    logits: np.ndarray  # (s, B, L, D), of forget gates
     difference: np.ndarray
     a: np.ndarray
     normed_a: np.ndarray
@@ -105,15 +105,15 @@ class LayerArgs(NamedTuple):
 
 @compiled
 def pass_layers(args: LayerArgs) -> None:
-    """All frames through all layers, ``s`` layers side by side.
+    """Run all frames through all layers, ``s`` layers at once.
 
-    A layer is one frame behind the layer below. The lowest of them goes on
-    with the next ``s`` layers when it has seen all ``T`` frames, ``T`` of at
-    least ``s``.
+    Each of ``s`` slots has one layer, which is one frame behind the layer
+    below. After all ``T >= s`` frames, a slot continues with the layer ``s``
+    above.
     """
     T, B = args.x.shape[:2]
     n, s = len(args.u), len(args.a)
-    steps = T * ((n + s - 1) // s)  # of each that is side by side
+    steps = T * ((n + s - 1) // s)  # of each slot
     for step in range(steps + s - 1):
         first, last = max(0, step - steps + 1), min(s, step + 1)
         if (last - first) * B % len(args.inputs) == 0:
@@ -125,7 +125,7 @@ def pass_layers(args: LayerArgs) -> None:
 
 @kernel
 def _share_frames(args: LayerArgs, step: int, first: int, last: int) -> None:
-    """Each thread takes frames of its own through a layer."""
+    """Run all passes of a layer, each thread on other frames."""
     N, B = args.sums.shape[3], args.x.shape[1]
     for t in numba.prange((last - first) * B):
         for this_pass in range(PASSES):
@@ -136,7 +136,7 @@ def _share_frames(args: LayerArgs, step: int, first: int, last: int) -> None:
 @kernel
 def _share_chunks(args: LayerArgs, step: int, first: int, last: int,
                   this_pass: int) -> None:
-    """Each thread takes chunks of its own through a pass."""
+    """Run one pass of the layers, each thread on other chunks."""
     N, B = args.sums.shape[3], args.x.shape[1]
     for t in numba.prange((last - first) * B * N):
         _pass_chunk(args, step, first + t // (B * N), t // N % B, t % N,
@@ -146,7 +146,7 @@ def _share_chunks(args: LayerArgs, step: int, first: int, last: int,
 @compiled
 def _pass_chunk(args: LayerArgs, step: int, slot: int, b: int, m: int,
                 this_pass: int) -> None:
-    """One pass of chunk ``m``."""
+    """Run one pass of chunk ``m``."""
     T, n, s = len(args.x), len(args.u), len(args.a)
     i, frame = (step - slot) // T * s + slot, (step - slot) % T
     if i >= n:
@@ -162,28 +162,29 @@ def _pass_chunk(args: LayerArgs, step: int, slot: int, b: int, m: int,
 @compiled
 def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
                     m: int) -> None:
-    """Key, value and forget gate of equation (5), tokens' norm."""
+    """Compute keys, values, the forget gate's logit and normed tokens."""
     x, prompt = args.x[frame, b], args.prompt[frame, b]
     earlier = args.prompt[frame - 1, b] if frame > 0 else args.prompt_before[b]
     before, after = args.x_before[i, b], args.normed_x[i, b]
     shares, key_value = args.shares_e[i], args.key_value[i]
     norm_x, norm_x_bias = args.norm_x[i], args.norm_x_bias[i]
     L, D = x.shape
-    C, s, where = args.factors.shape[2], i % len(args.a), b % len(args.cos)
+    C, s, grid = args.factors.shape[2], i % len(args.a), b % len(args.cos)
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, len(key_value)
     mixed = args.inputs[numba.get_thread_id(), :R * width]
     mixed = mixed.reshape((R, width))
     for l in range(start, stop):
-        mix(prompt, l, args.neighbours[where, l], shares, args.nothing,
+        mix(prompt, l, args.neighbours[grid, l], shares, args.zeros,
             mixed[l - start, :D])
         if width > D:
             subtract(prompt[l], earlier[l], mixed[l - start, D:])
     keys_values = args.keys_values[s, b, start:stop]
     product(args.blas, mixed, key_value, f32(0), keys_values)
-    sum_up(args.blas, keys_values, args.cos[where, start:stop],
-           args.sin[where, start:stop], args.factors[i], m,
-           args.sums.shape[3], args.keys[s, b, m], args.sums[s, b, :, m])
+    sum_keys_values(args.blas, keys_values, args.cos[grid, start:stop],
+                    args.sin[grid, start:stop], args.factors[i], m,
+                    args.sums.shape[3], args.keys[s, b, m],
+                    args.sums[s, b, :, m])
     if len(args.forget):
         product(args.blas, args.e[frame, b, start:stop], args.forget[i],
                 f32(0), args.logits[s, b, start:stop])
@@ -192,7 +193,7 @@ def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
         norm(x[l], norm_x, norm_x_bias, normed)
         if frame > 0:
             subtract(normed, after[l], difference)
-        elif args.fresh:
+        elif args.is_first:
             difference[:] = f32(0)
         else:
             subtract(normed, before[l], difference)
@@ -201,7 +202,7 @@ def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
 
 @compiled
 def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
-    """Equations (4), (6) and (7), and the norm of the result."""
+    """Compute equations (4), (6) and (7), and the norm of the result."""
     x, tokens = args.x[frame, b], args.normed_x[i, b]
     past = args.h[i, b] if frame > 0 else args.h_before[i, b]
     shares, receptance_gate = args.shares_x[i], args.receptance_gate[i]
@@ -210,33 +211,33 @@ def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
     norm_a, norm_a_bias = args.norm_a[i], args.norm_a_bias[i]
     L, D = x.shape
     H, C = args.factors.shape[1:3]
-    s, where, me = i % len(args.a), b % len(args.cos), numba.get_thread_id()
+    s, grid, thread = i % len(args.a), b % len(args.cos), numba.get_thread_id()
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, len(receptance_gate)
-    mixed = args.inputs[me, :R * width].reshape((R, width))
+    mixed = args.inputs[thread, :R * width].reshape((R, width))
     for l in range(start, stop):
         row = mixed[l - start]
-        mix(tokens, l, args.neighbours[where, l], shares, args.nothing,
+        mix(tokens, l, args.neighbours[grid, l], shares, args.zeros,
             row[:D])
         if width > 2 * D:
             copy(args.difference[s, b, l], row[D:2 * D])
         norm(past[l], norm_h, norm_h_bias, row[width - D:])
-    projected = args.outputs[me, :R * 2 * D].reshape((R, 2 * D))
+    projected = args.outputs[thread, :R * 2 * D].reshape((R, 2 * D))
     product(args.blas, mixed, receptance_gate, f32(0), projected)  # eq. (4)
 
-    y = args.inputs[me, :R * D].reshape((R, D))
-    states = args.states[me]
+    y = args.inputs[thread, :R * D].reshape((R, D))
+    states = args.states[thread]
     for head in range(H):
-        enter(args.sums[s, b, head], m, args.whole[i, head],
-              args.half[i, head], states[head])
-    read(args.blas, projected, args.keys_values[s, b, start:stop],
-         args.keys[s, b, m], states,
-         args.cos[where, start:stop], args.sin[where, start:stop],
-         args.factors[i], args.u[i], m, args.sums.shape[3],
-         args.decayed_r[me], args.scores[me], y)  # eq. (6)
+        gather_states(args.sums[s, b, head], m, args.chunk_decay[i, head],
+                      args.half_decay[i, head], states[head])
+    read_chunk(args.blas, projected, args.keys_values[s, b, start:stop],
+               args.keys[s, b, m], states,
+               args.cos[grid, start:stop], args.sin[grid, start:stop],
+               args.factors[i], args.u[i], m, args.sums.shape[3],
+               args.decayed_r[thread], args.scores[thread], y)  # eq. (6)
     for l in range(R):
         norm_heads_gate(y[l], projected[l, D:], norm_y, norm_y_bias, H)
-    added = args.outputs[me, :R * D].reshape((R, D))
+    added = args.outputs[thread, :R * D].reshape((R, D))
     product(args.blas, y, args.output[i], f32(0), added)
     for l in range(start, stop):
         a = args.a[s, b, l]
@@ -246,24 +247,25 @@ def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
 
 @compiled
 def _channel_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
-    """Equations (8) to (10)."""
+    """Compute equations (8) to (10)."""
     x, e, bound = args.x[frame, b], args.e[frame, b], f32(args.bound)
     before, c, h = args.c_before[i, b], args.c[i, b], args.h[i, b]
     shares, receptance_key = args.shares_a[i], args.receptance_key[i]
     L, D = x.shape
-    C, s, me = args.factors.shape[2], i % len(args.a), numba.get_thread_id()
-    where, last = b % len(args.neighbours), i == len(args.u) - 1
+    C, s = args.factors.shape[2], i % len(args.a)
+    thread = numba.get_thread_id()
+    grid, last = b % len(args.neighbours), i == len(args.u) - 1
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, receptance_key.shape[1]
-    mixed = args.inputs[me, :R * D].reshape((R, D))
+    mixed = args.inputs[thread, :R * D].reshape((R, D))
     for l in range(start, stop):
-        mix(args.normed_a[s, b], l, args.neighbours[where, l], shares,
-            args.nothing, mixed[l - start])
-    projected = args.outputs[me, :R * width].reshape((R, width))
+        mix(args.normed_a[s, b], l, args.neighbours[grid, l], shares,
+            args.zeros, mixed[l - start])
+    projected = args.outputs[thread, :R * width].reshape((R, width))
     product(args.blas, mixed, receptance_key, f32(0), projected)
     for l in range(R):
         square_relu(projected[l, D:])
-    value = args.inputs[me, :R * D].reshape((R, D))
+    value = args.inputs[thread, :R * D].reshape((R, D))
     product(args.blas, projected[:, D:], args.value[i], f32(0), value)
     for l in range(start, stop):
         A = args.a[s, b, l]

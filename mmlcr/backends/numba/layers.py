@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""All layers by :mod:`mmlcr.backends.numba.kernels`."""
+"""Run all layers with :mod:`mmlcr.backends.numba.kernels`."""
 import math
 from typing import Any, Dict, Optional
 
@@ -16,11 +16,11 @@ from .workspace import as_array, share_threads, workspace
 
 
 class NumbaLayers:
-    """All layers at once, in float32 on a CPU.
+    """Runs all layers in float32 on a CPU.
 
     Args:
-        weights (CrossRWKVWeights): Of ``n`` layers.
-        spec (StackSpec): Their options.
+        weights (CrossRWKVWeights): Weights of ``n`` layers.
+        spec (StackSpec): Options of the layers.
     """
 
     def __init__(self, weights: CrossRWKVWeights, spec: StackSpec) -> None:
@@ -29,10 +29,10 @@ class NumbaLayers:
         self.weights = _prepack(weights, *decays.w.shape[1:])
         self.decays = dict(
             factors=as_array(_halves(decays.factors[..., :2, :])),
-            whole=as_array(_halves(decays.whole[..., 0])),
-            half=as_array(_halves(decays.half[..., 0])),
+            chunk_decay=as_array(_halves(decays.chunk_decay[..., 0])),
+            half_decay=as_array(_halves(decays.half_decay[..., 0])),
             u=as_array(_halves(decays.u)))
-        # of the last geometry; masks are another one for each clip
+        # cache of the last geometry; with masks, each clip has its own
         self._geometry: Any = None
         self._grid: Dict[str, np.ndarray] = {}
 
@@ -42,7 +42,7 @@ class NumbaLayers:
                  state: Optional[LayerState],
                  geometry: Geometry,
                  out: Optional[LayerState] = None) -> StackOutput:
-        """Take all frames through all layers.
+        """Run all frames through all layers.
 
         Arguments are those of :meth:`mmlcr.backends.Executor.run_layers`. The
         output of the last layer overwrites ``tokens.x``.
@@ -71,27 +71,28 @@ class NumbaLayers:
                 prompt=as_array(e_norm),
                 prompt_before=as_array(
                     e_norm[0] if e_norm_before is None else e_norm_before),
-                fresh=state is None,
+                is_first=state is None,
                 h_before=as_array(before.h),
                 c_before=as_array(before.c),
                 x_before=_normed_x(before),
                 h=as_array(after.h),
                 c=as_array(after.c),
                 normed_x=_normed_x(after),
-                **self._grid_of(geometry, L),
-                nothing=np.zeros(D, np.float32),
+                **self._grid_arrays(geometry, L),
+                zeros=np.zeros(D, np.float32),
                 **self.weights,
                 **self.decays,
-                **self._room(T, B, L, D)))
+                **self._workspaces(T, B, L, D)))
         return StackOutput(x, torch.from_numpy(cells), after)
 
-    def _grid_of(self, geometry: Geometry, L: int) -> Dict[str, np.ndarray]:
-        """Neighbours and rotation as arrays."""
+    def _grid_arrays(self, geometry: Geometry,
+                     L: int) -> Dict[str, np.ndarray]:
+        """Return neighbours and rotation as arrays."""
         shift, rotation = geometry
         known = self._geometry
         if known is None or known[0] is not shift or known[1] is not rotation:
             K = self.decays['u'].shape[-1]
-            if rotation is None:  # by no angle
+            if rotation is None:  # rotate by zero
                 rotation = torch.tensor([1., 0.])
                 rotation = rotation.expand(len(shift.tokens), L, 1, K // 2, 2)
             cos, sin = rotation.flatten(1, 2).unbind(-1)
@@ -103,8 +104,9 @@ class NumbaLayers:
             self._geometry = geometry
         return self._grid
 
-    def _room(self, T: int, B: int, L: int, D: int) -> Dict[str, np.ndarray]:
-        """Memory for so many layers that no thread waits."""
+    def _workspaces(self, T: int, B: int, L: int,
+                    D: int) -> Dict[str, np.ndarray]:
+        """Allocate workspaces for as many layers as occupy all threads."""
         n, H, C, _, K = self.decays['factors'].shape
         N, threads = -(-L // C), share_threads()
         s = math.ceil(threads / B)
@@ -133,20 +135,20 @@ class NumbaLayers:
 
 def _prepack(weights: CrossRWKVWeights, H: int,
              K: int) -> Dict[str, np.ndarray]:
-    """Matrices by rows of inputs, receptance and key by halves of pairs."""
+    """Transpose matrices, and order receptance and key by :func:`_halves`."""
     prompt, step, _ = weights
     none = step.norm_x[:0]
 
     def matrix(weight: Optional[Tensor]) -> np.ndarray:
         return as_array((none[..., None] if weight is None else weight).mT)
 
-    def first_by_halves(weight: Tensor) -> np.ndarray:
+    def split_first_by_halves(weight: Tensor) -> np.ndarray:
         first, second = weight.chunk(2, dim=1)
         first = _halves(first.mT.unflatten(-1, (H, K))).flatten(-2)
         return as_array(torch.cat([first, second.mT], -1))
 
     def shares(mu: Tensor) -> np.ndarray:
-        """Of left, right, upper, lower neighbour, and the token itself."""
+        """Weights of left, right, upper, lower neighbour and the token."""
         direction = torch.arange(H * K) * 4 // K % 4
         taken = torch.arange(4)[:, None] == direction
         mu = mu[:, None]
@@ -158,12 +160,12 @@ def _prepack(weights: CrossRWKVWeights, H: int,
     }
     return dict(
         shares_e=shares(prompt.mu),
-        key_value=first_by_halves(prompt.key_value),
+        key_value=split_first_by_halves(prompt.key_value),
         forget=matrix(prompt.forget),
         forget_bias=as_array(none if prompt.forget_bias is None else
                            prompt.forget_bias),
         shares_x=shares(step.mu_x),
-        receptance_gate=first_by_halves(step.receptance_gate),
+        receptance_gate=split_first_by_halves(step.receptance_gate),
         output=matrix(step.output),
         shares_a=shares(step.mu_a),
         receptance_key=matrix(step.receptance_key),
@@ -172,11 +174,14 @@ def _prepack(weights: CrossRWKVWeights, H: int,
 
 
 def _halves(x: Tensor) -> Tensor:
-    """Pairs ``(..., K)`` half a head apart: channels 0, 2, ..., 1, 3, ..."""
+    """Reorder channels ``(..., K)`` to 0, 2, ..., 1, 3, ...
+
+    The channels of a rotary pair are then half a head apart.
+    """
     return x.unflatten(-1, (-1, 2)).mT.flatten(-2)
 
 
 def _normed_x(state: LayerState) -> np.ndarray:
-    if state.x is None:  # memory for this call only
+    if state.x is None:  # not part of the state, only needed in this call
         return workspace('normed_x', *state.h.shape)
     return as_array(state.x)

@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""From pixels to tokens and edge prompt, for inference on a CPU in float32.
+"""Tokens and edge prompt from pixels, for inference on a CPU in float32.
 
-A thread takes some patches through :class:`mmlcr.layers.PatchStem` of frames
-and edge maps, and through all that follows up to the layers.
+A thread runs a group of patches through :class:`mmlcr.layers.PatchStem` of
+frames and edge maps, and all operations up to the layers.
 """
 import math
 from typing import Dict, NamedTuple, Optional, Tuple
@@ -20,43 +20,43 @@ from .blas import BLAS, compiled, kernel, product
 from .token_ops import add, copy, norm
 from .workspace import as_array, share_threads, workspace
 
-MAX_PATCHES = 56  # that are taken together
+MAX_PATCHES = 56  # in a group
 
 
 class StemArgs(NamedTuple):
     """The arguments of all kernels."""
-    blas: int  # for products
-    size: int  # of a patch
+    blas: int  # address of BLAS's matrix product
+    size: int  # side of a patch in pixels
     clip: np.ndarray  # (B, channels, T, height, width), floats or bytes
-    mean: np.ndarray  # (channels, ), that is subtracted from it
-    std: np.ndarray  # (channels, ), that it is divided by then
+    mean: np.ndarray  # (channels, ), of the normalization
+    std: np.ndarray  # (channels, ), of the normalization
     patch_ids: np.ndarray  # (B or 1, L - 1), of patches in a frame's grid
     # results
     x: np.ndarray  # (T, B, L, D), tokens, CLS last
-    e: np.ndarray  # likewise, edge prompt
-    prompt: np.ndarray  # likewise, e normed
+    e: np.ndarray  # (T, B, L, D), edge prompt
+    prompt: np.ndarray  # (T, B, L, D), layer norm of e
     # weights
     weight: np.ndarray  # (3 * size * size, D)
     bias: np.ndarray  # (1 or all patch_ids, D)
-    edge_weight: np.ndarray  # (size * size, D), or of no edges
+    edge_weight: np.ndarray  # (size * size, D); (0, D) without edge prompt
     edge_bias: np.ndarray  # (D,)
     cls: np.ndarray  # (D,)
     norm: np.ndarray  # (D,)
     norm_bias: np.ndarray  # (D,)
-    pixels: np.ndarray  # (threads, patches together, 3 * size * size)
+    pixels: np.ndarray  # (threads, patches of a group, 3 * size * size)
 
 
 class NumbaStem:
     """Patch stems and edge prompt, :meth:`mmlcr.models.LCR.embed`.
 
     Args:
-        stem (PatchStem): Of frames.
-        edge_stem (PatchStem, optional): Of edge maps.
-        zero_conv (nn.Conv2d, optional): What follows it.
+        stem (PatchStem): Stem of frames.
+        edge_stem (PatchStem, optional): Stem of edge maps.
+        zero_conv (nn.Conv2d, optional): The convolution after ``edge_stem``.
         position (Tensor, optional): Embedding, ``(1, D, rows, cols)``.
         cls_token (Tensor): Shape ``(D, )``.
-        norm_e (nn.LayerNorm): Of the edge prompt.
-        normalize (Normalize, optional): Of clips of bytes.
+        norm_e (nn.LayerNorm): Norm of the edge prompt.
+        normalize (Normalize, optional): Normalization of uint8 clips.
     """
 
     def __init__(self, stem: PatchStem, edge_stem: Optional[PatchStem],
@@ -71,11 +71,11 @@ class NumbaStem:
         self.bias = bias.detach()[None]
         edge_weight, edge_bias = weight[:, :0], torch.zeros_like(bias)
         if edge_stem is not None and zero_conv is not None:
-            # one product after the other, with no bend in between
-            of_edges, edge_bias = _matrix_and_bias(edge_stem.projection)
-            then, then_bias = _matrix_and_bias(zero_conv)
-            edge_weight = then @ of_edges
-            edge_bias = then @ edge_bias + then_bias
+            # both are linear, so their product is precomputed
+            edge_weight_in, edge_bias = _matrix_and_bias(edge_stem.projection)
+            conv_weight, conv_bias = _matrix_and_bias(zero_conv)
+            edge_weight = conv_weight @ edge_weight_in
+            edge_bias = conv_weight @ edge_bias + conv_bias
         self.weights = dict(
             weight=as_array(weight.mT),
             edge_weight=as_array(edge_weight.mT),
@@ -86,16 +86,16 @@ class NumbaStem:
 
     def __call__(self, clip: Tensor, layout: TokenLayout,
                  previous: Optional[Tensor] = None) -> Tokens:
-        """Equations (1) and (2).
+        """Compute frame tokens and edge prompt, equations (1) and (2).
 
         Args:
             clip (Tensor): Shape ``(B, 4, T, height, width)``, normalized or
-                bytes.
-            layout (TokenLayout): Which patches are tokens.
+                uint8.
+            layout (TokenLayout): Patches that become tokens.
             previous (Tensor, optional): Not used.
 
         Returns:
-            Tokens: Each ``(T, B, L, D)``, until the next call.
+            Tokens: Each ``(T, B, L, D)``; valid until the next call.
         """
         (B, _, T), P = clip.shape[:3], layout.num_patches
         inputs, D = self.weights['weight'].shape
@@ -106,9 +106,9 @@ class NumbaStem:
             assert self.normalize is not None
             normalize = self.normalize
         else:
-            normalize = Normalize.nothing(clip.shape[1])
+            normalize = Normalize.identity(clip.shape[1])
             clip = clip.to(torch.float32)
-        together = math.ceil(P / math.ceil(P / MAX_PATCHES))
+        group = math.ceil(P / math.ceil(P / MAX_PATCHES))
         pass_stem(
             StemArgs(
                 blas=BLAS,
@@ -120,12 +120,12 @@ class NumbaStem:
                 x=results[0],
                 e=results[1],
                 prompt=results[2],
-                bias=self._bias_of(layout.rows, layout.cols),
-                pixels=workspace('inputs', share_threads(), together, inputs),
+                bias=self._grid_bias(layout.rows, layout.cols),
+                pixels=workspace('inputs', share_threads(), group, inputs),
                 **self.weights))
         return Tokens(*map(torch.from_numpy, results))
 
-    def _bias_of(self, rows: int, cols: int) -> np.ndarray:
+    def _grid_bias(self, rows: int, cols: int) -> np.ndarray:
         if (rows, cols) not in self._biases:
             bias = self.bias
             if self.position is not None:
@@ -142,13 +142,13 @@ def _matrix_and_bias(convolution: nn.Conv2d) -> Tuple[Tensor, Tensor]:
 
 @kernel
 def pass_stem(args: StemArgs) -> None:
-    """Equations (1) and (2)."""
+    """Compute equations (1) and (2)."""
     T, B, L, D = args.x.shape
-    together = args.pixels.shape[1]
-    N = (L - 1 + together - 1) // together
+    group = args.pixels.shape[1]
+    N = (L - 1 + group - 1) // group
     for t in numba.prange(T * B * N):
-        frame, b, start = t // (B * N), t // N % B, t % N * together
-        _pass_patches(args, frame, b, start, min(L - 1, start + together))
+        frame, b, start = t // (B * N), t // N % B, t % N * group
+        _pass_patches(args, frame, b, start, min(L - 1, start + group))
 
 
 @compiled
@@ -158,7 +158,7 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
     patch_ids, L = args.patch_ids[b % len(args.patch_ids)], len(x)
     pixels = args.pixels[numba.get_thread_id(), :stop - start]
     for l in range(start, stop):
-        _take_pixels(args, frame, b, patch_ids[l], 0, 3, pixels[l - start])
+        _copy_pixels(args, frame, b, patch_ids[l], 0, 3, pixels[l - start])
     product(args.blas, pixels, args.weight, f32(0), x[start:stop])
     for l in range(start, stop):
         add(x[l], args.bias[patch_ids[l] % len(args.bias)], e[l])
@@ -166,7 +166,7 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
     edges = pixels[:, :len(args.edge_weight)]
     if edges.shape[1]:
         for l in range(start, stop):
-            _take_pixels(args, frame, b, patch_ids[l], 3, 4, edges[l - start])
+            _copy_pixels(args, frame, b, patch_ids[l], 3, 4, edges[l - start])
         product(args.blas, edges, args.edge_weight, f32(1), e[start:stop])
     if stop == L - 1:
         copy(args.cls, x[stop])
@@ -179,9 +179,9 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
 
 
 @compiled
-def _take_pixels(args: StemArgs, frame: int, b: int, patch: int, first: int,
+def _copy_pixels(args: StemArgs, frame: int, b: int, patch: int, first: int,
                  last: int, out: np.ndarray) -> None:
-    """Those of a patch, by channel, row and column."""
+    """Copy and normalize a patch's pixels, by channel, row and column."""
     size = args.size
     cols = args.clip.shape[4] // size
     row, col = patch // cols * size, patch % cols * size

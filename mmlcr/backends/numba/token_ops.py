@@ -1,27 +1,27 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Operations on the channels of one token, compiled by Numba.
 
-For inference on a CPU in float32. An array is a token's channels, ``(D, )``,
-unless said otherwise. They are known to be in one piece that way, and loops
-take several channels at a time, unless ``out`` is also among the arguments.
+They are for inference on a CPU in float32. An array has a token's channels,
+``(D, )``, unless documented otherwise. Being one-dimensional, it is known to
+be contiguous, and loops are vectorized, unless ``out`` is also an input.
 """
 import numpy as np
 from numpy import float32 as f32
 
 from mmlcr.ops.batched import NORM_EPS
-from .blas import compiled, take_wide_vectors
+from .blas import compiled, prefer_wide_vectors
 
 EPS = f32(NORM_EPS)
 LOG2_E, LN2_HIGH, LN2_LOW = (
     f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4))
-LARGE = f32(1e17)  # products of two are finite, and 1 / LARGE is nothing
+LARGE = f32(1e17)  # its square is finite, and 1 / LARGE is negligible
 
 
 @compiled
 def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
          out: np.ndarray) -> None:
-    """Layer norm of one token."""
-    take_wide_vectors()
+    """Compute the layer norm of one token."""
+    prefer_wide_vectors()
     D = len(x)
     total = f32(0)
     for j in range(D):
@@ -36,26 +36,27 @@ def norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray,
 
 
 @compiled
-def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
-        nothing: np.ndarray, out: np.ndarray) -> None:
-    """A token with its neighbours, eq. (3).
+def mix(x: np.ndarray, l: int, neighbours: np.ndarray, shares: np.ndarray,
+        zeros: np.ndarray, out: np.ndarray) -> None:
+    """Mix a token with its neighbours, equation (3).
 
-    All channels of each neighbour, most times a share of zero: that is faster
-    than to pick those of each direction.
+    All channels of all neighbours are read, most of them with a weight of
+    zero: that is faster than selecting the channels of each direction.
 
     Args:
-        x (np.ndarray): All tokens, ``(L, D)``.
-        l (int): Which one.
-        where (np.ndarray): Its left, right, upper and lower neighbour, or -1.
-        shares (np.ndarray): Of these and of the token itself, ``(5, D)``.
-        nothing (np.ndarray): Zeros, for missing neighbours.
+        x (np.ndarray): All tokens, shape ``(L, D)``.
+        l (int): Index of the token.
+        neighbours (np.ndarray): Indices of its left, right, upper and lower
+            neighbour; -1 if missing.
+        shares (np.ndarray): Weights of these and of the token, ``(5, D)``.
+        zeros (np.ndarray): Zeros, for missing neighbours.
         out (np.ndarray): Result.
     """
-    take_wide_vectors()
-    left = x[where[0]] if where[0] >= 0 else nothing
-    right = x[where[1]] if where[1] >= 0 else nothing
-    upper = x[where[2]] if where[2] >= 0 else nothing
-    lower = x[where[3]] if where[3] >= 0 else nothing
+    prefer_wide_vectors()
+    left = x[neighbours[0]] if neighbours[0] >= 0 else zeros
+    right = x[neighbours[1]] if neighbours[1] >= 0 else zeros
+    upper = x[neighbours[2]] if neighbours[2] >= 0 else zeros
+    lower = x[neighbours[3]] if neighbours[3] >= 0 else zeros
     own = x[l]
     for j in range(len(own)):
         out[j] = (
@@ -66,24 +67,24 @@ def mix(x: np.ndarray, l: int, where: np.ndarray, shares: np.ndarray,
 
 @compiled
 def subtract(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """``x - y``."""
-    take_wide_vectors()
+    """Compute ``out = x - y``."""
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] - y[j]
 
 
 @compiled
 def add(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """``x + y``."""
-    take_wide_vectors()
+    """Compute ``out = x + y``."""
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j] + y[j]
 
 
 @compiled
 def copy(x: np.ndarray, out: np.ndarray) -> None:
-    """``x``."""
-    take_wide_vectors()
+    """Copy ``x`` to ``out``."""
+    prefer_wide_vectors()
     for j in range(len(x)):
         out[j] = x[j]
 
@@ -91,11 +92,11 @@ def copy(x: np.ndarray, out: np.ndarray) -> None:
 @compiled
 def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
                     bias: np.ndarray, H: int) -> None:
-    """``SiLU(g) * LN_head(y)`` of eq. (7), which overwrites ``y``.
+    """Compute ``SiLU(g) * LN_head(y)`` of equation (7) in place of ``y``.
 
-    A head of ``y`` has no mean.
+    The mean of each head of ``y`` is zero.
     """
-    take_wide_vectors()
+    prefer_wide_vectors()
     D = len(y)
     K = D // H
     for head in range(H):
@@ -112,8 +113,8 @@ def norm_heads_gate(y: np.ndarray, gate: np.ndarray, weight: np.ndarray,
 
 @compiled
 def square_relu(k: np.ndarray) -> None:
-    """``relu(k)^2`` of equation (8), which overwrites ``k``."""
-    take_wide_vectors()
+    """Compute ``relu(k)^2`` of equation (8) in place."""
+    prefer_wide_vectors()
     for j in range(len(k)):
         positive = f32(0) if k[j] < f32(0) else k[j]  # NaN stays
         k[j] = positive * positive
@@ -122,8 +123,8 @@ def square_relu(k: np.ndarray) -> None:
 @compiled
 def gated_sum(a: np.ndarray, receptance: np.ndarray,
               value: np.ndarray) -> None:
-    """The last sum of equation (8), which overwrites ``a``."""
-    take_wide_vectors()
+    """Add the gated value to ``a`` in place, equation (8)."""
+    prefer_wide_vectors()
     for j in range(len(a)):
         a[j] += _sigmoid(receptance[j]) * value[j]
 
@@ -131,8 +132,8 @@ def gated_sum(a: np.ndarray, receptance: np.ndarray,
 @compiled
 def coupled_cell(A: np.ndarray, logit: np.ndarray, bias: np.ndarray,
                  c: np.ndarray, h: np.ndarray) -> None:
-    """:class:`mmlcr.layers.CoupledCell` and equation (10)."""
-    take_wide_vectors()
+    """Compute :class:`mmlcr.layers.CoupledCell` and equation (10)."""
+    prefer_wide_vectors()
     for j in range(len(A)):
         a = _expm1(-A[j])
         # tanh(A) = -m / (m + 2), the forget gate is 1 / (1 + q)
@@ -148,8 +149,8 @@ def coupled_cell(A: np.ndarray, logit: np.ndarray, bias: np.ndarray,
 @compiled
 def paper_cell(A: np.ndarray, e: np.ndarray, bound: f32,
                c: np.ndarray, h: np.ndarray) -> None:
-    """:class:`mmlcr.layers.PaperCell` and equation (10)."""
-    take_wide_vectors()
+    """Compute :class:`mmlcr.layers.PaperCell` and equation (10)."""
+    prefer_wide_vectors()
     for j in range(len(A)):
         c[j] = e[j] * (_tanh(A[j]) + c[j]) + c[j]
         c[j] = bound if c[j] > bound else c[j]  # NaN stays
@@ -171,10 +172,11 @@ def _tanh(x: f32) -> f32:
 
 @compiled
 def _expm1(x: f32) -> f32:
-    """``exp(x) - 1``, with ``x`` of at most 40: so that products are finite.
+    """Compute ``exp(x) - 1``, with ``|x|`` clamped to 40.
 
-    ``exp(x) = 2^n exp(r)`` with ``|r| <= log(2) / 2``, and a polynomial for
-    ``exp(r) - 1`` (Cephes, S. Moshier, expf).
+    The clamp keeps products of two results finite. ``exp(x) = 2^n exp(r)``
+    with ``|r| <= log(2) / 2``, and a polynomial for ``exp(r) - 1`` (Cephes,
+    S. Moshier, expf).
     """
     x = f32(40) if x > f32(40) else x  # NaN stays
     x = f32(-40) if x < f32(-40) else x

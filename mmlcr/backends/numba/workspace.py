@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Arrays, reused memory and threads for kernels that Numba compiles."""
+"""Arrays, reused memory and threads for Numba's kernels."""
 import functools
 import math
 import threading
@@ -13,16 +13,16 @@ _thread_local = threading.local()
 
 
 def as_array(x: Tensor) -> np.ndarray:
-    """In float32 and in one piece; the same memory where it is so already."""
+    """Convert to a contiguous float32 array, without a copy if possible."""
     return x.detach().to(torch.float32).contiguous().numpy()
 
 
 def workspace(name: str, *shape: int) -> np.ndarray:
-    """Uninitialised memory of this thread, reused between calls.
+    """Return uninitialised memory of this thread, reused between calls.
 
     Returns:
-        np.ndarray: Float32, of that shape. The content is lost with the next
-        call under the same name.
+        np.ndarray: Float32, of that shape. The next call with the same name
+        overwrites it.
     """
     size = math.prod(shape)
     buffers = _thread_local.__dict__
@@ -32,16 +32,17 @@ def workspace(name: str, *shape: int) -> np.ndarray:
 
 
 def share_threads() -> int:
-    """Let Numba use as many threads as PyTorch; returns how many it has."""
+    """Let Numba use as many threads as PyTorch; return their number."""
     numba.set_num_threads(min(torch.get_num_threads(), _start_threads()))
     return numba.get_num_threads()
 
 
 @functools.lru_cache(maxsize=None)
 def _start_threads() -> int:
-    """Start Numba's; returns how many there are.
+    """Start Numba's threads; return their number.
 
-    They may be PyTorch's, too, and starting them sets the number of both.
+    With a shared OpenMP runtime, starting them also changes PyTorch's number
+    of threads, which is restored.
     """
     before = torch.get_num_threads()
     started = numba.get_num_threads()
