@@ -68,10 +68,10 @@ class ModuleExecutor:
                 e_norm_before = e_norm
             outputs.append(x)
             cells.append(states[-1].c)
-        stacked = [
+        tensors = [
             None if t[0] is None else torch.stack(t) for t in zip(*states)
         ]
-        return StackOutput(outputs, cells, LayerState._make(stacked))
+        return StackOutput(outputs, cells, LayerState._make(tensors))
 
     def _run(self, layer: Any, *args: Any) -> Any:
         if self.model.with_cp and torch.is_grad_enabled():

@@ -24,10 +24,10 @@ def stack(layers: Sequence[Any]) -> Any:
     return type(layers[0])(*fields)
 
 
-def narrow(stacked: Any, start: int, stop: int) -> Any:
+def narrow(batched: Any, start: int, stop: int) -> Any:
     """Select the layers ``start`` to ``stop - 1`` of a stacked tuple."""
-    return type(stacked)(*(None if t is None else t[start:stop]
-                           for t in stacked))
+    return type(batched)(*(None if t is None else t[start:stop]
+                           for t in batched))
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``data/motion``: 24 clips to train, 12 of each other."""
-    folder = tmp_path_factory.mktemp('place')
+    folder = tmp_path_factory.mktemp('data')
     run_script(ROOT / 'tools/make_motion.py', '--clips', 2, 1, 1,
                cwd=folder).check_returncode()
     return folder

@@ -22,7 +22,7 @@ WEIGHT_TOLERANCE = 1e-9  # float64, after twelve steps
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('distributed')]
 
 
-def together(place: Path, *command: object,
+def together(folder: Path, *command: object,
              **environment: str) -> subprocess.CompletedProcess:
     """Two processes by tools/dist_train.sh or torchrun."""
     with socket.socket() as free:
@@ -32,15 +32,15 @@ def together(place: Path, *command: object,
         command = (sys.executable, '-m', 'torch.distributed.run',
                    '--nproc_per_node', 2, '--master_port', port, *command)
     return subprocess.run(
-        [*map(str, command)], cwd=place, text=True, capture_output=True,
+        [*map(str, command)], cwd=folder, text=True, capture_output=True,
         timeout=300,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT),
              'PORT': str(port), 'PYTHON': sys.executable, **environment})
 
 
-def train(place: Path, processes: int, precision: str) -> Path:
+def train(folder: Path, processes: int, precision: str) -> Path:
     """Four epochs of three steps of eight clips."""
-    work_dir = place / f'{precision}_{processes}'
+    work_dir = folder / f'{precision}_{processes}'
     command = [
         HERE / 'in_double.py', 'configs/lcr_motion.py', '--seed', 0,
         '--no-validate', '--work-dir', work_dir, '--cfg-options',
@@ -50,10 +50,10 @@ def train(place: Path, processes: int, precision: str) -> Path:
     environment = {'PRECISION': precision, 'GRADIENTS': f'{work_dir}.pth'}
     if processes > 1:
         command[2:2] = ['--launcher', 'pytorch']
-        result = together(place, *command, **environment)
+        result = together(folder, *command, **environment)
     else:
         result = subprocess.run(
-            [sys.executable, *map(str, command)], cwd=place, text=True,
+            [sys.executable, *map(str, command)], cwd=folder, text=True,
             capture_output=True, timeout=300,
             env={**os.environ, 'OMP_NUM_THREADS': '1',
                  'PYTHONPATH': str(ROOT), **environment})
@@ -62,9 +62,9 @@ def train(place: Path, processes: int, precision: str) -> Path:
 
 
 @pytest.mark.parametrize('precision', ['float32', 'float64'])
-def test_two_processes_are_one(precision: str, place: Path,
+def test_two_processes_are_one(precision: str, folder: Path,
                                relative_error: Callable) -> None:
-    one, two = (train(place, n, precision) for n in (1, 2))
+    one, two = (train(folder, n, precision) for n in (1, 2))
     gradients = [
         torch.cat([g.flatten() for g in torch.load(f'{work_dir}.pth')])
         for work_dir in (one, two)
@@ -85,9 +85,9 @@ def test_two_processes_are_one(precision: str, place: Path,
                                   expected) < WEIGHT_TOLERANCE, name
 
 
-def test_a_last_batch_that_is_padded(place: Path) -> None:
+def test_a_last_batch_that_is_padded(folder: Path) -> None:
     """23 clips for two processes, five at a time; then tested by two."""
-    data, lists = place / 'odd', place / 'data/motion'
+    data, lists = folder / 'odd', folder / 'data/motion'
     data.mkdir()
     (data / 'videos').symlink_to(lists / 'videos')
     shutil.copy(lists / 'classes.txt', data)
@@ -95,23 +95,23 @@ def test_a_last_batch_that_is_padded(place: Path) -> None:
         lines = (lists / f'{split}.txt').read_text().splitlines()
         (data / f'{split}.txt').write_text('\n'.join(lines[:-1]))
     trained = together(
-        place, ROOT / 'tools/dist_train.sh', 'configs/lcr_motion.py', 2,
+        folder, ROOT / 'tools/dist_train.sh', 'configs/lcr_motion.py', 2,
         '--data-root', data, '--work-dir', 'odd_work', '--cfg-options',
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=5',
         'val_dataloader.batch_size=4', 'default_hooks.checkpoint.interval=1')
     assert trained.returncode == 0, trained.stderr[-3000:]
     tested = together(
-        place, ROOT / 'tools/dist_test.sh', 'configs/lcr_motion.py',
+        folder, ROOT / 'tools/dist_test.sh', 'configs/lcr_motion.py',
         'odd_work/epoch_1.pth', 2, '--data-root', data, '--work-dir',
         'odd_test', '--dump', 'odd.pkl')
     assert tested.returncode == 0, tested.stderr[-3000:]
-    assert len(read_dump(str(place / 'odd.pkl'))) == 11
+    assert len(read_dump(str(folder / 'odd.pkl'))) == 11
 
 
-def test_a_process_that_dies_ends_the_run(place: Path) -> None:
+def test_a_process_that_dies_ends_the_run(folder: Path) -> None:
     start = time.monotonic()
     result = together(
-        place, HERE / 'kill_at.py', 'configs/lcr_motion.py', '--launcher',
+        folder, HERE / 'kill_at.py', 'configs/lcr_motion.py', '--launcher',
         'pytorch', '--work-dir', 'dead', '--cfg-options',
         'train_dataloader.batch_size=4', KILL_AT='iteration:4', KILL_RANK='1')
     assert result.returncode

@@ -64,7 +64,7 @@ SeedHook.before_train_iter = wait
 
 
 @pytest.fixture
-def place(tmp_path: Path, make_video: Callable) -> Path:
+def folder(tmp_path: Path, make_video: Callable) -> Path:
     """A data set of six clips, two of them too short."""
     lines = []
     for number in range(6):
@@ -78,47 +78,47 @@ def place(tmp_path: Path, make_video: Callable) -> Path:
     return tmp_path
 
 
-def train(place: Path, *options: str, script: str = '') -> str:
+def train(folder: Path, *options: str, script: str = '') -> str:
     """Run a training; return its exit code and output as one text."""
     before = ['-c', script + RUN] if script else []
     result = run_script(
         *before, ROOT / 'tools/train.py', 'configs/lcr_motion.py',
-        '--data-root', place, '--work-dir', place / 'work', '--cfg-options',
+        '--data-root', folder, '--work-dir', folder / 'work', '--cfg-options',
         'train_cfg.max_epochs=2', 'train_dataloader.batch_size=2',
         'dataset.open_files=False',
         'train_dataloader.dataset.open_files=False',
         'train_dataloader.dataset.short_clips=stop',
-        'default_hooks.checkpoint.interval=1', *options, cwd=place)
+        'default_hooks.checkpoint.interval=1', *options, cwd=folder)
     return f'{result.returncode}\n{result.stdout}{result.stderr}'
 
 
 SKIP = 'train_dataloader.dataset.bad_clips=skip'
 
 
-def test_a_bad_clip_stops_by_its_path(place: Path) -> None:
-    output = train(place)
+def test_a_bad_clip_stops_by_its_path(folder: Path) -> None:
+    output = train(folder)
     assert output.startswith('1\n')
     assert 'has 8 frames, and 8 frames with an interval of 2 need 15' in output
-    assert str(place / 'videos/1.mp4') in output or '4.mp4' in output
+    assert str(folder / 'videos/1.mp4') in output or '4.mp4' in output
 
 
-def test_bad_clips_are_skipped_counted_and_listed(place: Path) -> None:
-    output = train(place, SKIP)
+def test_bad_clips_are_skipped_counted_and_listed(folder: Path) -> None:
+    output = train(folder, SKIP)
     assert output.startswith('0\n'), output[-2000:]
     assert '2 more bad clips were skipped, 2 in all' in output
-    lines = (place / 'work/bad_clips.txt').read_text().splitlines()
+    lines = (folder / 'work/bad_clips.txt').read_text().splitlines()
     assert sorted(Path(line.split('\t')[0]).name for line in lines
                   ) == ['1.mp4', '4.mp4']
     assert all('has 8 frames' in line for line in lines)
 
 
-def test_short_clips_are_counted_once(place: Path) -> None:
+def test_short_clips_are_counted_once(folder: Path) -> None:
     """Videos, whose lengths are not known before they are read."""
-    output = train(place, 'train_dataloader.dataset.short_clips=repeat')
+    output = train(folder, 'train_dataloader.dataset.short_clips=repeat')
     assert output.startswith('0\n'), output[-2000:]
     assert output.count('2 clips of the first epoch have fewer frames') == 1
-    assert f'{place}/videos/1.mp4 has 8 frames, and 8 frames with' in output
-    assert not (place / 'work/bad_clips.txt').exists()
+    assert f'{folder}/videos/1.mp4 has 8 frames, and 8 frames with' in output
+    assert not (folder / 'work/bad_clips.txt').exists()
 
 
 def test_short_clips_of_all_processes(
@@ -139,11 +139,11 @@ def test_short_clips_of_all_processes(
     assert logged[0].startswith('2 clips') and 'a.mp4 has 8' in logged[0]
 
 
-def test_too_many_bad_clips_stop(place: Path) -> None:
-    output = train(place, SKIP, 'train_cfg.max_bad_clips=1')
+def test_too_many_bad_clips_stop(folder: Path) -> None:
+    output = train(folder, SKIP, 'train_cfg.max_bad_clips=1')
     assert output.startswith('1\n')
     assert '2 bad clips, more than the limit of 1' in output
-    assert len((place / 'work/bad_clips.txt').read_text().splitlines()) == 2
+    assert len((folder / 'work/bad_clips.txt').read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize('rank', [0, 1])
@@ -173,68 +173,68 @@ def test_too_many_bad_clips_of_all_processes(
     ('head.fc_cls.weight.fill_(3e38)', 'the loss is '),
 ], ids=['nan', 'overflow'])
 def test_a_loss_that_is_not_finite_stops(how: str, message: str,
-                                         place: Path) -> None:
+                                         folder: Path) -> None:
     """It is in the second epoch; the checkpoint of the first is valid."""
     script = SPOILT.format(iteration=4, how=how)
-    output = train(place, SKIP, script=script)
+    output = train(folder, SKIP, script=script)
     assert output.startswith('1\n') and 'TrainingError' in output
     assert message in output and 'in epoch 2, iteration 5' in output
-    assert output.count(str(place / 'videos')) >= 2
-    good = torch.load(place / 'work/epoch_1.pth', weights_only=True)
+    assert output.count(str(folder / 'videos')) >= 2
+    good = torch.load(folder / 'work/epoch_1.pth', weights_only=True)
     assert all(w.isfinite().all() for w in good['state_dict'].values())
-    assert not (place / 'work/epoch_2.pth').exists()
+    assert not (folder / 'work/epoch_2.pth').exists()
 
 
 @pytest.mark.parametrize('workers', [1, 3])
 def test_a_decoder_that_crashes_names_the_clip(workers: int,
-                                               place: Path) -> None:
+                                               folder: Path) -> None:
     """It crashes in training; clips of other workers are not named."""
-    output = train(place, SKIP, f'train_dataloader.num_workers={workers}',
-                 script=CRASHES.format(clip='3.mp4'))
+    output = train(folder, SKIP, f'train_dataloader.num_workers={workers}',
+                   script=CRASHES.format(clip='3.mp4'))
     assert output.startswith('1\n') and 'ClipError: ' in output, output
     error = output[output.rindex('ClipError: '):]
     assert error.startswith(
-        f'ClipError: {place}/videos/3.mp4: a worker process died')
+        f'ClipError: {folder}/videos/3.mp4: a worker process died')
     assert 'Segmentation fault' in error or 'exited unexpectedly' in error
 
 
-def test_a_decoder_that_crashes_at_a_bad_moment(place: Path) -> None:
+def test_a_decoder_that_crashes_at_a_bad_moment(folder: Path) -> None:
     """The main process raises an error of its own meanwhile."""
     script = CRASHES.format(clip='5.mp4') + ELSEWHERE
-    output = train(place, SKIP, 'train_dataloader.sampler.shuffle=False',
-                 script=script)
+    output = train(folder, SKIP, 'train_dataloader.sampler.shuffle=False',
+                   script=script)
     assert output.startswith('1\n'), output
-    assert (f'ClipError: {place}/videos/5.mp4: a worker process died on it: no'
-            in output)
+    assert (f'ClipError: {folder}/videos/5.mp4: a worker process died on it: '
+            'no' in output)
 
 
-def test_a_decoder_that_crashes_before_training(place: Path) -> None:
+def test_a_decoder_that_crashes_before_training(folder: Path) -> None:
     """It crashes while all clips are opened."""
-    output = train(place, 'train_dataloader.dataset.open_files=True',
-                 script=CRASHES.format(clip='0.mp4'))
-    assert f'ClipError: {place}/videos/0.mp4: a decoder crashed' in output
+    output = train(folder, 'train_dataloader.dataset.open_files=True',
+                   script=CRASHES.format(clip='0.mp4'))
+    assert f'ClipError: {folder}/videos/0.mp4: a decoder crashed' in output
 
 
-def test_a_decoder_that_crashes_after_training(place: Path) -> None:
+def test_a_decoder_that_crashes_after_training(folder: Path) -> None:
     """It crashes while the epoch is validated."""
-    output = train(place, SKIP, 'train_cfg.val_interval=1',
-                 'val_dataloader.dataset.open_files=False', 'train_dataloader.'
-                 'dataset.pipeline.2.type=OpenCVDecode', 'train_dataloader.'
-                 'dataset.pipeline.0.type=OpenCVInit',
-                 script=CRASHES.format(clip='0.mp4'))
-    assert f'ClipError: {place}/videos/0.mp4: a worker process died' in output
+    output = train(folder, SKIP, 'train_cfg.val_interval=1',
+                   'val_dataloader.dataset.open_files=False',
+                   'train_dataloader.dataset.pipeline.2.type=OpenCVDecode',
+                   'train_dataloader.dataset.pipeline.0.type=OpenCVInit',
+                   script=CRASHES.format(clip='0.mp4'))
+    assert f'ClipError: {folder}/videos/0.mp4: a worker process died' in output
 
 
-def test_weights_that_are_not_finite_are_not_written(place: Path) -> None:
+def test_weights_that_are_not_finite_are_not_written(folder: Path) -> None:
     """The loss does not depend on this weight."""
     script = SPOILT.format(
         iteration=5, how="head.register_parameter('more', torch.nn.Parameter("
         "torch.tensor(float('nan'))))")
-    output = train(place, SKIP, script=script)
+    output = train(folder, SKIP, script=script)
     assert output.startswith('1\n')
     assert 'cls_head.more is not finite: no checkpoint' in output
-    assert (place / 'work/epoch_1.pth').exists()
-    assert not (place / 'work/epoch_2.pth').exists()
+    assert (folder / 'work/epoch_1.pth').exists()
+    assert not (folder / 'work/epoch_2.pth').exists()
 
 
 @pytest.mark.filterwarnings('error')

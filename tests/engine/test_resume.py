@@ -35,10 +35,10 @@ def train(folder: Path, work_dir: str, *options: str, kill_at: str = '',
 
 
 @pytest.fixture(scope='module')
-def uninterrupted(place: Path) -> Dict[str, Any]:
-    result = train(place, 'whole')
+def uninterrupted(folder: Path) -> Dict[str, Any]:
+    result = train(folder, 'whole')
     assert result.returncode == 0, result.stderr[-2000:]
-    return trained(place / 'whole', 'epoch_3.pth')
+    return trained(folder / 'whole', 'epoch_3.pth')
 
 
 def trained(work_dir: Path, name: str) -> Dict[str, Any]:
@@ -69,29 +69,29 @@ def best(work_dir: Path) -> List[Tuple[str, Any]]:
 @pytest.mark.parametrize('kill_at', [
     ['iteration:4'], ['fsync:1'], ['replace:2'], ['fsync:9', 'iteration:7'],
 ], ids='-'.join)
-def test_killed_in_an_epoch_or_a_write(kill_at: List[str], place: Path,
+def test_killed_in_an_epoch_or_a_write(kill_at: List[str], folder: Path,
                                        uninterrupted: Dict[str, Any]) -> None:
     work_dir = '-'.join(kill_at)
     for moment in kill_at:
-        killed = train(place, work_dir, kill_at=moment)
+        killed = train(folder, work_dir, kill_at=moment)
         assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    result = train(place, work_dir)
+    result = train(folder, work_dir)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert_same(trained(place / work_dir, 'epoch_3.pth'), uninterrupted)
-    assert_same(best(place / work_dir), best(place / 'whole'))
-    assert not list((place / work_dir).glob('*.part'))
+    assert_same(trained(folder / work_dir, 'epoch_3.pth'), uninterrupted)
+    assert_same(best(folder / work_dir), best(folder / 'whole'))
+    assert not list((folder / work_dir).glob('*.part'))
 
 
-def test_checkpoints_inside_of_an_epoch(place: Path,
+def test_checkpoints_inside_of_an_epoch(folder: Path,
                                         uninterrupted: Dict[str, Any]
                                         ) -> None:
     """Continue with the remaining samples and the checkpoint's seed."""
-    killed = train(place, 'inside', *INSIDE, kill_at='iteration:5')
+    killed = train(folder, 'inside', *INSIDE, kill_at='iteration:5')
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    result = train(place, 'inside', *INSIDE, seed=None)
+    result = train(folder, 'inside', *INSIDE, seed=None)
     assert result.returncode == 0, result.stderr[-2000:]
     assert 'continuing after 1 batches of epoch 2' in result.stdout
-    assert_same(trained(place / 'inside', 'iter_9.pth'), uninterrupted)
+    assert_same(trained(folder / 'inside', 'iter_9.pth'), uninterrupted)
 
 
 WRAPPED = """
@@ -103,34 +103,34 @@ train_dataloader = dict(dataset=dict(
 """
 
 
-def test_inside_of_wrapped_data_sets(place: Path) -> None:
+def test_inside_of_wrapped_data_sets(folder: Path) -> None:
     """72 samples in batches of 8 are nine iterations per epoch."""
-    config = place / 'wrapped.py'
+    config = folder / 'wrapped.py'
     config.write_text(WRAPPED.format(root=HERE.parents[1]))
     how = dict(config=str(config))
-    whole = train(place, 'wrapped', *INSIDE, **how)
+    whole = train(folder, 'wrapped', *INSIDE, **how)
     assert whole.returncode == 0, whole.stderr[-2000:]
-    killed = train(place, 'wrapped_killed', *INSIDE, kill_at='iteration:13',
+    killed = train(folder, 'wrapped_killed', *INSIDE, kill_at='iteration:13',
                    **how)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    result = train(place, 'wrapped_killed', *INSIDE, **how)
+    result = train(folder, 'wrapped_killed', *INSIDE, **how)
     assert result.returncode == 0, result.stderr[-2000:]
     assert 'continuing after 3 batches of epoch 2' in result.stdout
-    assert_same(trained(place / 'wrapped_killed', 'iter_27.pth'),
-                trained(place / 'wrapped', 'iter_27.pth'))
+    assert_same(trained(folder / 'wrapped_killed', 'iter_27.pth'),
+                trained(folder / 'wrapped', 'iter_27.pth'))
 
 
-def test_under_mmengine_s_flexible_runner(place: Path,
+def test_under_mmengine_s_flexible_runner(folder: Path,
                                           uninterrupted: Dict[str, Any]
                                           ) -> None:
     """MMEngine's strategies use it; results are the same to the bit."""
     flexible = 'runner_type=FlexibleRunner'
-    killed = train(place, 'flexible', flexible, kill_at='iteration:4')
+    killed = train(folder, 'flexible', flexible, kill_at='iteration:4')
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    result = train(place, 'flexible', flexible)
+    result = train(folder, 'flexible', flexible)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert_same(trained(place / 'flexible', 'epoch_3.pth'), uninterrupted)
-    assert_same(best(place / 'flexible'), best(place / 'whole'))
+    assert_same(trained(folder / 'flexible', 'epoch_3.pth'), uninterrupted)
+    assert_same(best(folder / 'flexible'), best(folder / 'whole'))
 
 
 @pytest.fixture
@@ -147,15 +147,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(['umount', disk], check=True)
 
 
-def test_a_full_disk(small_disk: Path, place: Path,
+def test_a_full_disk(small_disk: Path, folder: Path,
                      uninterrupted: Dict[str, Any]) -> None:
     """It is reported, the last checkpoint is valid, and training resumes."""
     work_dir = small_disk / 'work'
-    assert train(place, str(work_dir), kill_at='iteration:5').returncode < 0
+    assert train(folder, str(work_dir), kill_at='iteration:5').returncode < 0
     before = (work_dir / 'epoch_1.pth').read_bytes()
     left = shutil.disk_usage(small_disk).free - len(before) // 2
     (small_disk / 'ballast').write_bytes(bytes(left))
-    full = train(place, str(work_dir))
+    full = train(folder, str(work_dir))
     assert full.returncode == 1
     assert ('OSError: [Errno 28] No space left on device: the previous '
             f"file is unchanged: '{work_dir}/epoch_2.pth'") in full.stderr
@@ -163,6 +163,6 @@ def test_a_full_disk(small_disk: Path, place: Path,
     assert (work_dir / 'last_checkpoint').read_text().endswith('epoch_1.pth')
     assert not list(work_dir.glob('*.part'))
     (small_disk / 'ballast').unlink()
-    result = train(place, str(work_dir))
+    result = train(folder, str(work_dir))
     assert result.returncode == 0, result.stderr[-2000:]
     assert_same(trained(work_dir, 'epoch_3.pth'), uninterrupted)

@@ -94,7 +94,8 @@ def test_other_epochs_seeds_and_samples_draw_otherwise(dataset: Any) -> None:
     for numbers in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2)):
         seed_generators(*numbers)
         drawn.add((random.random(), np.random.rand(), float(torch.rand(1))))
-    assert len(drawn) == 5 and all(len({*of}) == 5 for of in zip(*drawn))
+    assert len(drawn) == 5
+    assert all(len({*values}) == 5 for values in zip(*drawn))
 
 
 def test_a_data_set_that_takes_no_seeds_is_named(dataset: Any) -> None:

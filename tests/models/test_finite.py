@@ -34,7 +34,7 @@ INPUTS = {
     'constant': dict(level=1.5),
     'black': dict(level=-2.1),
     'one-token': dict(height=PATCH, width=PATCH),
-    'one-kept': dict(kept=1),
+    'one-kept': dict(num_kept=1),
     'one-frame': dict(T=1),
     'one-blank-token-and-frame':
     dict(level=0., T=1, height=PATCH, width=PATCH),
@@ -76,13 +76,13 @@ def draw_clip(T: int = 4,
     return clip
 
 
-def draw_samples(kept: Optional[int]) -> list:
+def draw_samples(num_kept: Optional[int]) -> list:
     """Labels, with masks that keep only the last patches."""
     data_samples = []
     for label in range(2):
         sample = ActionDataSample().set_gt_label(label)
-        if kept is not None:
-            mask = torch.arange(4) < 4 - kept
+        if num_kept is not None:
+            mask = torch.arange(4) < 4 - num_kept
             sample.set_field(mask.view(2, 2), 'tube_mask')
         data_samples.append(sample)
     return data_samples
@@ -90,7 +90,7 @@ def draw_samples(kept: Optional[int]) -> list:
 
 def assert_finite(model: LCRRecognizer,
                   clip: Tensor,
-                  kept: Optional[int],
+                  num_kept: Optional[int],
                   precision: str,
                   name: str = '') -> None:
     """Check the loss, and all gradients before and after clipping."""
@@ -98,7 +98,7 @@ def assert_finite(model: LCRRecognizer,
     if precision == 'bf16':
         context = torch.autocast('cpu', torch.bfloat16)
     with context:
-        loss = model(clip, draw_samples(kept), mode='loss')['loss_cls']
+        loss = model(clip, draw_samples(num_kept), mode='loss')['loss_cls']
     assert loss.isfinite(), name
     loss.backward()
     weights = dict(model.named_parameters())
@@ -124,10 +124,11 @@ def test_of_any_input(cell: str, form: str, drawn: bool,
     model = build(redraw if drawn else None, **CELLS[cell], **FORMS[form])
     for name, of_clip in INPUTS.items():
         of_clip = dict(of_clip)
-        kept = of_clip.pop('kept', None)
+        num_kept = of_clip.pop('num_kept', None)
         for precision in ('float32', 'bf16'):
             model.zero_grad()
-            assert_finite(model, draw_clip(**of_clip), kept, precision, name)
+            assert_finite(model, draw_clip(**of_clip), num_kept, precision,
+                          name)
 
 
 @pytest.mark.parametrize('level', [None, 0.], ids=['noise', 'blank'])

@@ -24,12 +24,12 @@ TOLERANCE = 1e-12
 def masks(draw: st.DrawFn) -> Tensor:
     """Masks of up to three samples with the same number of dropped patches."""
     rows, cols = draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    kept = draw(st.integers(1, rows * cols))
+    num_kept = draw(st.integers(1, rows * cols))
     orders = [
         draw(st.permutations(range(rows * cols)))
         for _ in range(draw(st.integers(1, 3)))
     ]
-    return (torch.tensor(orders) >= kept).view(-1, rows, cols)
+    return (torch.tensor(orders) >= num_kept).view(-1, rows, cols)
 
 
 def positions(mask: Tensor) -> List[Tuple[int, int]]:
@@ -109,5 +109,5 @@ def test_rotary_of_kept_patches_is_that_of_the_grid(mask: Tensor) -> None:
     whole = rotary_table(
         TokenLayout(*mask.shape[1:]), 8, CPU, torch.float64)[0]
     for of_sample, got in zip(mask, table):
-        kept = torch.cat([~of_sample.flatten(), torch.tensor([True])])
-        assert torch.equal(got, whole[kept])
+        keep = torch.cat([~of_sample.flatten(), torch.tensor([True])])
+        assert torch.equal(got, whole[keep])

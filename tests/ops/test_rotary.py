@@ -74,8 +74,8 @@ def test_dropped_patches_leave_the_positions_of_others() -> None:
     whole = table(TokenLayout(3, 4), 8)
     masked = table(layout_from_mask(3, 4, mask), 8)
     for b in range(2):
-        kept = torch.cat([~mask[b].flatten(), torch.tensor([True])])
-        assert torch.equal(masked[b], whole[0, kept])
+        keep = torch.cat([~mask[b].flatten(), torch.tensor([True])])
+        assert torch.equal(masked[b], whole[0, keep])
 
 
 def test_length_is_kept() -> None:

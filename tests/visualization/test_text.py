@@ -130,10 +130,10 @@ def test_a_long_name_is_cut_and_the_score_is_not(make_frames: Callable
     assert (drawn[:32] != short[:32]).any()
     assert (drawn[:, 640 * 3 // 5:] == image[:, 640 * 3 // 5:]).all()
     for width in (60, 200, 900):
-        cut = shortened_to(name, 32, width)
-        assert text_mask(cut, 32).shape[1] <= width
-        assert cut[-1] == '…' and name.startswith(cut[:-1])
-        longer = name[:len(cut)] + '…'
+        short_name = shortened_to(name, 32, width)
+        assert text_mask(short_name, 32).shape[1] <= width
+        assert short_name[-1] == '…' and name.startswith(short_name[:-1])
+        longer = name[:len(short_name)] + '…'
         assert text_mask(longer, 32).shape[1] > width
     assert shortened_to('walk', 32, 900) == 'walk'
 

@@ -146,17 +146,17 @@ def _step(wrap: Wrap, weights: Weights, x: Tensor, prompt: Prompt,
 def _join(state: Optional[LayerState], new: LayerState) -> LayerState:
     """Append the state of one more layer to a stack."""
     joined = []
-    for stacked, one in zip(state or (None, ) * len(new), new):
+    for batched, one in zip(state or (None, ) * len(new), new):
         if one is not None:
             one = one[None]
-            stacked = one if stacked is None else torch.cat([stacked, one])
-        joined.append(stacked)
+            batched = one if batched is None else torch.cat([batched, one])
+        joined.append(batched)
     return LayerState._make(joined)
 
 
-def _last_layer(stacked: Tensor) -> Tensor:
+def _last_layer(batched: Tensor) -> Tensor:
     """Select the last layer; without gradients, copy it to free the others."""
-    last = stacked[-1]
+    last = batched[-1]
     return last if torch.is_grad_enabled() else last.clone()
 
 
