@@ -100,9 +100,9 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         '--context',
         choices=CONTEXTS,
         default=CONTEXTS[0],
-        help='windowed: two memories that restart in turns, so that scores '
+        help='windowed: two windows that restart in turns, so that scores '
         'always rest on half to all of the frames of a training clip; free: '
-        'one memory that is never reset, at half the cost; default: '
+        'one window that never restarts, at half the cost; default: '
         '%(default)s')
     parser.add_argument(
         '--fps',

@@ -200,7 +200,7 @@ def stream_cases(args: argparse.Namespace) -> List[Case]:
                 load_config(args), args.checkpoint, context=context,
                 pipeline=pipeline)
             views = stream.views(image)
-            for _ in range(stream.clip_len):  # starts both memories
+            for _ in range(stream.clip_len):  # starts both windows
                 stream.take_views(views)
             height, width = views.shape[-2:]
             crops = f'{len(views)} crops of {height}x{width}'
