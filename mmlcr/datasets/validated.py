@@ -61,14 +61,14 @@ class _ValidatedDataset(_Base):
         check_files (bool): Whether to check that every clip of the list
             exists before training starts. Defaults to True.
         open_files (bool): Whether to open every clip as well and compare its
-            length with what the pipeline samples; for small sets. Defaults to
+            length with the sampled length; for small sets. Defaults to
             False.
         bad_clips (str): What to do with a clip of the training set that fails
             in the pipeline. ``'stop'`` raises its error, ``'skip'`` takes the
             next clip of the list in its place and has ``BadClipsHook`` count
             it. Defaults to ``'stop'``.
-        short_clips (str): What to do with a clip that is shorter than what is
-            sampled. ``'repeat'`` trains and tests on repeated frames, and
+        short_clips (str): What to do with a clip that is shorter than the
+            sampled length. ``'repeat'`` trains and tests on repeats, and
             ``'stop'`` makes it a bad clip. Defaults to ``'repeat'``.
         delimiter (str, optional): What separates the fields of a line.
             Defaults to None: spaces, tabs or commas, whichever fits the line.
@@ -106,8 +106,8 @@ class _ValidatedDataset(_Base):
                              'one would count twice')
         for step in find_steps(kwargs.get('pipeline', ())):
             if step.get('type') == 'SampleFrames' and 'frame_seconds' in step:
-                raise ValueError('SampleFrames does not know frame_seconds: '
-                                 "that is type='SampleFramesByTime'")
+                raise ValueError('SampleFrames has no frame_seconds: that is '
+                                 "an argument of type='SampleFramesByTime'")
         self.check_files, self.bad_clips = check_files, bad_clips
         self.short_clips = short_clips
         self.reports_short = True  # clip by clip, for BadClipsHook
