@@ -112,15 +112,15 @@ def test_shares_are_of_people(people: Path, prepare: Callable,
                                                         'test')]
     assert [len(side) for side in sides] == [2, 1, 1]
     assert set.union(*sides) == {*PEOPLE}
-    said = capsys.readouterr().out
-    assert 'train: 6 clips, 2 group(s)' in said and 'warning' not in said
+    output = capsys.readouterr().out
+    assert 'train: 6 clips, 2 group(s)' in output and 'warning' not in output
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.val_dataloader.dataset.ann_file.endswith('my/val.txt')
     assert config.default_hooks.checkpoint.save_best == 'acc/top1'
     assert config.train_cfg.val_interval == config.train_cfg.max_epochs // 10
     best = '"$(ls -t work_dirs/lcr_my/best_acc_top1_epoch_*.pth | head -n 1)"'
-    assert said.count(f'data/my/lcr_my.py {best} ') == 2
-    assert 'last_checkpoint' not in said
+    assert output.count(f'data/my/lcr_my.py {best} ') == 2
+    assert 'last_checkpoint' not in output
 
 
 def test_without_groups_it_is_said(people: Path, prepare: Callable,
@@ -188,7 +188,7 @@ def test_frames_are_taken_as_the_clips_allow(
     DATASETS.build(config.train_dataloader.dataset)  # opens all clips
 
 
-@pytest.mark.parametrize('names, expected, said', [
+@pytest.mark.parametrize('names, expected, output', [
     (('left', 'right', 'up'), dict(flip_ratio=0.5, flip_label_map={0: 1,
                                                                    1: 0}),
      'flip: mirrored clips change their labels, left - right'),
@@ -196,13 +196,13 @@ def test_frames_are_taken_as_the_clips_allow(
      'flip: off, as these classes have no mirrored partner: wave left'),
     (('up', 'down', 'in'), dict(flip_ratio=0.5), 'keep their labels'),
 ], ids=['pair', 'alone', 'none'])
-def test_flips_are_by_name(names: tuple, expected: dict, said: str,
+def test_flips_are_by_name(names: tuple, expected: dict, output: str,
                            people: Path, prepare: Callable,
                            capsys: pytest.CaptureFixture) -> None:
     for action, name in enumerate(names):
         (people / f'act{action}').rename(people / name)
     prepare(*PATTERN)
-    assert said in capsys.readouterr().out
+    assert output in capsys.readouterr().out
     flip = Config.fromfile('data/my/lcr_my.py').train_pipeline[5]
     assert flip == dict(type='Flip', **expected)
 
@@ -233,8 +233,8 @@ def test_videos_below_and_other_files(people: Path, prepare: Callable,
     prepare(*PATTERN)
     assert 'act0/more/ann_0.MP4 0' in lines('data/my/all.txt')
     assert len(lines('data/my/all.txt')) == 12
-    said = capsys.readouterr().out
-    assert '1 files that are no videos are left out: act0/notes.txt' in said
+    output = capsys.readouterr().out
+    assert '1 files that are no videos are left out: act0/notes.txt' in output
 
 
 def test_the_same_clip_on_both_sides(people: Path, prepare: Callable,
@@ -250,9 +250,9 @@ def test_a_class_that_is_missing(people: Path, prepare: Callable,
     for person in PEOPLE[1:]:
         (people / f'act2/{person}_act2.mp4').unlink()
     prepare('--folds', 2, *PATTERN)
-    said = capsys.readouterr().out
-    assert 'warning: fold0_test has no clip of act2' in said
-    assert 'warning: fold1_train has no clip of act2' in said
+    output = capsys.readouterr().out
+    assert 'warning: fold0_test has no clip of act2' in output
+    assert 'warning: fold1_train has no clip of act2' in output
 
 
 def test_copies(table: Path, prepare: Callable, refused: Callable) -> None:
@@ -286,9 +286,9 @@ def test_nothing_is_lost(people: Path, prepare: Callable,
     before = {path: path.read_text() for path in Path('data/my').glob('*.*')
               if path.is_file()}
     prepare('--folds', 2, *PATTERN)  # the same: nothing to lose
-    said = refused(*PATTERN)
-    assert 'data/my holds other files already' in said
-    assert 'fold0_test.txt' in said
+    output = refused(*PATTERN)
+    assert 'data/my holds other files already' in output
+    assert 'fold0_test.txt' in output
     config.write_text(before[config] + '# mine\n')
     assert 'lcr_my.py' in refused('--folds', 2, *PATTERN)
     assert config.read_text() == before[config] + '# mine\n'
@@ -344,8 +344,8 @@ def test_what_is_bad_is_named(spoil: Callable, options: tuple, message: str,
                               table: Path, refused: Callable,
                               capsys: pytest.CaptureFixture) -> None:
     spoil(table)
-    said = refused(*options)
-    assert message in said + capsys.readouterr().err
+    output = refused(*options)
+    assert message in output + capsys.readouterr().err
     assert not Path('data/my').exists()
 
 
@@ -372,11 +372,11 @@ def test_short_clips_are_told(people: Path, make_video: Callable,
     """One of twelve does not change the distance of frames."""
     make_video(str(people / 'act0/ann_act0.mp4'), num_frames=7)
     prepare(*PATTERN)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert ('shortest clip, act0/ann_act0.mp4, has 7; 8 are sampled, 3 '
-            'apart') in said
+            'apart') in output
     assert ('warning: 1 of 12 clips have too few frames, so that frames are '
-            'repeated: act0/ann_act0.mp4 has 7') in said
+            'repeated: act0/ann_act0.mp4 has 7') in output
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.frame_interval == 3
     data = [DATASETS.build(config[f'{part}_dataloader'].dataset)
@@ -437,10 +437,10 @@ def test_mixed_rates_are_sampled_by_time(people: Path, make_video: Callable,
         fps = 30 if number < 4 else 15
         make_video(str(path), num_frames=4 * fps, fps=fps, step=60 // fps)
     prepare(*PATTERN)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert ('from 15 to 30 a second, so frames are sampled by time: 8, '
-            '0.12') in said
-    assert 'warning' not in said
+            '0.12') in output
+    assert 'warning' not in output
     config = Config.fromfile('data/my/lcr_my.py')
     assert config.stream_fps == pytest.approx(25 / 3)
     seconds = [choice[0].frame_seconds
@@ -475,17 +475,17 @@ def test_what_decord_can_not_read_is_prepared(name: str, people: Path,
         pytest.skip(f'there is no {case}')
     shutil.copy(case, people / 'act0' / name)
     prepare('--folds', 2)
-    said = capsys.readouterr().out
-    assert '13 clips of 3 classes' in said and 'taken by time' not in said
+    output = capsys.readouterr().out
+    assert '13 clips of 3 classes' in output and 'taken by time' not in output
 
 
 def test_audio_alone_is_named(people: Path, refused: Callable) -> None:
     encode_audio(people / 'act0/a.mp4')
     (people / 'act0/b.mp4').write_bytes(b'nothing to be seen')
-    said = refused()
-    assert '2 of 14 clips are bad: ' in said
-    assert 'act0/a.mp4: no video stream, only audio (aac)' in said
-    assert 'act0/b.mp4: not a video that can be opened' in said
+    output = refused()
+    assert '2 of 14 clips are bad: ' in output
+    assert 'act0/a.mp4: no video stream, only audio (aac)' in output
+    assert 'act0/b.mp4: not a video that can be opened' in output
 
 
 @pytest.mark.parametrize('delimiter', [';', '\t', ', '],
@@ -524,7 +524,7 @@ def test_the_guides_commands_as_they_are_copied(guide: Path) -> None:
     environment: Dict[str, str] = dict(os.environ, OMP_NUM_THREADS='1')
     folder = os.path.dirname(sys.executable)
     environment['PATH'] = f'{folder}{os.pathsep}{environment["PATH"]}'
-    said = ''
+    output = ''
     for command in commands.split('\n'):
         if 'train.py' in command:
             command = f'{command} {SHORT}'
@@ -532,8 +532,8 @@ def test_the_guides_commands_as_they_are_copied(guide: Path) -> None:
             command, shell=True, cwd=guide, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert result.returncode == 0, f'{command}\n{result.stdout}'
-        said += result.stdout
-    assert 'acc/top1' in said and '"labels": ["' in said
+        output += result.stdout
+    assert 'acc/top1' in output and '"labels": ["' in output
     assert (guide / 'work_dirs/lcr_mine_fold0/test.pkl').exists()
     published = next(guide.glob('lcr_mine-*.pth'))
     code, = blocks('python')

@@ -98,8 +98,8 @@ def test_what_is_missing_is_listed(ssv2: Dict[str, Any], tmp_path: Path,
     assert (tmp_path / 'missing_val.txt').read_text() == '9\tan empty file\n'
     train = (tmp_path / 'sthv2_train_list_videos.txt').read_text()
     assert train == '7.webm 86\n'
-    said = capsys.readouterr().out
-    assert 'train: 1 missing' in said and 'val: 1 missing' in said
+    output = capsys.readouterr().out
+    assert 'train: 1 missing' in output and 'val: 1 missing' in output
 
 
 def test_another_count_than_the_owners(ssv2: Dict[str, Any], tmp_path: Path,

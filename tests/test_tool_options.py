@@ -359,10 +359,10 @@ def test_a_picture_by_each_option(clip: Path, parse: Callable,
     args, _ = parse('visualize', *MODEL, clip, '--out', 'a.png', '--seed', 3,
                     '--source-fps', 4)
     assert (args.seed, args.source_fps) == (3, 4)
-    said = [run_script(ROOT / 'tools/visualize.py', ROOT / CONFIG, MODEL[1],
+    output = [run_script(ROOT / 'tools/visualize.py', ROOT / CONFIG, MODEL[1],
                        clip, *options, cwd=tmp_path).stdout
             for options in ((), ('--source-fps', 4))]
-    assert said[0] != said[1]  # other frames are due
+    assert output[0] != output[1]  # other frames are due
 
 
 def test_features_by_each_option(parse: Callable, tmp_path: Path) -> None:
@@ -382,11 +382,11 @@ def test_features_by_each_option(parse: Callable, tmp_path: Path) -> None:
 
 
 def test_flops_are_of_the_shape(tmp_path: Path) -> None:
-    said = [run_script(ROOT / 'tools/get_flops.py', ROOT / CONFIG, '--shape',
+    output = [run_script(ROOT / 'tools/get_flops.py', ROOT / CONFIG, '--shape',
                        frames, 48, 48, cwd=tmp_path).stdout
             for frames in (4, 8)]
-    assert '4 frames of 48x48' in said[0] and '8 frames' in said[1]
-    assert said[0].split('multiply')[0] != said[1].split('multiply')[0]
+    assert '4 frames of 48x48' in output[0] and '8 frames' in output[1]
+    assert output[0].split('multiply')[0] != output[1].split('multiply')[0]
 
 
 def test_what_a_benchmark_is_of(parse: Callable) -> None:
@@ -415,11 +415,11 @@ def test_kills_are_drawn_by_a_seed(parse: Callable) -> None:
 def test_a_step_is_for_the_views(tmp_path: Path) -> None:
     """--frame-size and --pipeline: of pictures of another shape."""
     pytest.importorskip('onnxruntime')
-    said = run_script(
+    output = run_script(
         ROOT / 'tools/export_onnx.py', ROOT / CONFIG, MODEL[1], 'a.onnx',
         '--frame-size', 64, 48, '--pipeline', 'no_pipeline', cwd=tmp_path,
         together=True)
-    assert said.returncode and 'no no_pipeline' in said.stdout
+    assert output.returncode and 'no no_pipeline' in output.stdout
     text = (ROOT / 'mmlcr/cli/export.py').read_text()
     assert 'args.frame_size' in text and 'pipeline=args.pipeline' in text
 
@@ -469,10 +469,10 @@ def test_a_scan_by_each_option(parse: Callable, tmp_path: Path,
     """--out and --jobs; a split that is named twice is scanned once."""
     args, module = parse('scan', ROOT / CONFIG, '--out', tmp_path / 'o.txt',
                       '--jobs', 3, '--splits', 'val', 'val')
-    asked = []
+    calls = []
 
     def scan(dataset: Any, jobs: int, seconds: float) -> Any:
-        asked.append((jobs, seconds))
+        calls.append((jobs, seconds))
         yield 0, 'a reason'
 
     class Dataset(list):
@@ -484,7 +484,7 @@ def test_a_scan_by_each_option(parse: Callable, tmp_path: Path,
     monkeypatch.setattr(module, 'build', lambda dataset: [Dataset([0])])
     monkeypatch.setattr(module, 'scan', scan)
     assert module.main(args) == 1
-    assert asked == [(3, 120)]
+    assert calls == [(3, 120)]
     assert (tmp_path / 'o.txt').read_text() == 'a.mp4\ta reason\n'
 
 

@@ -51,9 +51,9 @@ def weights(path: Path) -> dict:
 
 
 @pytest.fixture(scope='module')
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder outside of the clone with a tiny motion set and a training."""
-    folder = tmp_path_factory.mktemp('place')
+    folder = tmp_path_factory.mktemp('root')
     run('make_motion.py', '--clips', 2, 1, 1, cwd=folder)
     run('train.py', 'configs/lcr_motion.py', '--seed', 0, '--work-dir', 'work',
         '--cfg-options', 'train_cfg.max_epochs=2', cwd=folder)
@@ -61,23 +61,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def best(place: Path) -> Path:
-    return next((place / 'work').glob('best_acc_top1_epoch_*.pth'))
+def best(root: Path) -> Path:
+    return next((root / 'work').glob('best_acc_top1_epoch_*.pth'))
 
 
 def test_motion_set_is_disjoint_seeded_and_not_rendered_twice(
-        place: Path, tmp_path: Path) -> None:
+        root: Path, tmp_path: Path) -> None:
     lists = {
-        split: (place / f'data/motion/{split}.txt').read_text().split('\n')
+        split: (root / f'data/motion/{split}.txt').read_text().split('\n')
         for split in ('train', 'val', 'test')
     }
-    classes = (place / 'data/motion/classes.txt').read_text().split()
+    classes = (root / 'data/motion/classes.txt').read_text().split()
     assert len(classes) == 12
     assert [len(v) - 1 for v in lists.values()] == [24, 12, 12]
-    first = place / 'data/motion/videos'
+    first = root / 'data/motion/videos'
     stamps = {p: p.stat().st_mtime_ns for p in first.rglob('*.mp4')}
     assert 'already rendered' in run(
-        'make_motion.py', '--clips', 2, 1, 1, cwd=place)
+        'make_motion.py', '--clips', 2, 1, 1, cwd=root)
     assert stamps == {p: p.stat().st_mtime_ns for p in first.rglob('*.mp4')}
     run('make_motion.py', '--clips', 1, 1, 1, '--out', 'again', cwd=tmp_path)
     name = 'val/left_0000.mp4'
@@ -105,7 +105,7 @@ def test_motions_move_as_they_are_called(motion: str,
     assert (shape.max() > 100) == (motion != 'still')
     if motion == 'still':
         return
-    # a torus has no centre: the place is the phase of the first harmonic
+    # a torus has no centre: the root is the phase of the first harmonic
     for axis, sign in zip((2, 1), direction):
         profile = shape[:9].sum(axis=3 - axis)
         phase = np.unwrap(np.angle(np.fft.fft(profile, axis=1)[:, 1]))
@@ -116,8 +116,8 @@ def test_motions_move_as_they_are_called(motion: str,
             assert abs(moved) < 3
 
 
-def test_train_writes_what_the_config_says(place: Path, best: Path) -> None:
-    config = Config.fromfile(place / 'work/lcr_motion.py')
+def test_train_writes_what_the_config_says(root: Path, best: Path) -> None:
+    config = Config.fromfile(root / 'work/lcr_motion.py')
     assert config.train_cfg.max_epochs == 2
     assert config.randomness.seed == 0
     checkpoint = torch.load(best, map_location='cpu')  # weights_only
@@ -126,61 +126,61 @@ def test_train_writes_what_the_config_says(place: Path, best: Path) -> None:
 
 
 @pytest.mark.long
-def test_same_seed_same_weights(place: Path) -> None:
+def test_same_seed_same_weights(root: Path) -> None:
     for name in ('a', 'b'):
         run('train.py', 'configs/lcr_motion.py', '--seed', 5, '--work-dir',
             name, '--no-validate', '--cfg-options', 'train_cfg.max_epochs=1',
-            'default_hooks.checkpoint.interval=1', cwd=place)
-    first, second = (weights(place / f'{n}/epoch_1.pth') for n in 'ab')
+            'default_hooks.checkpoint.interval=1', cwd=root)
+    first, second = (weights(root / f'{n}/epoch_1.pth') for n in 'ab')
     assert all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_resume_goes_on(place: Path) -> None:
+def test_resume_goes_on(root: Path) -> None:
     output = run(
         'train.py', 'configs/lcr_motion.py', '--seed', 0, '--work-dir',
         'work', '--resume', '--cfg-options', 'train_cfg.max_epochs=4',
-        cwd=place)
+        cwd=root)
     assert 'resumed epoch: 2' in output
-    assert (place / 'work/epoch_4.pth').exists()
+    assert (root / 'work/epoch_4.pth').exists()
 
 
-def test_amp_and_auto_scale_lr(place: Path) -> None:
+def test_amp_and_auto_scale_lr(root: Path) -> None:
     output = run(
         'train.py', 'configs/lcr_motion.py', '--amp', '--auto-scale-lr',
         '--no-validate', '--work-dir', 'amp', '--cfg-options',
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8',
-        cwd=place)
+        cwd=root)
     assert 'CPUAmpOptimWrapper' in output
     assert 'Scaling the original LR by 0.5' in output
     assert 'nan' not in output
 
 
-def test_test_reports_and_dumps(place: Path, best: Path) -> None:
+def test_test_reports_and_dumps(root: Path, best: Path) -> None:
     output = run(
         'test.py', 'configs/lcr_motion.py', best, '--work-dir', 'test',
-        '--dump', 'out.pkl', cwd=place)
+        '--dump', 'out.pkl', cwd=root)
     assert 'acc/top1' in output
-    with open(place / 'out.pkl', 'rb') as file:
+    with open(root / 'out.pkl', 'rb') as file:
         predictions = pickle.load(file)
     assert len(predictions) == 12
     right = [
         p['pred_score'].argmax().item() == p['gt_label'].item()
         for p in predictions
     ]
-    report = next((place / 'test').rglob('[0-9]*.json'))
+    report = next((root / 'test').rglob('[0-9]*.json'))
     top1 = json.loads(report.read_text())['acc/top1']
     assert top1 == pytest.approx(np.mean(right))
 
 
 @pytest.mark.long
-def test_bfloat16_gives_the_scores(place: Path, best: Path) -> None:
+def test_bfloat16_gives_the_scores(root: Path, best: Path) -> None:
     scores = []
     for name, options in (
         ('exact', []),
         ('rounded', ['--cfg-options', 'test_cfg.fp16=True'])):
         run('test.py', 'configs/lcr_motion.py', best, '--work-dir', name,
-            '--dump', f'{name}.pkl', *options, cwd=place)
-        with open(place / f'{name}.pkl', 'rb') as file:
+            '--dump', f'{name}.pkl', *options, cwd=root)
+        with open(root / f'{name}.pkl', 'rb') as file:
             scores.append(
                 torch.stack([p['pred_score'] for p in pickle.load(file)]))
     error = (scores[1] - scores[0]).norm() / scores[0].norm()
@@ -188,20 +188,20 @@ def test_bfloat16_gives_the_scores(place: Path, best: Path) -> None:
 
 
 @pytest.mark.long
-def test_mmengines_compile_key(place: Path) -> None:
+def test_mmengines_compile_key(root: Path) -> None:
     """Which compiles ``train_step``; without code generation, to be quick."""
     output = run(
         'train.py', 'configs/lcr_motion.py', '--no-validate', '--work-dir',
         'compiled', '--cfg-options', 'compile.backend=eager',
         'train_cfg.max_epochs=1', 'train_dataloader.num_workers=0',
-        'train_dataloader.persistent_workers=False', cwd=place)
+        'train_dataloader.persistent_workers=False', cwd=root)
     assert 'Model has been "compiled"' in output
     assert all(weight.isfinite().all()
-               for weight in weights(place / 'compiled/epoch_1.pth').values())
+               for weight in weights(root / 'compiled/epoch_1.pth').values())
 
 
 @pytest.mark.long
-def test_two_processes_by_gloo(place: Path) -> None:
+def test_two_processes_by_gloo(root: Path) -> None:
     environment = dict(os.environ, OMP_NUM_THREADS='1')
     result = subprocess.run(
         [
@@ -211,54 +211,54 @@ def test_two_processes_by_gloo(place: Path) -> None:
             'gloo', '--cfg-options', 'train_cfg.max_epochs=2',
             'train_dataloader.batch_size=8'
         ],
-        cwd=place,
+        cwd=root,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment)
     assert result.returncode == 0, result.stdout
-    assert (place / 'gloo/epoch_2.pth').exists()
+    assert (root / 'gloo/epoch_2.pth').exists()
 
 
-def test_visualize_classifies_and_draws(place: Path, best: Path) -> None:
+def test_visualize_classifies_and_draws(root: Path, best: Path) -> None:
     video = 'data/motion/videos/test/left_0000.mp4'
     start = 'visualize.py', 'configs/lcr_motion.py', best
     output = run(*start, video, '--out', 'v/a.png', '--video', 'v/a.mp4',
-                 '--cam', 'left', '--layer', 1, cwd=place)
+                 '--cam', 'left', '--layer', 1, cwd=root)
     lines = [line for line in output.split('\n') if line[:2] in ('0.', '1.')]
     scores = [float(line.split()[0]) for line in lines]
     assert len(scores) == 5 and scores == sorted(scores, reverse=True)
-    classes = (place / 'data/motion/classes.txt').read_text().split()
+    classes = (root / 'data/motion/classes.txt').read_text().split()
     assert lines[0].split()[1] in classes
     run('stream.py', 'configs/lcr_motion.py', best, video, '--out',
-        'v/a.jsonl', '--topk', 12, cwd=place)
-    stream = read_lines((place / 'v/a.jsonl').read_text())
+        'v/a.jsonl', '--topk', 12, cwd=root)
+    stream = read_lines((root / 'v/a.jsonl').read_text())
     name = lines[0].split()[1]
     of_stream = [dict(zip(line['labels'], line['scores']))[name]
                  for line in stream if line['is_full']]
     assert scores[0] == pytest.approx(np.mean(of_stream), abs=1e-3)
-    capture = cv2.VideoCapture(str(place / 'v/a.mp4'))
+    capture = cv2.VideoCapture(str(root / 'v/a.mp4'))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 8
-    picture = cv2.imread(str(place / 'v/a.png'))
+    picture = cv2.imread(str(root / 'v/a.png'))
     assert picture.std() > 10
     run(*start, video, '--out', 'v/b.png', '--rows', 'frame', 'tube',
-        '--columns', 4, cwd=place)
-    smaller = cv2.imread(str(place / 'v/b.png'))
+        '--columns', 4, cwd=root)
+    smaller = cv2.imread(str(root / 'v/b.png'))
     assert (np.array(smaller.shape) < picture.shape)[:2].all()
 
 
-def test_visualize_takes_folders_and_few_frames(place: Path,
+def test_visualize_takes_folders_and_few_frames(root: Path,
                                                 best: Path) -> None:
     """Of a folder without a rate, all; numbered."""
-    folder = place / 'images'
+    folder = root / 'images'
     folder.mkdir()
     for number in range(12):
         picture = np.random.randint(0, 256, (50, 70, 3), np.uint8)
         cv2.imwrite(str(folder / f'{number}.png'), picture)
-    said = run('visualize.py', 'configs/lcr_motion.py', best, folder,
-               '--frames', 10, '--out', 'v/c.png', cwd=place)
-    assert 'only the first 10 frames are used' in said
-    assert cv2.imread(str(place / 'v/c.png')).std() > 10
+    shown = run('visualize.py', 'configs/lcr_motion.py', best, folder,
+               '--frames', 10, '--out', 'v/c.png', cwd=root)
+    assert 'only the first 10 frames are used' in shown
+    assert cv2.imread(str(root / 'v/c.png')).std() > 10
 
 
 @pytest.mark.parametrize('arguments, message', [
@@ -273,12 +273,12 @@ def test_visualize_takes_folders_and_few_frames(place: Path,
      'no TubeMask'),
 ], ids=['video', 'class', 'layer', 'suffix', 'columns', 'mask'])
 def test_what_can_not_be_drawn_is_said(arguments: tuple, message: str,
-                                       place: Path, best: Path) -> None:
+                                       root: Path, best: Path) -> None:
     words = {'LEFT': 'data/motion/videos/test/left_0000.mp4'}
-    said = run('visualize.py', 'configs/lcr_motion.py', best,
-               *(words.get(word, word) for word in arguments), cwd=place,
+    shown = run('visualize.py', 'configs/lcr_motion.py', best,
+               *(words.get(word, word) for word in arguments), cwd=root,
                ok=False)
-    assert message in said and 'Traceback' not in said
+    assert message in shown and 'Traceback' not in shown
 
 
 def test_frames_of_a_source_are_not_kept() -> None:
@@ -327,75 +327,75 @@ def test_grad_cam_is_of_whole_clips(frames: int, starts: List[int],
         SimpleNamespace(run_step=step, clip_len=8), black, 0, None).any()
 
 
-def test_analyze_tells_of_training_and_test(place: Path, best: Path) -> None:
-    said = run('analyze.py', 'curves', 'work', '--out', 'an/curves.png',
-               cwd=place)
-    assert 'work: loss ' in said and 'work: acc/top1 ' in said
+def test_analyze_tells_of_training_and_test(root: Path, best: Path) -> None:
+    shown = run('analyze.py', 'curves', 'work', '--out', 'an/curves.png',
+               cwd=root)
+    assert 'work: loss ' in shown and 'work: acc/top1 ' in shown
     run('test.py', 'configs/lcr_motion.py', best, '--work-dir', 'test',
-        '--dump', 'an/out.pkl', cwd=place)
+        '--dump', 'an/out.pkl', cwd=root)
     start = ('configs/lcr_motion.py', 'an/out.pkl')
-    said = run('analyze.py', 'confusion', *start, '--out', 'an/conf.png',
-               cwd=place)
-    report = max((place / 'test').rglob('[0-9]*.json'))
+    shown = run('analyze.py', 'confusion', *start, '--out', 'an/conf.png',
+               cwd=root)
+    report = max((root / 'test').rglob('[0-9]*.json'))
     top1 = json.loads(report.read_text())['acc/top1']
-    assert f'{round(12 * top1)} of 12 clips right' in said
-    assert said.count('taken for') == 12 - round(12 * top1)
+    assert f'{round(12 * top1)} of 12 clips right' in shown
+    assert shown.count('taken for') == 12 - round(12 * top1)
 
     run('analyze.py', 'classes', *start, '--csv', 'an/a.csv', '--out',
-        'an/classes.png', cwd=place)
-    with open(place / 'an/a.csv', newline='') as file:
+        'an/classes.png', cwd=root)
+    with open(root / 'an/a.csv', newline='') as file:
         rows = [*csv.DictReader(file)]
-    names = (place / 'data/motion/classes.txt').read_text().split()
+    names = (root / 'data/motion/classes.txt').read_text().split()
     assert {row['class'] for row in rows} == {*names}
     assert sum(int(row['right']) for row in rows) == round(12 * top1)
     accuracies = [float(row['accuracy']) for row in rows]
     assert accuracies == sorted(accuracies)
 
-    said = run('analyze.py', 'worst', *start, '--num', 3, '--out',
-               'an/worst.png', cwd=place)
-    found = [line.split() for line in said.split('\n')
+    shown = run('analyze.py', 'worst', *start, '--num', 3, '--out',
+               'an/worst.png', cwd=root)
+    found = [line.split() for line in shown.split('\n')
              if 'taken for' in line or 'recognized' in line]
     losses = [float(line[0]) for line in found]
     assert len(losses) == 3 and losses == sorted(losses, reverse=True)
     for line in found:  # the path that the list names, of that class
         assert f'test/{line[1].rstrip(",")}_0000.mp4' in line[-1]
-        assert (place / line[-1]).exists()
+        assert (root / line[-1]).exists()
     for name in ('curves', 'conf', 'classes', 'worst'):
-        assert cv2.imread(str(place / f'an/{name}.png')).std() > 10
+        assert cv2.imread(str(root / f'an/{name}.png')).std() > 10
 
     refused = run('analyze.py', 'confusion', *start, '--cfg-options',
                   'model.cls_head.num_classes=11',
-                  'test_dataloader.dataset.classes=None', cwd=place, ok=False)
+                  'test_dataloader.dataset.classes=None', cwd=root, ok=False)
     assert 'an/out.pkl, sample 0: 12 scores for 11 classes' in refused
     assert 'Traceback' not in refused
 
 
-def test_several_labels_from_training_to_analysis(place: Path) -> None:
+def test_several_labels_from_training_to_analysis(root: Path) -> None:
     name = 'configs/lcr_motion_multilabel.py'
-    said = run('train.py', name, '--work-dir', 'several', '--cfg-options',
-               'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', cwd=place)
-    assert 'acc/mean_average_precision' in said
-    best, = (place / 'several').glob('best_acc_mean_average_precision_*.pth')
+    shown = run('train.py', name, '--work-dir', 'several', '--cfg-options',
+               'train_cfg.max_epochs=1', 'train_cfg.val_interval=1', cwd=root)
+    assert 'acc/mean_average_precision' in shown
+    best, = (root / 'several').glob('best_acc_mean_average_precision_*.pth')
     run('test.py', name, best, '--work-dir', 'several', '--dump',
-        'several/out.pkl', cwd=place)
-    report = max((place / 'several').rglob('[0-9]*.json'))
+        'several/out.pkl', cwd=root)
+    report = max((root / 'several').rglob('[0-9]*.json'))
     precision = json.loads(report.read_text())['acc/mean_average_precision']
-    said = run('analyze.py', 'classes', name, 'several/out.pkl', '--csv',
-               'several/a.csv', '--out', 'several/a.png', cwd=place)
-    assert f'mean average precision: {100 * precision:.1f} %' in said
-    assert '3 clips  left' in said and '1 clips  sway' in said
-    with open(place / 'several/a.csv', newline='') as file:
+    shown = run('analyze.py', 'classes', name, 'several/out.pkl', '--csv',
+               'several/a.csv', '--out', 'several/a.png', cwd=root)
+    assert f'mean average precision: {100 * precision:.1f} %' in shown
+    assert '3 clips  left' in shown and '1 clips  sway' in shown
+    with open(root / 'several/a.csv', newline='') as file:
         rows = [*csv.DictReader(file)]
     assert np.mean([float(row['average_precision']) for row in rows]
                    ) == pytest.approx(precision)
-    said = run('analyze.py', 'worst', name, 'several/out.pkl', cwd=place)
-    assert '  up, left' in said.replace('left, up', 'up, left')
-    assert '  none, ' in said  # a clip without labels
-    said = run('analyze.py', 'confusion', name, 'several/out.pkl', cwd=place,
+    shown = run('analyze.py', 'worst', name, 'several/out.pkl', cwd=root)
+    assert '  up, left' in shown.replace('left, up', 'up, left')
+    assert '  none, ' in shown  # a clip without labels
+    shown = run('analyze.py', 'confusion', name, 'several/out.pkl', cwd=root,
                ok=False)
-    assert 'one label each, and these have several; "classes"' in said
-    said = run('stream_accuracy.py', name, best, cwd=place, ok=False)
-    assert 'the accuracy on streams needs clips with one label' in said
+    assert 'one label each, and these have several; "classes"' in shown
+    shown = run('stream_accuracy.py', name, best, cwd=root, ok=False)
+    assert 'the accuracy on streams needs clips with one label' in shown
 
 
 @pytest.mark.parametrize('number', [0, -5])
@@ -407,9 +407,9 @@ def test_a_number_of_no_clips_is_refused(command: str, number: int,
     assert f'--num must be positive, got {number}' in refused
 
 
-def test_scan_names_bad_clips(place: Path, tmp_path: Path) -> None:
+def test_scan_names_bad_clips(root: Path, tmp_path: Path) -> None:
     """Missing, empty, cut off, no video, too short; a decoder may crash."""
-    videos = sorted((place / 'data/motion/videos/train').glob('*.mp4'))[:8]
+    videos = sorted((root / 'data/motion/videos/train').glob('*.mp4'))[:8]
     for video in videos:
         shutil.copy(video, tmp_path / video.name)
     cut, text, empty, missing = (tmp_path / v.name for v in videos[:4])
@@ -419,15 +419,15 @@ def test_scan_names_bad_clips(place: Path, tmp_path: Path) -> None:
     missing.unlink()
     data = tmp_path / 'data'
     data.mkdir()
-    shutil.copy(place / 'data/motion/classes.txt', data)
+    shutil.copy(root / 'data/motion/classes.txt', data)
     for split in ('train', 'val', 'test'):
         (data / f'{split}.txt').write_text(
             ''.join(f'../../{video.name} 0\n' for video in videos))
     (data / 'videos').mkdir()
     arguments = ('scan_clips.py', 'configs/lcr_motion.py', '--data-root',
                  data, '--splits', 'train')
-    said = run(*arguments, cwd=tmp_path, ok=False)
-    assert '4 of 8 clips are bad: bad_clips.txt' in said
+    shown = run(*arguments, cwd=tmp_path, ok=False)
+    assert '4 of 8 clips are bad: bad_clips.txt' in shown
     lines = (tmp_path / 'bad_clips.txt').read_text().splitlines()
     found = {line.split('\t')[0].split('/')[-1] for line in lines}
     assert found == {bad.name for bad in (cut, text, empty, missing)}
@@ -456,36 +456,36 @@ def test_scan_outlives_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize('kind', ['.pth', '.safetensors'])
-def test_published_weights_are_weights_alone(kind: str, place: Path,
+def test_published_weights_are_weights_alone(kind: str, root: Path,
                                              best: Path) -> None:
     """Loaded without this package, and by its tools, with their scores."""
-    said = run('publish_model.py', best, f'published/model{kind}', cwd=place)
-    path = Path(said.splitlines()[-1].split(':')[0])
-    data = (place / path).read_bytes()
+    shown = run('publish_model.py', best, f'published/model{kind}', cwd=root)
+    path = Path(shown.splitlines()[-1].split(':')[0])
+    data = (root / path).read_bytes()
     assert path.stem.endswith(hashlib.sha256(data).hexdigest()[:8])
     load = 'import torch; torch.load(%r, weights_only=True)'
     if kind == '.safetensors':
         load = 'from safetensors.torch import load_file; load_file(%r)'
     subprocess.run(
-        [sys.executable, '-c', load % str(place / path)], check=True)
+        [sys.executable, '-c', load % str(root / path)], check=True)
     config = str(ROOT / 'configs/lcr_motion.py')
     models = [init_recognizer(Config.fromfile(config), str(weights), 'cpu')
-              for weights in (best, place / path)]
+              for weights in (best, root / path)]
     first, second = (model.state_dict() for model in models)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    names = (place / 'data/motion/classes.txt').read_text().split()
-    for weights_path in (best, place / path):
+    names = (root / 'data/motion/classes.txt').read_text().split()
+    for weights_path in (best, root / path):
         found = read_checkpoint(str(weights_path))
         assert names_in(found, '') == tuple(names)
     assert len(data) < best.stat().st_size
 
 
-def test_what_can_not_be_published_is_named(place: Path) -> None:
+def test_what_can_not_be_published_is_named(root: Path) -> None:
     refused = run('publish_model.py', 'data/motion/classes.txt', 'a.pth',
-                  cwd=place, ok=False)
+                  cwd=root, ok=False)
     assert 'classes.txt can not be read' in refused
     assert 'Traceback' not in refused
-    refused = run('publish_model.py', 'none.pth', 'a.pth', cwd=place, ok=False)
+    refused = run('publish_model.py', 'none.pth', 'a.pth', cwd=root, ok=False)
     assert 'there is no checkpoint none.pth' in refused
     assert 'Traceback' not in refused
 
@@ -512,71 +512,71 @@ def test_a_model_of_the_package_is_published(
     assert names_in(found, '') == ('up', 'down')
 
 
-def test_stream_writes_lines_video_plot_and_state(place: Path,
+def test_stream_writes_lines_video_plot_and_state(root: Path,
                                                   best: Path) -> None:
     video = 'data/motion/videos/test/left_0000.mp4'
     start = 'stream.py', 'configs/lcr_motion.py', best
-    said = run(*start, video, '--out', 's/a.jsonl', '--video', 's/a.mp4',
-               '--plot', 's/a.png', '--save-state', 'state.pth', cwd=place)
-    assert '8 frames taken' in said
-    lines = read_lines((place / 's/a.jsonl').read_text())
+    shown = run(*start, video, '--out', 's/a.jsonl', '--video', 's/a.mp4',
+               '--plot', 's/a.png', '--save-state', 'state.pth', cwd=root)
+    assert '8 frames taken' in shown
+    lines = read_lines((root / 's/a.jsonl').read_text())
     assert [line['frame'] for line in lines] == list(range(0, 16, 2))
     assert [line['is_full'] for line in lines] == [False] * 3 + [True] * 5
     assert lines[2]['seconds'] == pytest.approx(4 / 25)
-    names = (place / 'data/motion/classes.txt').read_text().split()
+    names = (root / 'data/motion/classes.txt').read_text().split()
     for line in lines:
         assert len({*line['labels']} & {*names}) == 5
         assert line['scores'] == sorted(line['scores'], reverse=True)
-    capture = cv2.VideoCapture(str(place / 's/a.mp4'))
+    capture = cv2.VideoCapture(str(root / 's/a.mp4'))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 8
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
-    assert cv2.imread(str(place / 's/a.png')).std() > 10
-    run(*start, video, '--video', 's/maps.mp4', '--maps', cwd=place)
-    beside = cv2.VideoCapture(str(place / 's/maps.mp4'))
+    assert cv2.imread(str(root / 's/a.png')).std() > 10
+    run(*start, video, '--video', 's/maps.mp4', '--maps', cwd=root)
+    beside = cv2.VideoCapture(str(root / 's/maps.mp4'))
     width = capture.get(cv2.CAP_PROP_FRAME_WIDTH)
     assert beside.get(cv2.CAP_PROP_FRAME_WIDTH) == 3 * width
     # on standard output nothing but lines; the state of that stream goes on
     result = subprocess.run(
         [sys.executable, ROOT / 'tools/stream.py', *start[1:], video,
          '--load-state', 'state.pth', '--topk', '1'],
-        cwd=place, text=True, capture_output=True)
+        cwd=root, text=True, capture_output=True)
     further = read_lines(result.stdout)
     assert result.returncode == 0 and len(further) == 8
     assert all(line['is_full'] for line in further)
 
 
 @pytest.mark.long
-def test_a_step_is_exported_and_streams(place: Path, best: Path) -> None:
+def test_a_step_is_exported_and_streams(root: Path, best: Path) -> None:
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
-    said = run('export_onnx.py', 'configs/lcr_motion.py', best, 'x/step.onnx',
-               cwd=place)
+    shown = run('export_onnx.py', 'configs/lcr_motion.py', best, 'x/step.onnx',
+               cwd=root)
     errors = [float(line.split('differ by ')[1].split(',')[0])
-              for line in said.split('\n') if 'they differ by' in line]
+              for line in shown.split('\n') if 'they differ by' in line]
     assert len(errors) == 2 and max(errors) < 1e-4
     scores = []
     for weights_ in (best, 'x/step.onnx'):
         run('stream.py', 'configs/lcr_motion.py', weights_,
             'data/motion/videos/test/left_0000.mp4', '--out', 'x/a.jsonl',
-            cwd=place)
+            cwd=root)
         scores.append([line['scores'] for line in
-                       read_lines((place / 'x/a.jsonl').read_text())])
+                       read_lines((root / 'x/a.jsonl').read_text())])
     np.testing.assert_allclose(*scores, 1e-4, 1e-5)
     run('export_onnx.py', 'configs/lcr_motion.py', best, 'x/int8.onnx',
-        '--int8', '--steps', 4, cwd=place)
-    sizes = [(place / f'x/{n}.onnx').stat().st_size for n in ('step', 'int8')]
+        '--int8', '--steps', 4, cwd=root)
+    sizes = [(root / f'x/{n}.onnx').stat().st_size for n in ('step', 'int8')]
     assert sizes[1] < sizes[0]
 
 
-def test_accuracy_on_streams(place: Path, best: Path) -> None:
-    said = run('stream_accuracy.py', 'configs/lcr_motion.py', best,
+def test_accuracy_on_streams(root: Path, best: Path) -> None:
+    shown = run('stream_accuracy.py', 'configs/lcr_motion.py', best,
                '--streams', 2, '--frames', 60, '--out', 'accuracy.json',
-               cwd=place)
-    figures = json.loads((place / 'accuracy.json').read_text())
+               cwd=root)
+    figures = json.loads((root / 'accuracy.json').read_text())
     assert list(figures) == ['windowed', 'free', 'clip, sliding']
     for name, found in figures.items():
         assert 0 <= found['accuracy'] <= 100 and 0 <= found['never'] <= 1
-        assert f"| {name} | {found['accuracy']:.1f} |" in said
+        assert f"| {name} | {found['accuracy']:.1f} |" in shown
 
 
 def read_lines(text: str) -> List[dict]:
@@ -595,23 +595,23 @@ def read_lines(text: str) -> List[dict]:
     (('LEFT', '--show'), 'no screen'),
 ])
 def test_what_a_stream_cannot_do_is_said(arguments: tuple, message: str,
-                                         place: Path, best: Path,
+                                         root: Path, best: Path,
                                          monkeypatch: pytest.MonkeyPatch
                                          ) -> None:
     for name in 'DISPLAY', 'WAYLAND_DISPLAY':
         monkeypatch.delenv(name, raising=False)
     words = {'LEFT': 'data/motion/videos/test/left_0000.mp4', 'BEST': best}
-    said = run('stream.py', 'configs/lcr_motion.py', best,
-               *(words.get(word, word) for word in arguments), cwd=place,
+    shown = run('stream.py', 'configs/lcr_motion.py', best,
+               *(words.get(word, word) for word in arguments), cwd=root,
                ok=False)
-    assert message in said and 'Traceback' not in said
+    assert message in shown and 'Traceback' not in shown
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_stream_that_is_ended_closes_its_outputs(number: int, place: Path,
+def test_a_stream_that_is_ended_closes_its_outputs(number: int, root: Path,
                                                    best: Path) -> None:
     """What was written before can be read."""
-    out = place / f'ended_by_{number}'
+    out = root / f'ended_by_{number}'
     images = out / 'images'
     images.mkdir(parents=True)
     picture = np.random.randint(0, 256, (48, 64, 3), np.uint8)
@@ -622,7 +622,7 @@ def test_a_stream_that_is_ended_closes_its_outputs(number: int, place: Path,
         [sys.executable, ROOT / 'tools/stream.py', 'configs/lcr_motion.py',
          best, images, '--out', out / 'a.jsonl', '--video', out / 'a.mp4',
          '--plot', out / 'a.png'],
-        cwd=place, text=True, stderr=subprocess.PIPE,
+        cwd=root, text=True, stderr=subprocess.PIPE,
         env=dict(os.environ, OMP_NUM_THREADS='1'))
     lines = out / 'a.jsonl'
     for _ in range(600):
@@ -630,18 +630,18 @@ def test_a_stream_that_is_ended_closes_its_outputs(number: int, place: Path,
         if lines.exists() and lines.read_text().count('\n') > 9:
             break
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and 'stopped' in said
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'stopped' in shown
     taken = len(read_lines(lines.read_text()))
-    assert f'{taken} frames taken' in said and 9 < taken < 10_000
+    assert f'{taken} frames taken' in shown and 9 < taken < 10_000
     capture = cv2.VideoCapture(str(out / 'a.mp4'))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == taken
     assert cv2.imread(str(out / 'a.png')).std() > 10
 
 
-def test_show_is_refused_with_the_way_out(place: Path, best: Path) -> None:
+def test_show_is_refused_with_the_way_out(root: Path, best: Path) -> None:
     output = run('test.py', 'configs/lcr_motion.py', best, '--show-dir', 'x',
-                 cwd=place, ok=False)
+                 cwd=root, ok=False)
     assert 'mmlcr visualize' in output
 
 
@@ -679,21 +679,21 @@ def test_benchmark(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_sweep_tabulates_and_repeats_nothing(place: Path) -> None:
-    (place / 'plan.yml').write_text(
+def test_sweep_tabulates_and_repeats_nothing(root: Path) -> None:
+    (root / 'plan.yml').write_text(
         'default:\nnone: [model.backbone.temporal_shift=False]\n')
     command = ('sweep.py', 'configs/lcr_motion.py', '--plan', 'plan.yml',
                '--work-dir', 'sweep', '--cfg-options',
                'train_cfg.max_epochs=1')
-    output = run(*command, cwd=place)
+    output = run(*command, cwd=root)
     assert '| none |' in output and '| default |' in output
-    stamp = (place / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
-    assert run(*command, cwd=place).split('|')[1:] == output.split('|')[1:]
-    again = (place / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
+    stamp = (root / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
+    assert run(*command, cwd=root).split('|')[1:] == output.split('|')[1:]
+    again = (root / 'sweep/none_seed0/sweep.json').stat().st_mtime_ns
     assert again == stamp
 
 
-def test_installed_copy_trains_outside_of_the_clone(place: Path,
+def test_installed_copy_trains_outside_of_the_clone(root: Path,
                                                     tmp_path: Path) -> None:
     clone, site = tmp_path / 'clone', tmp_path / 'site'
     clone.mkdir()
@@ -707,7 +707,7 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
         '--no-build-isolation', '--target', site, clone
     ], check=True)
     shutil.rmtree(clone)
-    shutil.copytree(place / 'data', tmp_path / 'data')
+    shutil.copytree(root / 'data', tmp_path / 'data')
 
     def python(*command: object) -> str:
         result = subprocess.run([sys.executable, *map(str, command)],
@@ -736,7 +736,7 @@ def test_installed_copy_trains_outside_of_the_clone(place: Path,
     assert f'{ROOT}/mmlcr' not in output and f'{ROOT}/tools' not in output
     assert (tmp_path / 'work_dirs/lcr_motion/epoch_2.pth').exists()
     # a config for one's own clips finds the measured one there, too
-    for video in (place / 'data/motion/videos/test').glob('*.mp4'):
+    for video in (root / 'data/motion/videos/test').glob('*.mp4'):
         folder = tmp_path / 'clips' / video.stem.split('_')[0]
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(video, folder)
@@ -752,11 +752,11 @@ def test_unknown_config_is_named(tmp_path: Path) -> None:
     assert 'there is no config configs/none.py' in output
 
 
-def test_bad_clip_in_mid_training_names_its_path(place: Path,
+def test_bad_clip_in_mid_training_names_its_path(root: Path,
                                                  tmp_path: Path) -> None:
-    broken = place / 'broken'
+    broken = root / 'broken'
     (broken / 'videos').mkdir(parents=True)
-    source = place / 'data/motion'
+    source = root / 'data/motion'
     for path in (source / 'videos/train').glob('*.mp4'):
         data = path.read_bytes()
         if path.name == 'up_0001.mp4':
@@ -770,11 +770,11 @@ def test_bad_clip_in_mid_training_names_its_path(place: Path,
         'train.py', 'configs/lcr_motion.py', '--data-root', 'broken',
         '--work-dir', 'never', '--cfg-options',
         'train_dataloader.dataset.open_files=False', 'train_cfg.max_epochs=1',
-        cwd=place, ok=False)
+        cwd=root, ok=False)
     assert 'up_0001.mp4' in output
     before = run(  # and before it starts, where the clips are opened
         'train.py', 'configs/lcr_motion.py', '--data-root', 'broken',
-        '--work-dir', 'never', cwd=place, ok=False)
+        '--work-dir', 'never', cwd=root, ok=False)
     assert 'up_0001.mp4' in before and 'Epoch(train)' not in before
 
 

@@ -214,8 +214,8 @@ def test_upload_in_a_browser(chromium: str, checkpoint: Path,
     *_, result = StreamRecognizer(CONFIG, str(checkpoint)).stream(path)
     with served(CONFIG, checkpoint, '--max-size', 0.5) as address:
         with browser(chromium) as page:
-            asked: List[str] = []
-            page.on('request', lambda request: asked.append(request.url))
+            calls: List[str] = []
+            page.on('request', lambda request: calls.append(request.url))
             page.goto(address)
             chooser = page.locator('input[type=file]').first
             chooser.set_input_files(str(path))
@@ -233,7 +233,7 @@ def test_upload_in_a_browser(chromium: str, checkpoint: Path,
             chooser.set_input_files(str(tmp_path / 'text.mp4'))
             page.get_by_text('text.mp4: none of MP4').wait_for()
             assert all(url.startswith((address, 'data:', 'blob:'))
-                       for url in asked)
+                       for url in calls)
         # and whoever does not ask the browser is refused as well
         from httpx import post
         for file, status in ((path, 200), (large, 413)):

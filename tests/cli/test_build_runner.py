@@ -23,12 +23,12 @@ def test_a_loader_without_workers_loads_by_itself(extra: dict) -> None:
         collate_fn=dict(type='pseudo_collate'), **extra)
     drop_worker_options(loader)
     assert len([*Runner.build_dataloader(loader)]) == 1
-    kept = dict(num_workers=1, persistent_workers=True, **extra)
-    drop_worker_options(kept)
-    assert kept == dict(num_workers=1, persistent_workers=True, **extra)
+    expected = dict(num_workers=1, persistent_workers=True, **extra)
+    drop_worker_options(expected)
+    assert expected == dict(num_workers=1, persistent_workers=True, **extra)
 
 
-@pytest.mark.parametrize('options, said', [
+@pytest.mark.parametrize('options, lines', [
     ({}, []),
     ({'custom_hooks': [dict(type='EMAHook')]}, []),
     ({'train_cfg.type': 'EpochBasedTrainLoop'}, ['train_cfg is Epoch']),
@@ -38,9 +38,9 @@ def test_a_loader_without_workers_loads_by_itself(extra: dict) -> None:
      ['default_hooks.checkpoint is CheckpointHook']),
 ], ids=str)
 def test_choices_that_cost_a_promise_are_told(options: dict,
-                                              said: Any) -> None:
+                                              lines: Any) -> None:
     config = Config.fromfile(CONFIGS / 'lcr_motion.py')
     config.merge_from_dict(options)
     lost = lost_guarantees(config)
-    assert len(lost) == len(said)
-    assert all(text.startswith(begin) for text, begin in zip(lost, said))
+    assert len(lost) == len(lines)
+    assert all(text.startswith(begin) for text, begin in zip(lost, lines))

@@ -359,5 +359,5 @@ def test_variable_of_the_shell_is_warned_of(
 def test_tool_ends_with_a_line(call: Callable) -> None:
     with pytest.raises(SystemExit) as end, exit_on(*CONFIG_ERRORS):
         call()
-    said: Tuple[str, ...] = str(end.value.code).splitlines()
-    assert len(said) == 1 and 'Error: ' in said[0]
+    output: Tuple[str, ...] = str(end.value.code).splitlines()
+    assert len(output) == 1 and 'Error: ' in output[0]

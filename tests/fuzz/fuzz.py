@@ -85,10 +85,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def attempt(inputs: List[Input], place: Path, number: int) -> Tuple[str, str]:
-    """A verdict on an input, and what was said of it."""
+def attempt(inputs: List[Input], root: Path, number: int) -> Tuple[str, str]:
+    """A verdict on an input, and its message."""
     _be_quiet()
-    folder = place / str(number)
+    folder = root / str(number)
     try:
         rng = inputs[number].write(folder)
         KINDS[inputs[number].kind].read(rng, folder)
@@ -101,14 +101,14 @@ def attempt(inputs: List[Input], place: Path, number: int) -> Tuple[str, str]:
 
 def judge(error: Exception, folder: Path) -> Tuple[str, str]:
     """Whether an error is one of ours and says in a line what it is of."""
-    said = str(error)
+    message = str(error)
     *_, last = traceback.walk_tb(error.__traceback__)
     raised_here = last[0].f_code.co_filename.startswith(PACKAGE)
     ours = isinstance(error, OURS) or (
         raised_here and isinstance(error, OURS_WHERE_RAISED_HERE))
-    named = any(name in said for name in (str(folder), *ABSOLUTE))
-    if ours and named and '\n' not in said and len(said) < LONGEST:
-        return 'our error', said
+    named = any(name in message for name in (str(folder), *ABSOLUTE))
+    if ours and named and '\n' not in message and len(message) < LONGEST:
+        return 'our error', message
     return 'finding', ''.join(
         traceback.format_exception(type(error), error, error.__traceback__))
 
@@ -130,12 +130,12 @@ def _be_quiet() -> None:
     os.dup2(nowhere, 2)
 
 
-def keep(tried: Input, verdict: str, said: str, folder: Path) -> None:
+def keep(tried: Input, verdict: str, message: str, folder: Path) -> None:
     """Write an input and what became of it."""
-    place = folder / tried.name
-    shutil.rmtree(place, ignore_errors=True)
-    tried.write(place)
-    (place / 'verdict.txt').write_text(f'{tried}\n{verdict}: {said}\n')
+    target = folder / tried.name
+    shutil.rmtree(target, ignore_errors=True)
+    tried.write(target)
+    (target / 'verdict.txt').write_text(f'{tried}\n{verdict}: {message}\n')
 
 
 def fuzz(inputs: List[Input],
@@ -146,10 +146,10 @@ def fuzz(inputs: List[Input],
     counts = {tried.kind: collections.Counter() for tried in inputs}
     console = Console(stderr=True)
     videos(), images(), weights()  # once, and not in every process
-    with tempfile.TemporaryDirectory() as place, Progress(
+    with tempfile.TemporaryDirectory() as target, Progress(
             console=console) as progress:
         task = progress.add_task('fuzzing', total=len(inputs))
-        function = functools.partial(attempt, inputs, Path(place))
+        function = functools.partial(attempt, inputs, Path(target))
         for result in map_isolated(
                 function,
                 len(inputs),
@@ -157,17 +157,17 @@ def fuzz(inputs: List[Input],
                 seconds=seconds,
                 memory=MEMORY):
             tried = inputs[result.task_id]
-            verdict, said = verdict_of(result)
+            verdict, message = verdict_of(result)
             counts[tried.kind][verdict] += 1
             progress.advance(task)
             if verdict not in ('result', 'our error'):
                 console.print(f'{tried.kind} {tried.number}: {verdict}: '
-                              f'{said}', markup=False)
+                              f'{message}', markup=False)
                 if kept is not None:
-                    keep(tried, verdict, said, kept)
+                    keep(tried, verdict, message, kept)
             if result.failure is not None:
                 shutil.rmtree(
-                    Path(place, str(result.task_id)), ignore_errors=True)
+                    Path(target, str(result.task_id)), ignore_errors=True)
     return counts
 
 

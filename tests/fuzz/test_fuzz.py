@@ -156,9 +156,9 @@ def test_children_of_a_process_that_was_killed_end(tmp_path: Path) -> None:
         'found = {next(results).value for _ in range(6)}\n'
         'print(*found, flush=True)\n'
         'os.kill(os.getpid(), signal.SIGKILL)\n')
-    said = subprocess.run([sys.executable, script], capture_output=True,
+    output = subprocess.run([sys.executable, script], capture_output=True,
                           text=True).stdout
-    processes = [int(process) for process in said.split()]
+    processes = [int(process) for process in output.split()]
     assert processes
     deadline = time.monotonic() + 30
     for process in processes:
