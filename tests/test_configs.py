@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 from mmaction.registry import DATASETS, MODELS
 from mmlcr.datasets import mirrored_labels, without_mirrored
+from mmlcr.engine import find_config
 from mmlcr.streaming import StreamRecognizer
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -77,10 +78,29 @@ def test_bases_are_few_levels_and_one_of_a_kind() -> None:
 
 def test_no_config_changes_a_transform_by_its_place() -> None:
     """But by its name: a place is another when a transform is added."""
-    for path in CONFIGS.rglob('*.py'):
-        assert not re.search(r'pipeline\[\d', path.read_text()), path
-    text = (CONFIGS.parent / 'mmlcr/cli/recipes.py').read_text()
-    assert not re.search(r'pipeline\[\d', text)
+    root = CONFIGS.parent
+    plans = [*root.glob('tools/*.yml'), root / 'mmlcr/cli/recipes.py']
+    for path in [*CONFIGS.rglob('*.py'), *plans]:
+        assert not re.search(r'pipeline(\[|\.)\d', path.read_text()), path
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('recognition/*/*.py')),
+                         ids=lambda path: path.stem)
+def test_a_config_is_found_by_its_long_name(
+        path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (path.stem, path.name, path.relative_to(CONFIGS.parent)):
+        assert find_config(str(name)) == str(path)
+
+
+def test_a_config_is_found_by_its_short_name(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        for called in (name, f'{name}.py', f'configs/{name}.py'):
+            assert find_config(called) == str(CONFIGS / f'{name}.py')
+    with pytest.raises(FileNotFoundError, match='no config lcr_k40; .*lists'):
+        find_config('lcr_k40')
 
 
 @pytest.mark.parametrize('name', LARGE)
