@@ -1,8 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Videos of the kinds that cameras, browsers and editors write, by PyAV."""
+import contextlib
+import os
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import av
 import numpy as np
@@ -64,6 +66,24 @@ def number_of(image: np.ndarray) -> int:
     return int(brightness.reshape(FRAMES, -1).mean(1).argmax())
 
 
+@contextlib.contextmanager
+def same_scheduling() -> Iterator[None]:
+    """Restore the scheduling policy of the thread.
+
+    As root, the AV1 encoder makes the calling thread real-time, and with it
+    every process that the thread starts later: a browser then starves all
+    others.
+    """
+    if not hasattr(os, 'sched_getscheduler'):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def encode(path: Path,
            codec: str = 'libx264',
            *,
@@ -77,7 +97,8 @@ def encode(path: Path,
            rotation: int = 0) -> Path:
     """Write a video; times are of its frames, 25 a second without."""
     frames = draw() if frames is None else frames
-    with av.open(str(path), 'w', container_options=container or {}) as file:
+    with same_scheduling(), av.open(
+            str(path), 'w', container_options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels

@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Frames and times are those that a player shows, in order and by number."""
 import io
+import os
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List
 
@@ -295,3 +296,10 @@ def test_a_large_set_leaves_no_open_files(tmp_path: Path) -> None:
     for _ in range(20):
         VideoReader(path).frames_at([3])
     assert len([*folder.iterdir()]) <= before + 1
+
+
+def test_encoders_of_tests_leave_the_scheduling(tmp_path: Path) -> None:
+    """See :func:`encode.same_scheduling`."""
+    before = os.sched_getscheduler(0)
+    encode(tmp_path / 'av1.mp4', 'libsvtav1')
+    assert os.sched_getscheduler(0) == before
