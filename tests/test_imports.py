@@ -13,7 +13,7 @@ PACKAGE = ROOT / 'mmlcr'
 ORDER = ('ops', 'layers', 'backends', 'models', 'visualization', 'deploy',
          'streaming', 'cli')
 # what is general to MMEngine and MMAction2, and knows nothing of LCR
-GENERAL = ('compat', 'datasets', 'engine', 'transforms', 'video')
+GENERAL = ('compat', 'datasets', 'engine', 'people', 'transforms', 'video')
 COMMAND = PACKAGE.with_name('mmlcr_cli')  # names, arguments and help
 LONGEST = 400  # lines of a file
 

@@ -67,6 +67,9 @@ SEEN: Dict[str, Dict[str, str]] = {
     'motion': dict.fromkeys(
         ['--out', '--clips', '--size', '--frames', '--seed'],
         f'{HERE}::test_a_motion_set_by_each_option'),
+    'people': dict.fromkeys(
+        ['--out', '--programs', '--clips', '--frames', '--size', '--seed'],
+        f'{HERE}::test_people_by_each_option'),
     'prepare': {
         '--out': 'test_prepare.py::prepare',
         **dict.fromkeys(['--group', '--folds'],
@@ -438,6 +441,25 @@ def test_a_motion_set_by_each_option(tmp_path: Path) -> None:
         videos = sorted((out / 'videos').rglob('*.mp4'))
         reader = VideoReader(str(videos[0]))
         assert len(reader) == 9 and 64 in reader.size
+        found.append(reader.frames_at([0])[0])
+    assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
+
+
+def test_people_by_each_option(parse: Callable, tmp_path: Path) -> None:
+    """--out, --programs, --clips, --frames, --size and --seed."""
+    from mmlcr.video import VideoReader
+    found = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f'{len(found)}'
+        args, module = parse(
+            'people', '--out', out, '--programs', 2, '--clips', 3, '--frames',
+            9, '--size', 96, 64, '--seed', seed)
+        module.main(args)
+        videos = sorted(out.glob('*.mp4'))
+        assert [video.name for video in videos] == [
+            f'{label:03d}_{clip}.mp4' for label in (0, 1) for clip in range(3)]
+        reader = VideoReader(str(videos[0]))
+        assert len(reader) == 9 and tuple(reader.size) == (96, 64)
         found.append(reader.frames_at([0])[0])
     assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
 

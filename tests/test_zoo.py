@@ -30,7 +30,7 @@ MODELS_THERE = {entry['Name']: entry for entry in entries()}
 
 # models with other data, launchers or labels, which are not listed
 VARIANTS = {
-    'lcr_8xb8-u16-50e_jester-videos-rgb',
+    'lcr_8xb8-u16-50e_jester-videos-rgb', 'lcr_1xb16-8x3x1-30e_people-rgb',
     'lcr_1xb16-8x2x1-10e_motion-multilabel-rgb',
     'lcr_1xb16-8x0x1-10e_motion-rgb', 'lcr_1xb15-8x0x1-400e_weizmann-rgb',
     'lcr-tiny_vrwkv6-in1k-pre_8xb8-fsdp-16x4x1-50e_kinetics400-rgb',

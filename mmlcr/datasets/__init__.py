@@ -6,6 +6,7 @@ from .errors import ClipError, WorkerTracker, report_failed_clips
 from .flip_labels import mirrored_labels, without_mirrored
 from .pipelines import frames_needed
 from .process_pool import TaskResult, map_isolated
+from .rendered_people import RenderedPeopleDataset
 from .splits import (
     Clip,
     Parts,
@@ -19,10 +20,10 @@ from .splits import (
 from .validated import ValidatedRawframeDataset, ValidatedVideoDataset
 
 __all__ = [
-    'Clip', 'ClipError', 'Parts', 'TaskResult', 'ValidatedRawframeDataset',
-    'ValidatedVideoDataset', 'WorkerTracker', 'absent_classes',
-    'assert_disjoint', 'check_file', 'class_names_of', 'clips_of',
-    'frames_needed', 'make_folds', 'map_isolated', 'mirrored_labels',
-    'read_lines', 'report_failed_clips', 'stratified_group_split',
-    'without_mirrored'
+    'Clip', 'ClipError', 'Parts', 'RenderedPeopleDataset', 'TaskResult',
+    'ValidatedRawframeDataset', 'ValidatedVideoDataset', 'WorkerTracker',
+    'absent_classes', 'assert_disjoint', 'check_file', 'class_names_of',
+    'clips_of', 'frames_needed', 'make_folds', 'map_isolated',
+    'mirrored_labels', 'read_lines', 'report_failed_clips',
+    'stratified_group_split', 'without_mirrored'
 ]

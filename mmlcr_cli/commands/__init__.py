@@ -9,6 +9,7 @@ GROUPS: Dict[str, Dict[str, str]] = {
         'prepare-public': 'write the lists of Kinetics-400, SSv2 or Jester',
         'scan': "decode every clip of a config's lists and report bad ones",
         'motion': 'render the motion set, on which the demo is trained',
+        'people': 'render people who move by random programs, to look at',
     },
     'training and testing': {
         'configs': 'list the configs and models that come with the package',

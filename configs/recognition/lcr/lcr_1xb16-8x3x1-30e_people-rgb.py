@@ -1,0 +1,14 @@
+_base_ = [
+    '../../_base_/models/lcr_small.py',
+    '../../_base_/datasets/people.py',
+    '../../_base_/schedules/adamw_30e.py',
+    '../../_base_/default_runtime.py',
+]
+
+# The model of Weizmann and of your own clips, for which this is the start.
+model = dict(
+    backbone=dict(
+        stem_input='difference', readout='attention', supervised_frames=5),
+    cls_head=dict(num_classes=_base_.num_classes))
+default_hooks = dict(
+    logger=dict(interval=20), checkpoint=dict(interval=1, max_keep_ckpts=1))
