@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 
-# The model of Weizmann and of your own clips, for which this is the start.
+# The model of Weizmann and of your own clips.
 model = dict(
     backbone=dict(
         stem_input='difference', readout='attention', supervised_frames=5),
