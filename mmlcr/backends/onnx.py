@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from mmlcr.layers import Geometry, LayerState
-from mmlcr.ops import TokenLayout, TokenShift
+from mmlcr.ops import TokenShift
 from .base import Backend, StackOutput, Tokens, register_backend
 from .eager import Wavefront
-from .eager.backend import pack, stack_spec
+from .eager.backend import WavefrontExecutor, pack, stack_spec
 from .packing import unsupported_by_packing
 
 
@@ -51,27 +51,12 @@ class BatchShift(NamedTuple):
         return torch.cat([self.mix(x, mu), self.difference(x, before)], -1)
 
 
-class OnnxExecutor:
-    """Runs packed layers like :class:`mmlcr.backends.EagerExecutor`."""
-    takes_bytes = False
+class OnnxExecutor(WavefrontExecutor):
+    """Runs packed layers, and one step of streams of any number."""
 
     def __init__(self, model: Any, num_tokens: int) -> None:
-        self.model = model
-        self.layers = Wavefront(pack(model, num_tokens), stack_spec(model))
-
-    def embed(self, clip: Tensor, layout: TokenLayout,
-              previous: Optional[Tensor]) -> Tokens:
-        """See :class:`mmlcr.backends.Executor`."""
-        return self.model.embed(clip, layout, previous)
-
-    def run_layers(self,
-                   tokens: Tokens,
-                   e_norm_before: Optional[Tensor],
-                   state: Optional[LayerState],
-                   geometry: Geometry,
-                   out: Optional[LayerState] = None) -> StackOutput:
-        """See :class:`mmlcr.backends.Executor`."""
-        return self.layers(tokens, e_norm_before, state, geometry)
+        super().__init__(
+            model, Wavefront(pack(model, num_tokens), stack_spec(model)))
 
     def run_step(self, tokens: Tokens, e_norm_before: Optional[Tensor],
                  state: LayerState, geometry: Geometry,

@@ -39,22 +39,13 @@ def stack_spec(model: Any) -> StackSpec:
         post_norm=getattr(layer, 'post_norm', False))
 
 
-class EagerExecutor:
+class WavefrontExecutor:
     """Calls the model's stems, and runs the layers in a wavefront."""
     takes_bytes = False
 
-    def __init__(self,
-                 model: Any,
-                 num_tokens: int,
-                 wrap: Wrap = unwrapped) -> None:
+    def __init__(self, model: Any, layers: Wavefront) -> None:
         self.model = model
-        weights = pack(model, num_tokens)
-        with_cp = False
-        if torch.is_grad_enabled():
-            with_cp = model.with_cp
-        elif not is_traced():
-            weights = weights.prepack()
-        self.layers = Wavefront(weights, stack_spec(model), with_cp, wrap)
+        self.layers = layers
 
     def embed(self, clip: Tensor, layout: TokenLayout,
               previous: Optional[Tensor]) -> Tokens:
@@ -69,6 +60,23 @@ class EagerExecutor:
                    out: Optional[LayerState] = None) -> StackOutput:
         """See :class:`mmlcr.backends.Executor`; ``out`` is not used."""
         return self.layers(tokens, e_norm_before, state, geometry)
+
+
+class EagerExecutor(WavefrontExecutor):
+    """Prepacks the weights where neither gradients nor a trace need them."""
+
+    def __init__(self,
+                 model: Any,
+                 num_tokens: int,
+                 wrap: Wrap = unwrapped) -> None:
+        weights = pack(model, num_tokens)
+        with_cp = False
+        if torch.is_grad_enabled():
+            with_cp = model.with_cp
+        elif not is_traced():
+            weights = weights.prepack()
+        super().__init__(
+            model, Wavefront(weights, stack_spec(model), with_cp, wrap))
 
 
 class EagerBackend(Backend):
