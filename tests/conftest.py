@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from weights import draw_weights  # noqa: E402
 
 import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
 
@@ -163,26 +164,5 @@ def fits() -> Callable[[Figure], bool]:
 
 @pytest.fixture
 def redraw() -> Callable[[nn.Module], nn.Module]:
-    """Draw all weights anew, so that every path of a module counts.
-
-    As initialised, the edge prompt is zero and so are the biases: a fault
-    there would not show.
-    """
-
-    def draw(module: nn.Module) -> nn.Module:
-        with torch.no_grad():
-            for name, weight in module.named_parameters():
-                leaf = name.rsplit('.', 1)[-1]
-                if leaf.startswith('mu'):
-                    weight.uniform_(0, 1)
-                elif leaf == 'decay':
-                    weight.uniform_(-4, 1)
-                elif 'norm' in name and leaf == 'weight':
-                    weight.normal_(1, 0.1)
-                elif leaf == 'weight' and weight.ndim > 1:
-                    weight.normal_(0, weight[0].numel()**-0.5)
-                else:
-                    weight.normal_(0, 0.5)
-        return module
-
-    return draw
+    """Draw all weights anew, so that every path of a module counts."""
+    return draw_weights
