@@ -90,6 +90,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
 
 
+def add_pipeline_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the pipeline whose spatial transforms a stream applies."""
+    parser.add_argument(
+        '--pipeline',
+        default='test_pipeline',
+        help='pipeline of the config whose spatial transforms are used; '
+        'default: %(default)s')
+
+
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what :func:`mmlcr.cli.models.build_recognizer` reads."""
     parser.add_argument('config', help='config file')
@@ -108,11 +117,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         '--fps',
         type=float,
         help="frames a second that the model sees; default: the config's")
-    parser.add_argument(
-        '--pipeline',
-        default='test_pipeline',
-        help='pipeline of the config whose spatial transforms are used; '
-        'default: %(default)s')
+    add_pipeline_argument(parser)
     parser.add_argument(
         '--device', default='cpu', help='default: %(default)s')
     add_config_arguments(parser)

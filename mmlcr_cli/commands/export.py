@@ -3,7 +3,11 @@
 import argparse
 import os.path as osp
 
-from ..arguments import add_config_arguments, positive
+from ..arguments import (
+    add_config_arguments,
+    add_pipeline_argument,
+    positive,
+)
 
 DESCRIPTION = (
     'Write a step of a stream as an ONNX graph: frames and state go in, '
@@ -30,11 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('HEIGHT', 'WIDTH'),
         help="size of the source's frames, for a pipeline that keeps their "
         'aspect ratio; default: 240 320')
-    parser.add_argument(
-        '--pipeline',
-        default='test_pipeline',
-        help='pipeline of the config whose spatial transforms are used; '
-        'default: %(default)s')
+    add_pipeline_argument(parser)
     parser.add_argument(
         '--steps',
         type=positive(int),
