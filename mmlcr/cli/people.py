@@ -7,11 +7,9 @@ import os.path as osp
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mmlcr.people import draw_program, render_clip
+from mmlcr.people import FPS, draw_program, render_clip
 from mmlcr.video import VideoWriter
 from .errors import INPUT_ERRORS, exit_on
-
-FPS = 25.
 
 
 @exit_on(*INPUT_ERRORS)

@@ -1,16 +1,14 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The rendered people as a data set, drawn while it is read."""
 from functools import cached_property
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmaction.registry import DATASETS
 from mmlcr.engine import SampleSeed, clip_ids
-from mmlcr.people import MotionProgram, draw_program, render_clip
-
-FPS = 25.  # of the rates that intervals count frames of
+from mmlcr.people import FPS, MotionProgram, draw_program, render_clip
 
 
 @DATASETS.register_module()
@@ -116,12 +114,9 @@ class RenderedPeopleDataset(BaseDataset):
         Returns:
             Any: What the pipeline returns.
         """
-        seed: Optional[SampleSeed] = None
-        if isinstance(idx, SampleSeed) and not self.test_mode:
-            seed = idx
-        else:
-            seed = SampleSeed(int(idx), 0, self.program_seed)
-        seed.apply()
+        if self.test_mode or not isinstance(idx, SampleSeed):
+            idx = SampleSeed(int(idx), 0, self.program_seed)
+        idx.apply()
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         label = int(self.get_data_info(int(idx))['label'])
         frames = self.render(label, rng)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmlcr.ops import TokenLayout
+from .half import HALF
 from .state import LCRState
 
 
@@ -16,7 +17,7 @@ def check_clip(model: Any, clip: Tensor) -> None:
         TypeError: If a model was built in half precision.
         ValueError: If channels, size or number of frames do not fit.
     """
-    if model.cls_token.dtype in (torch.float16, torch.bfloat16):
+    if model.cls_token.dtype in HALF:
         raise TypeError(
             f'the model was built in {model.cls_token.dtype}, which is not '
             'precise enough for tokens and decays: build it in float32, then '

@@ -2,9 +2,9 @@
 """Rendered people: articulated bodies that move by random programs."""
 from .body import Pose, pose_body
 from .programs import MotionProgram, Oscillation, draw_program
-from .render import Look, draw_look, render_clip
+from .render import FPS, Look, draw_look, render_clip
 
 __all__ = [
-    'Look', 'MotionProgram', 'Oscillation', 'Pose', 'draw_look',
+    'FPS', 'Look', 'MotionProgram', 'Oscillation', 'Pose', 'draw_look',
     'draw_program', 'pose_body', 'render_clip'
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from .body import PARTS, pose_body, turn
 from .programs import MotionProgram
 
+FPS = 25.  # frames a second of videos, in which intervals are counted
 SUPERSAMPLING = 2  # frames are drawn larger and averaged
 HEAD = 0.06  # radius, of the body's height
 CLOTHES = {
