@@ -12,6 +12,7 @@ from typing import NoReturn, Optional, Sequence
 from .commands import COMMANDS, GROUPS
 from .package import package_version
 
+CODE_OF_BROKEN_PIPE = 141  # as of a process that SIGPIPE ended
 # how the same commands are called in a clone, as in MMAction2
 TOOLS = {
     'prepare': 'prepare_dataset',
@@ -84,7 +85,13 @@ def run(name: str,
     command = load(name)
     if not hasattr(command, 'main'):
         command = importlib.import_module(f'mmlcr.cli.{module_name(name)}')
-    sys.exit(command.main(args))
+    try:
+        code = command.main(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has closed its end: head, less
+        sys.stdout = None
+        code = CODE_OF_BROKEN_PIPE
+    sys.exit(code)
 
 
 def parse(name: str,

@@ -132,6 +132,18 @@ def test_other_commands_are_named_as_this_one_was_called(
     assert shell_command('train') == 'mmlcr train'
 
 
+@pytest.mark.skipif(sys.platform == 'win32', reason='a POSIX shell')
+def test_a_reader_may_close_its_end() -> None:
+    """Without a traceback, as of `mmlcr configs | head -n 1`."""
+    found = subprocess.run(
+        ['bash', '-c', f'set -o pipefail; {sys.executable} -u -m mmlcr_cli '
+         'configs | head -n 1; echo ${PIPESTATUS[0]}'],
+        capture_output=True, text=True, cwd=ROOT)
+    lines = found.stdout.splitlines()
+    assert lines[0].startswith('configs') and lines[1] == '141'
+    assert not found.stderr
+
+
 def test_configs_are_listed(capsys: pytest.CaptureFixture) -> None:
     """With what each is for; --paths names the files."""
     assert outcome('configs') == 0

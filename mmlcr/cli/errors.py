@@ -23,5 +23,7 @@ def exit_on(*kinds: Type[Exception]) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:  # ends any command, see mmlcr_cli.main.run
+        raise
     except kinds as error:
         sys.exit(f'{type(error).__name__}: {error}')

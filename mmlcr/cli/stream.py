@@ -164,7 +164,4 @@ def main(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print('stopped', file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the lines has closed its end
-        sys.stdout = None
-        return 141
     return 0
