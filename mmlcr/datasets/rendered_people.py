@@ -8,14 +8,14 @@ from mmengine.dataset import BaseDataset
 
 from mmaction.registry import DATASETS
 from mmlcr.engine import SampleSeed, clip_ids
-from mmlcr.people import FPS, MotionProgram, draw_program, render_clip
+from mmlcr.people import FPS, Scene, render_clip, sample_scene
 
 
 @DATASETS.register_module()
 class RenderedPeopleDataset(BaseDataset):
     """Clips of people who move by random programs; nothing is on the disk.
 
-    Each class is a :class:`mmlcr.people.MotionProgram`. A clip is drawn from
+    Each class is a :class:`mmlcr.people.Scene`. A clip is drawn from
     the seed, the epoch and the index of its sample, and from nothing else.
 
     Args:
@@ -31,6 +31,8 @@ class RenderedPeopleDataset(BaseDataset):
         program_seed (int): Seed of the programs. Other seeds give other
             programs, for example to validate on unseen motions. Defaults
             to 0.
+        pairs (float): Share of the programs that are of two people. Defaults
+            to 0.3.
         test_mode (bool): Whether a clip is the same in every epoch. Defaults
             to False.
 
@@ -50,6 +52,7 @@ class RenderedPeopleDataset(BaseDataset):
                  size: Tuple[int, int],
                  intervals: Sequence[float] = (2, 3, 4),
                  program_seed: int = 0,
+                 pairs: float = 0.3,
                  test_mode: bool = False) -> None:
         numbers = dict(
             num_classes=num_classes, length=length, clip_len=clip_len)
@@ -62,7 +65,7 @@ class RenderedPeopleDataset(BaseDataset):
         self.num_classes, self.length = num_classes, length
         self.clip_len, self.size = clip_len, (size[0], size[1])
         self.intervals = intervals
-        self.program_seed = program_seed
+        self.program_seed, self.pairs = program_seed, pairs
         names = tuple(f'program {label}' for label in range(num_classes))
         super().__init__(
             metainfo=dict(classes=names),
@@ -71,10 +74,11 @@ class RenderedPeopleDataset(BaseDataset):
             serialize_data=False)
 
     @cached_property
-    def programs(self) -> List[MotionProgram]:
-        """The programs, in the order of their labels."""
+    def programs(self) -> List[Scene]:
+        """The scenes and their programs, in the order of their labels."""
         return [
-            draw_program(np.random.default_rng([self.program_seed, label]))
+            sample_scene(
+                np.random.default_rng([self.program_seed, label]), self.pairs)
             for label in range(self.num_classes)
         ]
 

@@ -1,12 +1,15 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Motion programs: which joints move, how far, how fast and in which phase.
 
-A program is a class of the rendered set. Everything else about a clip (body,
-clothes, ground, place, speed, phase and view) is drawn anew.
+A scene of one or two people with their programs is a class of the rendered
+set. Everything else about a clip (bodies, clothes, ground, place, speed,
+phase, camera, light) is sampled anew; see :mod:`mmlcr.people.look`.
 """
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
+
+Array = Union[float, np.ndarray]
 
 # largest amplitude of each joint in radians; left joints name their pair
 PAIRS: Dict[Tuple[str, str], float] = {
@@ -18,7 +21,11 @@ PAIRS: Dict[Tuple[str, str], float] = {
     ('left_knee', 'right_knee'): 0.8,
 }
 TRUNK: Dict[str, float] = {'lean': 0.5, 'tilt': 0.25}
-MOVING_PAIR, MOVING_TRUNK = 0.55, 0.3  # probabilities
+# probabilities
+MOVING_PAIR, MOVING_TRUNK, POSED_PAIR = 0.55, 0.3, 0.15
+ONCE, SPINNING = 0.3, 0.1
+SIDES = ('in phase', 'antiphase', 'left', 'right')
+PROPS = ('ball', 'stick', 'box')
 
 
 class Oscillation(NamedTuple):
@@ -30,43 +37,128 @@ class Oscillation(NamedTuple):
 
 
 class MotionProgram(NamedTuple):
-    """A periodic motion of the whole body."""
+    """A motion of a whole body, periodic or over once."""
     frequency: float  # Hz
-    yaw: float  # radians, from which the body is seen
-    velocity: float  # body heights in two seconds, along the direction of view
-    bounce: float  # height of the hips' bounce, of the body's height
-    bounce_phase: float
     joints: Dict[str, Oscillation]
+    cycles: float = np.inf  # after which the joints hold
+    delay: float = 0.  # seconds, until which the joints hold
+    velocity: float = 0.  # forward, in body heights a second
+    spin: float = 0.  # about the vertical axis, in radians a second
+    bounce: float = 0.  # height of the hips' bounce, of the body's height
+    bounce_phase: float = 0.  # radians
+
+    @property
+    def duration(self) -> float:
+        """Seconds until the joints hold, infinite if they never do."""
+        return self.delay + self.cycles / self.frequency
+
+    def turn(self, time: Array) -> Array:
+        """Return the angle of the cycle in radians at a time in seconds."""
+        cycles = self.frequency * (time - self.delay)
+        if np.isfinite(self.cycles):
+            cycles = np.clip(cycles, 0, self.cycles)
+        return 2 * np.pi * cycles
 
 
-def draw_program(rng: np.random.Generator) -> MotionProgram:
-    """Draw a program in which at least a joint or the place moves."""
+class Actor(NamedTuple):
+    """A person of a scene."""
+    motion: MotionProgram
+    place: float  # along the scene's axis, in body heights
+    heading: float  # radians to the scene's axis
+
+
+class Prop(NamedTuple):
+    """A thing in a hand, passed on to another one while the joints move."""
+    kind: str  # of PROPS
+    hands: Tuple[Tuple[int, str], Tuple[int, str]]  # actor and side
+
+
+class Scene(NamedTuple):
+    """A class of the rendered set."""
+    yaw: float  # radians, from which the scene is seen
+    actors: Tuple[Actor, ...]
+    prop: Optional[Prop] = None
+
+
+def sample_scene(rng: np.random.Generator,
+                 pairs: float = 0.3,
+                 props: float = 0.2) -> Scene:
+    """Sample a scene.
+
+    Two people of a scene stand face to face, move at one frequency, and the
+    second one may react late.
+
+    Args:
+        rng (np.random.Generator): Source of randomness.
+        pairs (float): Probability of two people. Defaults to 0.3.
+        props (float): Probability of a thing in a hand. Defaults to 0.2.
+
+    Returns:
+        Scene: The scene.
+    """
+    yaw, motion = rng.uniform(0, 2 * np.pi), sample_motion(rng)
+    actors = [Actor(motion, 0., 0.)]
+    if rng.random() < pairs:
+        yaw = rng.choice([0, np.pi]) + rng.normal(0, 0.5)
+        distance = rng.uniform(0.3, 1.1)
+        other = sample_motion(rng)._replace(
+            frequency=motion.frequency, cycles=motion.cycles,
+            delay=rng.choice([0, 1]) * rng.uniform(0, 0.5) / motion.frequency)
+        actors = [
+            Actor(each._replace(velocity=each.velocity / 2), place, heading)
+            for each, place, heading in ((motion, -distance / 2, 0.),
+                                         (other, distance / 2, np.pi))
+        ]
+    prop = None
+    if rng.random() < props:
+        giver = int(rng.integers(len(actors)))
+        taker = int(rng.integers(len(actors)))
+        prop = Prop(
+            str(rng.choice(PROPS)),
+            ((giver, str(rng.choice(['left', 'right']))),
+             (taker, str(rng.choice(['left', 'right'])))))
+        if giver == taker:
+            prop = prop._replace(hands=(prop.hands[0], prop.hands[0]))
+    return Scene(float(yaw), tuple(actors), prop)
+
+
+def sample_motion(rng: np.random.Generator) -> MotionProgram:
+    """Sample a program in which at least a joint or the place moves."""
     frequency = rng.uniform(0.6, 2.2)
-    yaw = rng.uniform(0, 2 * np.pi)
-    velocity = rng.choice([0, 0, 1, -1]) * rng.uniform(0.3, 1.6)
-    bounce = rng.choice([0, 0, 1]) * rng.uniform(0.03, 0.15)
-    bounce_phase = rng.uniform(0, 2 * np.pi)
     joints: Dict[str, Oscillation] = {}
+    moves = False
     for (left, right), limit in PAIRS.items():
-        if rng.random() >= MOVING_PAIR:
+        draw = rng.random()
+        if draw >= MOVING_PAIR + POSED_PAIR:
             continue
         amplitude = limit * rng.uniform(0.3, 1)
-        phase = rng.uniform(0, 2 * np.pi)
-        harmonic = int(rng.choice([1, 1, 1, 2]))
-        sides = rng.choice(['in phase', 'antiphase', 'left', 'right'])
-        offset = rng.uniform(0, amplitude)
+        joint = Oscillation(
+            rng.uniform(0, amplitude), amplitude, rng.uniform(0, 2 * np.pi),
+            int(rng.choice([1, 1, 1, 2])))
+        if draw >= MOVING_PAIR:  # held in place
+            joint = joint._replace(amplitude=0.)
+        sides = rng.choice(SIDES)
+        moves |= bool(joint.amplitude)
         if sides != 'right':
-            joints[left] = Oscillation(offset, amplitude, phase, harmonic)
+            joints[left] = joint
         if sides != 'left':
-            if sides == 'antiphase':
-                phase += np.pi
-            joints[right] = Oscillation(offset, amplitude, phase, harmonic)
-    for joint, limit in TRUNK.items():
+            late = np.pi if sides == 'antiphase' else 0.
+            joints[right] = joint._replace(phase=joint.phase + late)
+    for name, limit in TRUNK.items():
         if rng.random() < MOVING_TRUNK:
-            joints[joint] = Oscillation(
-                rng.uniform(-0.3, 0.6) * limit,
-                limit * rng.uniform(0.3, 1), rng.uniform(0, 2 * np.pi), 1)
-    if not joints and not velocity:
-        return draw_program(rng)
-    return MotionProgram(frequency, yaw, float(velocity), float(bounce),
-                         bounce_phase, joints)
+            moves = True
+            joints[name] = Oscillation(
+                rng.uniform(-0.3, 0.6) * limit, limit * rng.uniform(0.3, 1),
+                rng.uniform(0, 2 * np.pi), 1)
+    velocity = rng.choice([0, 0, 1, -1]) * rng.uniform(0.15, 0.8)
+    if not moves and not velocity:
+        return sample_motion(rng)
+    return MotionProgram(
+        frequency,
+        joints,
+        cycles=rng.choice([0.5, 1.]) if rng.random() < ONCE else np.inf,
+        velocity=float(velocity),
+        spin=rng.choice([-1, 1]) * rng.uniform(1, 4) *
+        (rng.random() < SPINNING),
+        bounce=float(rng.choice([0, 0, 1]) * rng.uniform(0.03, 0.15)),
+        bounce_phase=rng.uniform(0, 2 * np.pi))

@@ -1,157 +1,235 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Render clips of a motion program, each with a look of its own."""
-from typing import Dict, NamedTuple, Tuple
+"""Render clips of a scene, each with a look of its own."""
+from typing import List, NamedTuple, Tuple
 
 import cv2
 import numpy as np
 
 from .body import PARTS, pose_body, turn
-from .programs import MotionProgram
+from .look import KINDS, Camera, Look, PersonLook, sample_look
+from .programs import Actor, Prop, Scene
 
 FPS = 25.  # frames a second of videos, in which intervals are counted
 SUPERSAMPLING = 2  # frames are drawn larger and averaged
-HEAD = 0.06  # radius, of the body's height
-CLOTHES = {
-    part: 'skin' if 'lower_arm' in part else
-    'legs' if 'thigh' in part or 'shank' in part else 'top'
-    for part in PARTS
-}
-THICKNESS = dict(skin=0.05, top=0.07, legs=0.07)  # of the body's height
+SUBPIXEL = 3  # bits of the fractions of OpenCV's fixed-point coordinates
+UNIT = 2**SUBPIXEL
+FAR = 2**20  # outside of every picture
+PROP_SIZE = 0.05  # of the body's height
+GROUND = -0.55  # height of the ground, of the body's height
+EXPOSURES = 3  # drawings averaged for motion blur
+SHADOW_AXES = 0.2, 0.06  # half, of the body's height
+CORNERS = [  # parts that begin at the torso's corners
+    PARTS.index(f'{side}_{limb}') for limb in ('upper_arm', 'thigh')
+    for side in ('left', 'right')
+]
 
 
-class Look(NamedTuple):
-    """What is drawn for a clip beside its motion."""
-    background: np.ndarray  # float32, (H, W, 3)
-    colors: Dict[str, Tuple[float, ...]]  # of THICKNESS's parts
-    thickness: Dict[str, int]  # in pixels
-    height: float  # of the body, in pixels
-    centre: Tuple[float, float]  # of the hips in the middle of the clip
-    yaw: float  # radians
-    speed: float  # factor of the program's frequency
-    phase: float  # radians
-    amplitude: float  # factor of the joints' amplitudes
-    start: float  # seconds
-    drift: np.ndarray  # of the background, pixels a second, (2, )
-    noise: float  # standard deviation, of 255
-    gain: float
+class Projected(NamedTuple):
+    """A person in a picture, at ``T`` times, in units of :func:`fixed`."""
+    ends: np.ndarray  # of the parts, (T, parts, 2, 2)
+    head: np.ndarray  # (T, 2)
+    feet: np.ndarray  # where the shadow lies, (T, 2)
+    depth: np.ndarray  # of the parts, towards the camera, (T, parts)
+    scale: np.ndarray  # pixels a body height, (T, )
 
 
-def draw_look(rng: np.random.Generator, program: MotionProgram,
-              size: Tuple[int, int]) -> Look:
-    """Draw body, clothes, ground, place, speed, phase and view.
+def render_clip(scene: Scene, rng: np.random.Generator, times: np.ndarray,
+                size: Tuple[int, int]) -> np.ndarray:
+    """Render a clip of a scene.
 
     Args:
-        rng (np.random.Generator): Source of randomness.
-        program (MotionProgram): Motion that is seen.
-        size (tuple[int, int]): Width and height of the drawing in pixels.
-
-    Returns:
-        Look: The look.
-    """
-    W, H = size
-    height = rng.uniform(0.45, 0.95) * H
-    colors = {
-        part: tuple(rng.uniform(10, 245, 3).tolist()) for part in THICKNESS
-    }
-    if rng.random() < 0.3:
-        colors['legs'] = colors['top']
-    thickness = {
-        part: max(1, int(height * share * rng.uniform(0.8, 1.3)))
-        for part, share in THICKNESS.items()
-    }
-    moving = rng.random() < 0.2
-    return Look(
-        background=draw_background(rng, size),
-        colors=colors,
-        thickness=thickness,
-        height=height,
-        centre=(rng.uniform(0.3, 0.7) * W, rng.uniform(0.45, 0.6) * H),
-        yaw=program.yaw + rng.normal(0, 0.2),
-        speed=rng.uniform(0.85, 1.18),
-        phase=rng.uniform(0, 2 * np.pi),
-        amplitude=rng.uniform(0.8, 1.2),
-        start=rng.uniform(0, 1),
-        drift=rng.normal(0, 0.15, 2) * height * moving,
-        noise=rng.uniform(0, 6),
-        gain=rng.uniform(0.8, 1.2))
-
-
-def draw_background(rng: np.random.Generator,
-                    size: Tuple[int, int]) -> np.ndarray:
-    """Draw smooth noise with up to four boxes, ``(H, W, 3)``, float32."""
-    W, H = size
-    cells = rng.integers(2, 24, 2)
-    noise = rng.normal(0, rng.uniform(2, 40), (*cells, 3)).astype(np.float32)
-    ground = cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC)
-    ground += rng.uniform(40, 220, 3).astype(np.float32)
-    for _ in range(rng.integers(0, 5)):
-        x, y = int(rng.integers(0, W)), int(rng.integers(0, H))
-        corner = x + int(rng.integers(4, W)), y + int(rng.integers(4, H))
-        filled = rng.random() < 0.5
-        cv2.rectangle(ground, (x, y), corner,
-                      rng.uniform(20, 235, 3).tolist(), -1 if filled else 1)
-    return ground
-
-
-def render_clip(program: MotionProgram, rng: np.random.Generator,
-                times: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Render a clip of a program.
-
-    Args:
-        program (MotionProgram): The program.
+        scene (Scene): Who moves, and how.
         rng (np.random.Generator): Source of the look.
-        times (np.ndarray): Seconds of the frames, from zero, ``(T, )``.
+        times (np.ndarray): Seconds of the frames, ``(T, )``.
         size (tuple[int, int]): Width and height of the frames.
 
     Returns:
         np.ndarray: RGB frames, uint8, ``(T, height, width, 3)``.
     """
-    W, H = (SUPERSAMPLING * side for side in size)
-    look = draw_look(rng, program, (W, H))
-    program = program._replace(frequency=program.frequency * look.speed)
-    frames = []
-    for time in times:
-        since_middle = time - times.mean()
-        image = look.background.copy()
-        if look.drift.any():
-            shift = np.eye(2, 3, dtype=np.float32)
-            shift[:, 2] = look.drift * since_middle
-            image = cv2.warpAffine(
-                image, shift, (W, H), borderMode=cv2.BORDER_REFLECT)
-        draw_body(image, program, look, time + look.start, since_middle)
-        image = look.gain * cv2.resize(
-            image, size, interpolation=cv2.INTER_AREA)
-        if look.noise > 1:
-            image = image + rng.normal(0, look.noise, image.shape)
-        frames.append(image.clip(0, 255).astype(np.uint8))
-    return np.stack(frames)
+    full = SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]
+    look = sample_look(rng, scene, times, full)
+    if look.camera.follows:
+        look = following(scene, look, times)
+    exposures = [0.] if not look.exposure else np.linspace(
+        0, look.exposure, EXPOSURES).tolist()
+    shots = []
+    for late in exposures:
+        people = project(scene, look, times + late, times.mean())
+        shots.append([
+            paint(scene, look, people, t, size) for t in range(len(times))
+        ])
+    frames = np.mean(shots, axis=0, dtype=np.float32) if len(
+        shots) > 1 else np.stack(shots[0]).astype(np.float32)
+    frames *= look.gain[:, None, None, None].astype(np.float32)
+    if look.noise > 1:
+        frames += np.float32(look.noise) * rng.standard_normal(
+            frames.shape, dtype=np.float32)
+    frames = frames.clip(0, 255).astype(np.uint8)
+    if look.quality:
+        frames = np.stack([compress(frame, look.quality) for frame in frames])
+    return frames
 
 
-def draw_body(image: np.ndarray, program: MotionProgram, look: Look,
-              time: float, since_middle: float) -> None:
-    """Draw the body at a time into an image.
+def compress(frame: np.ndarray, quality: int) -> np.ndarray:
+    """Return what JPEG makes of a frame ``(height, width, 3)``."""
+    _, data = cv2.imencode('.jpg', frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+
+
+def project(scene: Scene, look: Look, times: np.ndarray,
+            middle: float) -> List[Projected]:
+    """Compute where all people are seen.
 
     Args:
-        image (np.ndarray): Float32, ``(H, W, 3)``, changed in place.
-        program (MotionProgram): The program, with the clip's frequency.
+        scene (Scene): Who moves, and how.
         look (Look): The look of the clip.
-        time (float): Seconds of the motion.
-        since_middle (float): Seconds since the middle of the clip.
+        times (np.ndarray): Seconds, ``(T, )``.
+        middle (float): Seconds of the middle of the clip.
     """
-    pose = pose_body(program, time, look.phase, look.amplitude)
-    x, y = look.centre
-    cos = np.cos(look.yaw)
-    pace = 0.5 * np.sign(cos) * (1 if abs(cos) > 0.3 else 0.3)
-    x += program.velocity * pace * since_middle * look.height
-    y -= program.bounce * look.height * abs(
-        np.sin(np.pi * program.frequency * time + program.bounce_phase))
-    (ends, depth), (head, _) = (turn(points, look.yaw) for points in pose)
-    origin, scale = np.array([x, y]), look.height * np.array([1, -1])
-    ends = np.rint(origin + scale * ends).astype(int)
-    for index in np.argsort(depth.mean(1), kind='stable'):
-        kind = CLOTHES[PARTS[index]]
-        width = look.thickness[kind]
-        cv2.line(image, ends[index, 0].tolist(), ends[index, 1].tolist(),
-                 look.colors[kind], width, cv2.LINE_AA if width > 1 else 8)
-    cv2.circle(image, np.rint(origin + scale * head).astype(int).tolist(),
-               max(1, int(HEAD * look.height)), look.colors['skin'], -1)
+    return [
+        project_actor(actor, person, look, times - middle)
+        for actor, person in zip(scene.actors, look.people)
+    ]
+
+
+def following(scene: Scene, look: Look, times: np.ndarray) -> Look:
+    """Return the look with a camera that keeps the people in the middle."""
+    people = project(scene, look, times, times.mean())
+    place = np.mean([each.feet for each in people], axis=0)  # (T, 2)
+    path = look.camera.path + (place.mean(0) - place) / UNIT
+    return look._replace(camera=look.camera._replace(path=path))
+
+
+def project_actor(actor: Actor, person: PersonLook, look: Look,
+                  since_middle: np.ndarray) -> Projected:
+    """Compute where a person is seen; see :func:`project`."""
+    motion = actor.motion
+    times = look.speed * since_middle + look.shift
+    pose = pose_body(motion, times, look.amplitude, person.shape)
+    points = np.concatenate(
+        [pose.segments.reshape(len(times), -1, 3), pose.head[:, None]], 1)
+    points = person.size * turn(points, motion.spin * since_middle)
+    points[..., 0] += motion.velocity * since_middle[:, None]
+    points = turn(points, np.full(len(times), actor.heading))
+    points[..., 0] += actor.place
+    feet = points[:, :1] * [1, 0, 1] + [0, GROUND, 0]
+    points[..., 1] += motion.bounce * abs(
+        np.sin(motion.turn(times) / 2 + motion.bounce_phase))[:, None]
+    pixels, depth, scale = to_pixels(
+        np.concatenate([points, feet], 1), look.camera)
+    pixels = fixed(pixels)
+    ends = pixels[:, :-2].reshape(len(times), -1, 2, 2)
+    return Projected(
+        ends, pixels[:, -2], pixels[:, -1],
+        depth[:, :-2].reshape(len(times), -1, 2).mean(-1),
+        person.size * scale[:, 0])
+
+
+def to_pixels(points: np.ndarray, camera: Camera
+              ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Project points ``(T, N, 3)`` in perspective.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray, np.ndarray]: Pixels ``(T, N, 2)``, depth
+        towards the camera ``(T, N)``, and the scale of each point in pixels a
+        body height, ``(T, N)``.
+    """
+    seen = turn(points, np.full(len(points), camera.yaw))
+    cos, sin = np.cos(camera.pitch), np.sin(camera.pitch)
+    x, y, z = np.moveaxis(seen, -1, 0)
+    up, depth = y * cos - z * sin, z * cos + y * sin
+    scale = camera.scale * camera.zoom[:, None] * camera.distance / np.maximum(
+        camera.distance - depth, 1)
+    right, top = camera.centre
+    pixels = np.stack([right + scale * x, top - scale * up], -1)
+    return pixels + camera.path[:, None], depth, scale
+
+
+def paint(scene: Scene, look: Look, people: List[Projected], t: int,
+          size: Tuple[int, int]) -> np.ndarray:
+    """Paint frame ``t``, uint8, ``(height, width, 3)``."""
+    image, camera = look.background.copy(), look.camera
+    zoom = camera.zoom[t]
+    if camera.path[t].any() or zoom != 1:
+        shift = zoom * np.eye(2, 3)
+        shift[:, 2] = camera.path[t] + (1 - zoom) * np.array(camera.centre)
+        image = cv2.warpAffine(image, shift, image.shape[1::-1],
+                               borderMode=cv2.BORDER_REFLECT)
+    if look.shadow:
+        image = with_shadows(image, look, people, t)
+    depths = np.concatenate([each.depth[t] for each in people])
+    for index in depths.argsort(kind='stable').tolist():
+        person, part = divmod(index, len(PARTS))
+        paint_part(image, look.people[person], people[person], part, t)
+    if scene.prop:
+        paint_prop(image, scene.prop, look, people, t)
+    if look.occluder:
+        x, y, right, bottom = look.occluder
+        cv2.rectangle(image, (x, y), (right, bottom), look.occluder_color, -1)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def with_shadows(image: np.ndarray, look: Look, people: List[Projected],
+                 t: int) -> np.ndarray:
+    """Return the image with a dark ellipse below each person."""
+    dark = image.copy()
+    for each in people:
+        axes = [int(UNIT * each.scale[t] * axis) for axis in SHADOW_AXES]
+        cv2.ellipse(dark, each.feet[t].tolist(), axes, 0, 0, 360, (0, 0, 0),
+                    -1, cv2.LINE_AA, SUBPIXEL)
+    return cv2.addWeighted(image, 1 - look.shadow, dark, look.shadow, 0)
+
+
+def paint_part(image: np.ndarray, look: PersonLook, seen: Projected,
+               part: int, t: int) -> None:
+    """Paint a part of a person; the torso with the head."""
+    kind, scale = KINDS[part], seen.scale[t]
+    width = max(1, int(look.widths[kind] * scale))
+    start, end = seen.ends[t, part].tolist()
+    if kind == 'torso':
+        corners = cv2.convexHull(seen.ends[t, CORNERS, 0])
+        cv2.fillConvexPoly(image, corners, look.colors[kind], cv2.LINE_AA,
+                           SUBPIXEL)
+    cv2.line(image, start, end, look.colors[kind], width, cv2.LINE_AA,
+             SUBPIXEL)
+    if kind == 'torso':
+        radius = UNIT * look.shape.head * scale
+        (x, y), (neck_x, neck_y) = seen.head[t].tolist(), end
+        up = 0.5 * radius / max(1., np.hypot(x - neck_x, y - neck_y))
+        crown = int(x + up * (x - neck_x)), int(y + up * (y - neck_y))
+        for centre, color in ((crown, 'hair'), ((x, y), 'head')):
+            cv2.circle(image, centre, int(radius), look.colors[color], -1,
+                       cv2.LINE_AA, SUBPIXEL)
+
+
+def paint_prop(image: np.ndarray, prop: Prop, look: Look,
+               people: List[Projected], t: int) -> None:
+    """Paint the thing that is held, or on its way to the other hand."""
+    arms = [
+        people[actor].ends[:, PARTS.index(f'{side}_lower_arm')]
+        for actor, side in prop.hands
+    ]
+    # on its way in the middle third of the clip
+    share = np.clip(3 * t / max(1, len(arms[0]) - 1) - 1, 0, 1)
+    place = (1 - share) * arms[0][t, 1] + share * arms[1][t, 1]
+    size = UNIT * PROP_SIZE * people[prop.hands[0][0]].scale[t]
+    low, centre, high = np.rint(
+        [place - size, place, place + size]).astype(int).tolist()
+    if prop.kind == 'ball':
+        cv2.circle(image, centre, int(size), look.prop_color, -1,
+                   cv2.LINE_AA, SUBPIXEL)
+    elif prop.kind == 'box':
+        cv2.rectangle(image, low, high, look.prop_color, -1, cv2.LINE_AA,
+                      SUBPIXEL)
+    else:
+        along = np.diff(arms[0][t], axis=0)[0]
+        along = 4 * size * along / max(1., np.linalg.norm(along))
+        start, end = np.rint([place - along, place + along]).astype(
+            int).tolist()
+        cv2.line(image, start, end, look.prop_color,
+                 max(1, int(size / 2 / UNIT)), cv2.LINE_AA, SUBPIXEL)
+
+
+def fixed(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels as OpenCV's fixed-point coordinates, int32."""
+    return np.rint(np.clip(UNIT * pixels, -FAR, FAR)).astype(np.int32)

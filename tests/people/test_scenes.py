@@ -1,0 +1,49 @@
+# Copyright (c) The mmlcr authors. All rights reserved.
+"""Scenes move, differ, and hold the people and things they should."""
+import numpy as np
+import pytest
+
+from mmlcr.people import Scene, sample_scene
+
+COUNT = 400
+
+
+def scene(*seed: int, **options: float) -> Scene:
+    return sample_scene(np.random.default_rng(seed), **options)
+
+
+def test_scenes_are_distinct() -> None:
+    found = {repr(scene(seed, label)) for seed in (0, 1)
+             for label in range(50)}
+    assert len(found) == 100
+    assert repr(scene(0, 3)) in found
+
+
+@pytest.mark.parametrize('pairs', [0., 0.3, 1.])
+def test_the_share_of_pairs_is_kept(pairs: float) -> None:
+    found = np.mean([len(scene(label, pairs=pairs).actors) == 2
+                     for label in range(COUNT)])
+    assert abs(found - pairs) < 0.08
+    assert found == pairs or 0 < pairs < 1
+
+
+def test_a_pair_moves_face_to_face_in_one_rhythm() -> None:
+    for label in range(20):
+        first, second = scene(label, pairs=1.).actors
+        assert first.motion.frequency == second.motion.frequency
+        assert first.motion.cycles == second.motion.cycles
+        assert (first.heading, second.heading) == (0, np.pi)
+        assert 0.3 <= second.place - first.place <= 1.1
+
+
+def test_things_are_held_by_people_of_the_scene() -> None:
+    passed = 0
+    for label in range(COUNT):
+        drawn = scene(label, pairs=0.5, props=1.)
+        assert drawn.prop is not None
+        (giver, hand), (taker, other) = drawn.prop.hands
+        assert {giver, taker} <= {*range(len(drawn.actors))}
+        assert giver != taker or hand == other
+        passed += giver != taker
+    assert COUNT / 8 < passed < COUNT / 2
+    assert scene(0, props=0.).prop is None
