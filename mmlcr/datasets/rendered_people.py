@@ -31,6 +31,9 @@ class RenderedPeopleDataset(BaseDataset):
         program_seed (int): Seed of the programs. Other seeds give other
             programs, for example to validate on unseen motions. Defaults
             to 0.
+        easy_epochs (float): Epochs over which the difficulty of the clips
+            rises from 0 to 1; see :func:`mmlcr.people.sample_look`. Defaults
+            to 0: it is 1 from the beginning, as with ``test_mode``.
         pairs (float): Share of the programs that are of two people. Defaults
             to 0.3.
         test_mode (bool): Whether a clip is the same in every epoch. Defaults
@@ -52,6 +55,7 @@ class RenderedPeopleDataset(BaseDataset):
                  size: Tuple[int, int],
                  intervals: Sequence[float] = (2, 3, 4),
                  program_seed: int = 0,
+                 easy_epochs: float = 0,
                  pairs: float = 0.3,
                  test_mode: bool = False) -> None:
         numbers = dict(
@@ -66,6 +70,7 @@ class RenderedPeopleDataset(BaseDataset):
         self.clip_len, self.size = clip_len, (size[0], size[1])
         self.intervals = intervals
         self.program_seed, self.pairs = program_seed, pairs
+        self.easy_epochs = 0 if test_mode else easy_epochs
         names = tuple(f'program {label}' for label in range(num_classes))
         super().__init__(
             metainfo=dict(classes=names),
@@ -94,19 +99,22 @@ class RenderedPeopleDataset(BaseDataset):
             for index in range(self.length)
         ]
 
-    def render(self, label: int, rng: np.random.Generator) -> np.ndarray:
+    def render(self, label: int, rng: np.random.Generator,
+               difficulty: float = 1.) -> np.ndarray:
         """Render a clip of a class.
 
         Args:
             label (int): The class.
             rng (np.random.Generator): Source of randomness.
+            difficulty (float): Of the look. Defaults to 1.
 
         Returns:
             np.ndarray: RGB frames, uint8, ``(T, height, width, 3)``.
         """
         interval = rng.choice(self.intervals) / FPS * rng.uniform(0.9, 1.1)
         times = interval * np.arange(self.clip_len)
-        return render_clip(self.programs[label], rng, times, self.size)
+        return render_clip(self.programs[label], rng, times, self.size,
+                           difficulty)
 
     def prepare_data(self, idx: int) -> Any:
         """Render a clip and run the pipeline on it.
@@ -123,7 +131,9 @@ class RenderedPeopleDataset(BaseDataset):
         idx.apply()
         rng = np.random.default_rng(np.random.randint(2**31, size=4))
         label = int(self.get_data_info(int(idx))['label'])
-        frames = self.render(label, rng)
+        easy = self.easy_epochs
+        frames = self.render(label, rng,
+                             min(1., idx.epoch / easy) if easy else 1.)
         shape = frames.shape[1:3]
         return self.pipeline(
             dict(

@@ -169,7 +169,9 @@ class LCR(FrameEmbedding):
         """Initialise for training from scratch, or load pretrained weights.
 
         A checkpoint of ``init_cfg=dict(type='Pretrained', checkpoint=...,
-        prefix=...)`` must have all weights of this model.
+        prefix=...)`` must have all weights of this model. Its stems may read
+        only differences, or with ``stem_input='frame'`` there only frames,
+        where those of this model read both.
 
         Raises:
             FileNotFoundError: If there is no such checkpoint.
@@ -180,7 +182,8 @@ class LCR(FrameEmbedding):
             if isinstance(self.layers[0], VRWKV6Layer):
                 hint = '"mmlcr convert" converts an image model; '
             load_pretrained(self, self.init_cfg['checkpoint'],
-                            self.init_cfg.get('prefix'), hint)
+                            self.init_cfg.get('prefix'), hint,
+                            self.init_cfg.get('stem_input', 'difference'))
             self._is_init = True
             return
         super().init_weights()

@@ -15,9 +15,9 @@ WIDTHS = dict(
     torso=0.09, upper_arm=0.05, lower_arm=0.045, thigh=0.065, shank=0.05,
     foot=0.04)
 SHORT = 0.3  # probability of short sleeves, and of short trousers
-# probabilities
-CLOSE, DRIFTING, SHAKING, FOLLOWING, ZOOMING = 0.1, 0.2, 0.2, 0.15, 0.1
-SHADOW, OCCLUDER, EXPOSED, COMPRESSED, FLICKERING = 0.3, 0.15, 0.3, 0.4, 0.15
+# probabilities at full difficulty
+CLOSE, DRIFTING, SHAKING, FOLLOWING, ZOOMING = 0.1, 0.2, 0.1, 0.1, 0.05
+SHADOW, OCCLUDER, EXPOSED, COMPRESSED, FLICKERING = 0.3, 0.1, 0.3, 0.3, 0.05
 
 
 class PersonLook(NamedTuple):
@@ -58,8 +58,11 @@ class Look(NamedTuple):
     quality: Optional[int]  # of JPEG
 
 
-def sample_look(rng: np.random.Generator, scene: Scene, times: np.ndarray,
-                size: Tuple[int, int]) -> Look:
+def sample_look(rng: np.random.Generator,
+                scene: Scene,
+                times: np.ndarray,
+                size: Tuple[int, int],
+                difficulty: float = 1.) -> Look:
     """Sample bodies, clothes, ground, place, speed, phase, light and view.
 
     Args:
@@ -67,13 +70,15 @@ def sample_look(rng: np.random.Generator, scene: Scene, times: np.ndarray,
         scene (Scene): The motions that are seen.
         times (np.ndarray): Seconds of the frames, ``(T, )``.
         size (tuple[int, int]): Width and height of the drawing in pixels.
+        difficulty (float): Factor of the probabilities of all that hides or
+            blurs the motion, from 0 to 1. Defaults to 1.
 
     Returns:
         Look: The look.
     """
 
     def maybe(probability: float) -> bool:
-        return bool(rng.random() < probability)
+        return bool(rng.random() < difficulty * probability)
 
     W, H = size
     motion = scene.actors[0].motion
@@ -88,7 +93,7 @@ def sample_look(rng: np.random.Generator, scene: Scene, times: np.ndarray,
                     int(y + rng.uniform(0.2, 1.5) * H))
     frames = len(times)
     return Look(
-        camera=sample_camera(rng, scene, times, size),
+        camera=sample_camera(rng, scene, times, size, difficulty),
         people=tuple(sample_person(rng) for _ in scene.actors),
         background=sample_background(rng, size),
         occluder=occluder,
@@ -99,30 +104,34 @@ def sample_look(rng: np.random.Generator, scene: Scene, times: np.ndarray,
         shift=shift,
         amplitude=rng.uniform(0.8, 1.2),
         exposure=maybe(EXPOSED) * rng.uniform(0.01, 0.06),
-        noise=rng.uniform(0, 6),
+        noise=difficulty * rng.uniform(0, 6),
         gain=rng.uniform(0.8, 1.2) + maybe(FLICKERING) * rng.normal(
             0, 0.03, frames),
-        quality=int(rng.integers(15, 80)) if maybe(COMPRESSED) else None)
+        quality=int(rng.integers(30, 90)) if maybe(COMPRESSED) else None)
 
 
 def sample_camera(rng: np.random.Generator, scene: Scene, times: np.ndarray,
-                  size: Tuple[int, int]) -> Camera:
+                  size: Tuple[int, int], difficulty: float) -> Camera:
     """Sample the view, and how the camera drifts, shakes and zooms."""
+
+    def maybe(probability: float) -> bool:
+        return bool(rng.random() < difficulty * probability)
+
     W, H = size
     two = len(scene.actors) > 1
     scale = rng.uniform(0.4, 0.75) if two else rng.uniform(0.4, 0.95)
     across, down = rng.uniform(0.35, 0.65), rng.uniform(0.45, 0.6)
-    if rng.random() < CLOSE:  # the upper body
+    if maybe(CLOSE):  # the upper body
         scale *= 2
         down += 0.4
     since_middle = times - times.mean()
     path = np.zeros((len(times), 2))
-    if rng.random() < DRIFTING:
+    if maybe(DRIFTING):
         path += since_middle[:, None] * rng.normal(0, 0.15, 2) * scale * H
-    if rng.random() < SHAKING:
-        path += rng.normal(0, rng.uniform(0.002, 0.015), path.shape) * H
+    if maybe(SHAKING):
+        path += rng.normal(0, rng.uniform(0.002, 0.008), path.shape) * H
     zoom = np.ones(len(times))
-    if rng.random() < ZOOMING:
+    if maybe(ZOOMING):
         zoom = np.exp(rng.normal(0, 0.15) * since_middle)
     return Camera(
         yaw=scene.yaw + rng.normal(0, 0.25),
@@ -132,7 +141,7 @@ def sample_camera(rng: np.random.Generator, scene: Scene, times: np.ndarray,
         centre=(across * W, down * H),
         path=path,
         zoom=zoom,
-        follows=bool(rng.random() < FOLLOWING))
+        follows=maybe(FOLLOWING))
 
 
 def sample_person(rng: np.random.Generator) -> PersonLook:

@@ -33,8 +33,11 @@ class Projected(NamedTuple):
     scale: np.ndarray  # pixels a body height, (T, )
 
 
-def render_clip(scene: Scene, rng: np.random.Generator, times: np.ndarray,
-                size: Tuple[int, int]) -> np.ndarray:
+def render_clip(scene: Scene,
+                rng: np.random.Generator,
+                times: np.ndarray,
+                size: Tuple[int, int],
+                difficulty: float = 1.) -> np.ndarray:
     """Render a clip of a scene.
 
     Args:
@@ -42,12 +45,13 @@ def render_clip(scene: Scene, rng: np.random.Generator, times: np.ndarray,
         rng (np.random.Generator): Source of the look.
         times (np.ndarray): Seconds of the frames, ``(T, )``.
         size (tuple[int, int]): Width and height of the frames.
+        difficulty (float): See :func:`sample_look`. Defaults to 1.
 
     Returns:
         np.ndarray: RGB frames, uint8, ``(T, height, width, 3)``.
     """
     full = SUPERSAMPLING * size[0], SUPERSAMPLING * size[1]
-    look = sample_look(rng, scene, times, full)
+    look = sample_look(rng, scene, times, full, difficulty)
     if look.camera.follows:
         look = following(scene, look, times)
     exposures = [0.] if not look.exposure else np.linspace(

@@ -5,7 +5,13 @@ from typing import Callable, Optional
 
 import pytest
 import torch
-from lcr_cases import SAME_FLOAT32_TOLERANCE, TINY, build, draw_clip
+from lcr_cases import (
+    DIFFERENT,
+    SAME_FLOAT32_TOLERANCE,
+    TINY,
+    build,
+    draw_clip,
+)
 
 from mmaction.registry import MODELS
 from mmlcr.models import LCR
@@ -26,6 +32,29 @@ def test_pretrained_weights_survive_init(position_grid: Optional[tuple],
     model.init_weights()
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, pretrained[name]), name
+
+
+@pytest.mark.parametrize('stem', ['conv', 'patch'])
+@pytest.mark.parametrize('read', ['difference', 'frame'])
+def test_stems_of_both_start_from_stems_of_one(
+        stem: str, read: str, tmp_path: Path, redraw: Callable,
+        relative_error: Callable) -> None:
+    narrow = build(redraw, stem=stem, stem_input=read)
+    path = str(tmp_path / 'weights.pth')
+    torch.save(dict(state_dict=narrow.state_dict()), path)
+    start = dict(type='Pretrained', checkpoint=path)
+    if read == 'frame':
+        start['stem_input'] = read
+    wide = LCR(**TINY, stem=stem, stem_input='both', init_cfg=start)
+    wide.init_weights()
+    clip = draw_clip()
+    expected = narrow(clip)
+    assert relative_error(wide(clip), expected) < SAME_FLOAT32_TOLERANCE
+    with torch.no_grad():  # the other half is there to be learned
+        wide.stem.state_dict()[
+            'layers.0.weight' if stem == 'conv' else 'projection.weight'
+        ][0].add_(0.5)
+    assert relative_error(wide(clip), expected) > DIFFERENT
 
 
 def test_attention_starts_as_the_mean_and_cls(
