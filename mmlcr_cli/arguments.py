@@ -77,6 +77,31 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that train and test many times."""
+    parser.add_argument(
+        '--folds', type=int, nargs='+', default=[None], help='folds to run')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0],
+        help='seeds to run; default: 0')
+    parser.add_argument('--data-root', help='as for "mmlcr train"')
+    parser.add_argument(
+        '--work-dir', required=True, help='folder of all runs')
+    parser.add_argument(
+        '--jobs', type=positive(int), default=1,
+        help='runs at a time; default: %(default)s')
+    parser.add_argument(
+        '--threads', type=positive(int), default=1,
+        help='threads of each run; default: %(default)s')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        type=key_value,
+        metavar='KEY=VALUE',
+        help='settings of every run')
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the config and the shape of a clip."""
     parser.add_argument('config', help='config file of LCR')

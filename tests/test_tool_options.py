@@ -54,6 +54,14 @@ SEEN: Dict[str, Dict[str, str]] = {
     'convert': {
         '--out': 'test_convert_vrwkv.py::'
                  'test_configs_start_from_converted_weights'},
+    'curve': {
+        **dict.fromkeys(
+            ['--groups', '--steps', '--product'],
+            'cli/test_curve.py::test_a_curve_varies_one_thing'),
+        **dict.fromkeys(
+            ['--group-pattern', '--starts', '--folds', '--seeds', '--jobs',
+             '--threads', '--work-dir', '--data-root', '--cfg-options'],
+            'cli/test_curve.py::test_runs_of_a_curve')},
     'export': {
         **dict.fromkeys(
             ['--int8', '--steps'],
@@ -150,6 +158,8 @@ SEEN: Dict[str, Dict[str, str]] = {
 
 CONFIG = 'configs/lcr_motion.py'
 MODEL = [CONFIG, 'mmlcr://lcr_motion']
+CURVE = [CONFIG, '--groups', '1', '--steps', '1', '--group-pattern', 'a',
+         '--work-dir', 'w']
 REFUSED: List[Tuple[str, List[Any], str]] = [
     ('test', [*MODEL, '--interval', '2'], 'VisualizationHook'),
     ('test', [*MODEL, '--wait-time', '2'], 'VisualizationHook'),
@@ -195,6 +205,14 @@ REFUSED: List[Tuple[str, List[Any], str]] = [
                    'left'], '--cam is of the rows cam'),
     ('sweep', [CONFIG, '--work-dir', 'w', '--only', 'a'], '--plan'),
     ('sweep', [CONFIG, '--work-dir', 'w', '--jobs', '0'], 'be positive'),
+    *[('curve', [*CURVE, *words], message) for words, message in (
+        (['--groups', '0'], 'must be positive'),
+        (['--steps', '-1'], 'must be positive'),
+        (['--threads', '0'], 'must be positive'),
+        (['--starts', 'a'], 'NAME=CHECKPOINT'),
+        (['--starts', 'scratch=a'], 'NAME=CHECKPOINT'),
+        (['--starts', 'a-b=c'], 'NAME=CHECKPOINT'),
+        (['--starts', 'a=b', 'a=c'], 'occurs twice'))],
     ('benchmark', [CONFIG, '--parts', 'stream', '--compiled'], 'part "clip"'),
     ('benchmark', [CONFIG, '--parts', 'stream', '--others', 'X3D-M'],
      'part "clip"'),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean, stdev
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import yaml
 
@@ -24,6 +24,7 @@ class Run(NamedTuple):
     options: List[str]  # for --cfg-options
     fold: Optional[int]
     seed: int
+    train_options: Tuple[str, ...] = ()  # for "mmlcr train" alone
 
     @property
     def folder(self) -> str:
@@ -51,9 +52,10 @@ def execute(run: Run, args: argparse.Namespace) -> float:
         common += ['--cfg-options', *options]
     log = osp.join(folder, 'sweep.log')
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
+    train = ['train', args.config, '--seed', str(run.seed)]
     with open(log, 'w') as file:
-        for command in (['train', args.config, '--seed',
-                         str(run.seed)], ['test', args.config, None]):
+        for command in ([*train, *run.train_options],
+                        ['test', args.config, None]):
             if command[-1] is None:
                 command[-1] = checkpoint(folder)
             result = subprocess.run(
@@ -93,14 +95,32 @@ def table(runs: List[Run], results: List[float]) -> str:
             f'{mean(x for r, x in mine if r.fold == fold):.1f}'
             for fold in folds
         ]
-        by_seed: Dict[int, List[float]] = {}
-        for run, x in mine:
-            by_seed.setdefault(run.seed, []).append(x)
-        means = [mean(x) for x in by_seed.values()]
-        spread = f'{stdev(means):.1f}' if len(means) > 1 else ''
-        cells += [f'**{mean(means):.1f}**', spread, str(len(mine))]
+        middle, spread = mean_and_spread((r.seed, x) for r, x in mine)
+        cells += [
+            f'**{middle:.1f}**', '' if spread is None else f'{spread:.1f}',
+            str(len(mine))
+        ]
         rows.append(f'| {variant} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(rows) + '\n'
+
+
+def mean_and_spread(
+        results: Iterable[Tuple[int, float]]) -> Tuple[float, Optional[float]]:
+    """Average results over the folds of a seed, then over the seeds.
+
+    Args:
+        results (Iterable[tuple[int, float]]): The seed of each run, and its
+            result.
+
+    Returns:
+        tuple[float, float | None]: The mean of the seeds, and their standard
+        deviation, which is None for a single seed.
+    """
+    by_seed: Dict[int, List[float]] = {}
+    for seed, result in results:
+        by_seed.setdefault(seed, []).append(result)
+    means = [mean(found) for found in by_seed.values()]
+    return mean(means), stdev(means) if len(means) > 1 else None
 
 
 def main(args: argparse.Namespace) -> None:
