@@ -2,7 +2,7 @@
 """Arguments of ``mmlcr sweep``."""
 import argparse
 
-from ..arguments import key_value
+from ..arguments import key_value, positive
 
 DESCRIPTION = (
     'Train and test a config over variants, folds and seeds, and tabulate '
@@ -18,6 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--only', nargs='+', metavar='VARIANT',
         help='run only these variants of the plan')
+    add_run_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what :func:`mmlcr.cli.sweep.execute_all` reads."""
     parser.add_argument(
         '--folds', type=int, nargs='+', default=[None], help='folds to run')
     parser.add_argument(
@@ -27,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir', required=True, help='folder of all runs')
     parser.add_argument(
-        '--jobs', type=int, default=1,
+        '--jobs', type=positive(int), default=1,
         help='runs at a time; default: %(default)s')
     parser.add_argument(
-        '--threads', type=int, default=1,
+        '--threads', type=positive(int), default=1,
         help='threads of each run; default: %(default)s')
     parser.add_argument(
         '--cfg-options',
@@ -45,6 +50,3 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse arguments that do not go together, and fill in defaults."""
     if args.only and not args.plan:
         parser.error('--only: the variants are those of a --plan')
-    for name in 'jobs', 'threads':
-        if getattr(args, name) < 1:
-            parser.error(f'--{name} must be positive')
