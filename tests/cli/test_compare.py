@@ -338,8 +338,8 @@ def test_a_run_with_other_settings_is_not_taken(tmp_path: Path) -> None:
 # ---- table
 
 TABLE = """\
-| model | learning rate | fold 0 | fold 1 | mean | spread of seeds | worst run \
-| parameters | multiply-adds | minutes | ms a clip | ms a frame |
+| model | learning rate | fold 0 | fold 1 | mean | spread of seeds \
+| worst run | parameters | multiply-adds | minutes | ms a clip | ms a frame |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- \
 | --- |
 | lcr | 0.002 | 85.0 | 95.0 | **90.0** | 7.1 | 80.0 | 0.20 M | 0.172 G | 3.5 \
