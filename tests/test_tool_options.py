@@ -50,6 +50,19 @@ SEEN: Dict[str, Dict[str, str]] = {
     'check-resume': dict.fromkeys(
         ['--kills', '--seed', '--work-dir'],
         f'{HERE}::test_kills_are_drawn_by_a_seed'),
+    'compare': {
+        **dict.fromkeys(
+            ['--peers', '--start', '--work-dir', '--cfg-options'],
+            'cli/test_compare.py::test_a_comparison_goes_on_and_repeats_'
+            'nothing'),
+        **dict.fromkeys(['--folds', '--seeds', '--jobs', '--threads'],
+                        'cli/test_compare.py::test_runs_of_rows_take_turns'),
+        '--rates':
+            'cli/test_compare.py::test_rates_are_chosen_on_inner_splits',
+        '--data-root':
+            'cli/test_compare.py::test_options_have_the_effect_they_have_on_'
+            'lcr',
+        '--write-only': 'cli/test_compare.py::test_configs_alone'},
     'configs': {'--paths': 'test_mmlcr_command.py::test_configs_are_listed'},
     'convert': {
         '--out': 'test_convert_vrwkv.py::'
@@ -213,6 +226,14 @@ REFUSED: List[Tuple[str, List[Any], str]] = [
         (['--starts', 'scratch=a'], 'NAME=CHECKPOINT'),
         (['--starts', 'a-b=c'], 'NAME=CHECKPOINT'),
         (['--starts', 'a=b', 'a=c'], 'occurs twice'))],
+    ('compare', [CONFIG, '--work-dir', 'w', '--peers', 'i3d'],
+     "invalid choice: 'i3d'"),
+    ('compare', [CONFIG, '--work-dir', 'w', '--rates', '1e-3', '0'],
+     'must be positive, got 0'),
+    ('compare', [CONFIG, '--work-dir', 'w', '--start', 'lcr'],
+     'not KEY=VALUE'),
+    ('compare', [CONFIG, '--work-dir', 'w', '--write-only', '--start',
+                 'lcr=a.pth'], '--write-only does not'),
     ('benchmark', [CONFIG, '--parts', 'stream', '--compiled'], 'part "clip"'),
     ('benchmark', [CONFIG, '--parts', 'stream', '--others', 'X3D-M'],
      'part "clip"'),

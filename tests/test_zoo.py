@@ -97,7 +97,7 @@ def test_multiply_adds_of_the_motion_model() -> None:
     import torch
     entry = MODELS_THERE['lcr_1xb16-8x2x1-10e_motion-rgb']
     model = MODELS.build(Config.fromfile(ROOT / entry['Config']).model).eval()
-    counted = multiply_adds(model, torch.randn(1, 4, 8, 48, 48))
+    counted = multiply_adds(model, torch.randn(1, 1, 4, 8, 48, 48))
     assert counted == entry['Metadata']['FLOPs']
 
 

@@ -217,7 +217,7 @@ def main(args: argparse.Namespace) -> None:
         result['peak_mebibytes'] = measure_memory(args)
         text += f'\n{memory_table(result["peak_mebibytes"])}'
     if 'clip' in args.parts:
-        count = multiply_adds(model, clip)
+        count = multiply_adds(model, clip[:, None])
         floor = count / GEMM_SIZE**3 * medians['clip', 'matrix product']
         result.update(
             multiply_adds=count,

@@ -8,7 +8,6 @@ of ``mmlcr sweep``.
 import argparse
 import json
 import os.path as osp
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Sequence, Tuple
 
 from mmlcr.engine import atomic_write
@@ -23,7 +22,7 @@ from .curve_runs import (
     read_train_list,
 )
 from .errors import INPUT_ERRORS, exit_on
-from .sweep import execute, mean_and_spread
+from .sweep import RunError, execute_all, markdown_table, mean_and_spread
 
 Curve = List[Point]
 
@@ -56,7 +55,7 @@ def runs_at(trainings: Sequence[Training], start: str,
 
 def table(trainings: Sequence[Training], points: Sequence[Point]) -> str:
     """Format accuracies as a Markdown table, a row a start."""
-    rows = [['start', *map(str, points)], ['---'] * (1 + len(points))]
+    rows = []
     for start in starts_of(trainings):
         row = [start]
         for point in points:
@@ -68,9 +67,8 @@ def table(trainings: Sequence[Training], points: Sequence[Point]) -> str:
         f'With {count(len(t.groups), "group")}, {count(t.steps, "step")} are '
         f'{t.exact_steps}: {count(t.epochs, "epoch")} of {t.iterations}.'
         for t in trainings if t.exact_steps != t.steps)
-    return '\n'.join([
-        *(f'| {" | ".join(row)} |' for row in rows), '',
-        'Top-1 accuracy in per cent: mean of the runs ± deviation of the '
+    return markdown_table(['start', *map(str, points)], rows) + '\n'.join([
+        '', 'Top-1 accuracy in per cent: mean of the runs ± deviation of the '
         'seeds.', *notes, ''])
 
 
@@ -134,7 +132,7 @@ def points_of(args: argparse.Namespace) -> List[Point]:
     return [*dict.fromkeys(point for curve in curves for point in curve)]
 
 
-@exit_on(*INPUT_ERRORS)
+@exit_on(*INPUT_ERRORS, RunError)
 def main(args: argparse.Namespace) -> None:
     """Run the command."""
     lists = [read_train_list(args, fold) for fold in dict.fromkeys(args.folds)]
@@ -143,7 +141,7 @@ def main(args: argparse.Namespace) -> None:
     check_finished(args, trainings)
     for path, lines in {t.list_path: t.lines for t in trainings}.items():
         atomic_write('\n'.join([*lines, '']).encode(), path)
-    with exit_on(RuntimeError), ThreadPoolExecutor(args.jobs) as pool:
-        accuracies = [*pool.map(lambda t: execute(t.run, args), trainings)]
-    trainings = [t._replace(top1=x) for t, x in zip(trainings, accuracies)]
+    results = execute_all([training.run for training in trainings], args)
+    trainings = [training._replace(top1=result.top1)
+                 for training, result in zip(trainings, results)]
     print(write_results(args, trainings, 100 / lists[0].num_classes))

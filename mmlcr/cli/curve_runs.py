@@ -171,12 +171,12 @@ def plan(args: argparse.Namespace, lists: Sequence[TrainList],
     found: Dict[str, Training] = {}
     for seed, start, train_list, point in product(args.seeds, args.starts,
                                                   lists, points):
-        training = training_at(point, args.work_dir, seed, start, train_list)
+        training = training_at(args, point, seed, start, train_list)
         found.setdefault(training.run.folder, training)
     return [*found.values()]
 
 
-def training_at(point: Point, work_dir: str, seed: int,
+def training_at(args: argparse.Namespace, point: Point, seed: int,
                 start: Tuple[str, Optional[str]],
                 train_list: TrainList) -> Training:
     """Return the run of a point, a seed, a start and a fold."""
@@ -189,7 +189,7 @@ def training_at(point: Point, work_dir: str, seed: int,
         len(lines), point.steps, train_list.batch_size, train_list.drop_last)
     name, checkpoint = start
     fold = '' if train_list.fold is None else f'fold{train_list.fold}_'
-    path = osp.join(osp.abspath(work_dir), 'lists',
+    path = osp.join(osp.abspath(args.work_dir), 'lists',
                     f'{fold}{number}groups_seed{seed}.txt')
     options = [
         f'train_dataloader.dataset.ann_file={path}',
@@ -199,8 +199,9 @@ def training_at(point: Point, work_dir: str, seed: int,
         'load_from=None',
         *start_options(checkpoint),
     ]
-    run = Run(f'{name}_{number}groups_{point.steps}steps', options,
-              train_list.fold, seed, train_options=('--no-validate', ))
+    run = Run(
+        f'{name}_{number}groups_{point.steps}steps', args.config, options,
+        train_list.fold, seed, train_options=('--no-validate', ))
     return Training(run, path, lines, name, groups, number == total,
                     point.steps, epochs, iterations)
 

@@ -5,7 +5,7 @@ import argparse
 from mmlcr.deploy import multiply_adds, num_parameters
 from .errors import exit_on
 from .launch import CONFIG_ERRORS
-from .models import build_model_and_clip
+from .models import build_model_and_clip, recognizer_inputs
 
 
 @exit_on(*CONFIG_ERRORS)
@@ -14,4 +14,5 @@ def main(args: argparse.Namespace) -> None:
     model, clip = build_model_and_clip(args)
     print(f'clip: {args.shape[0]} frames of {args.shape[1]}x{args.shape[2]}')
     print(f'parameters: {num_parameters(model) / 1e6:.2f} M')
-    print(f'multiply-adds: {multiply_adds(model, clip) / 1e9:.2f} G')
+    count = multiply_adds(model, recognizer_inputs(model, clip))
+    print(f'multiply-adds: {count / 1e9:.2f} G')

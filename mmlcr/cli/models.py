@@ -8,7 +8,9 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
+from mmaction.models.recognizers import Recognizer2D
 from mmaction.registry import MODELS
+from mmlcr.models import LCR
 from mmlcr.streaming import Settings, StreamRecognizer
 from .launch import load_config
 
@@ -23,6 +25,21 @@ def build_model_and_clip(args: argparse.Namespace) -> Tuple[BaseModel, Tensor]:
     init_default_scope(config.default_scope)
     model = MODELS.build(config.model).eval()
     return model, torch.randn(1, 4, *args.shape)
+
+
+def recognizer_inputs(model: BaseModel, clip: Tensor) -> Tensor:
+    """Arrange a clip ``(1, 4, T, height, width)`` as a recognizer takes it.
+
+    Returns:
+        Tensor: One clip for LCR, ``(1, 1, 4, T, height, width)``. Other
+        recognizers take no edge map: ``(1, 1, 3, T, height, width)``, and in
+        2D ``(1, T, 3, height, width)``.
+    """
+    if isinstance(model.backbone, LCR):
+        return clip[:, None]
+    clip = clip[:, :3]
+    return (clip.transpose(1, 2)
+            if isinstance(model, Recognizer2D) else clip[:, None])
 
 
 def build_recognizer(args: argparse.Namespace,

@@ -11,16 +11,30 @@ import os
 import os.path as osp
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean, stdev
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import (
+    Dict,
+    Iterable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import yaml
+
+
+class RunError(RuntimeError):
+    """A run failed, or is there with other settings; names its folder."""
 
 
 class Run(NamedTuple):
     """One training."""
     variant: str
+    config: str
     options: List[str]  # for --cfg-options
     fold: Optional[int]
     seed: int
@@ -34,44 +48,85 @@ class Run(NamedTuple):
         return f'{name}{fold}_seed{self.seed}'
 
 
-def execute(run: Run, args: argparse.Namespace) -> float:
-    """Train and test unless done; return the top-1 accuracy in per cent."""
+class Result(NamedTuple):
+    """What a run came to."""
+    top1: float  # in per cent
+    minutes: Optional[float]  # of training; None for a run of long ago
+
+
+class Summary(NamedTuple):
+    """Top-1 of runs over folds and seeds, in per cent."""
+    folds: List[float]  # means over seeds
+    mean: float
+    spread: Optional[float]  # standard deviation of the means of seeds
+    worst: float  # of all runs
+
+    @property
+    def cells(self) -> List[str]:
+        """The columns of :func:`columns`."""
+        spread = '' if self.spread is None else f'{self.spread:.1f}'
+        return [*(f'{top1:.1f}' for top1 in self.folds),
+                f'**{self.mean:.1f}**', spread]
+
+
+def execute_all(runs: Sequence[Run],
+                args: argparse.Namespace) -> List[Result]:
+    """Execute runs, ``args.jobs`` at a time; results in their order."""
+    with ThreadPoolExecutor(args.jobs) as pool:
+        return list(pool.map(lambda run: execute(run, args), runs))
+
+
+def execute(run: Run, args: argparse.Namespace) -> Result:
+    """Train and test, unless that is done.
+
+    Raises:
+        RunError: If it fails, or was done with other settings.
+    """
     folder = osp.join(args.work_dir, run.folder)
+    options = args.cfg_options + run.options
     done = osp.join(folder, 'sweep.json')
     if osp.exists(done):
         with open(done) as file:
-            return json.load(file)['top1']
+            found = json.load(file)
+        if found['options'] != options:
+            raise RunError(
+                f'{folder} is a run with {" ".join(found["options"])}, not '
+                f'with {" ".join(options)}: remove it, or choose another '
+                '--work-dir')
+        return Result(found['top1'], found.get('minutes'))
     os.makedirs(folder, exist_ok=True)
     common = ['--work-dir', folder]
     if run.fold is not None:
         common += ['--fold', str(run.fold)]
     if args.data_root:
         common += ['--data-root', args.data_root]
-    options = args.cfg_options + run.options
     if options:
         common += ['--cfg-options', *options]
     log = osp.join(folder, 'sweep.log')
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
-    train = ['train', args.config, '--seed', str(run.seed)]
+
+    def call(*command: str) -> None:
+        result = subprocess.run(
+            [sys.executable, '-m', 'mmlcr_cli', *command, *common],
+            stdout=file,
+            stderr=file,
+            env=environment)
+        if result.returncode:
+            raise RunError(f'{run.folder} failed, see {log}')
+
     with open(log, 'w') as file:
-        for command in ([*train, *run.train_options],
-                        ['test', args.config, None]):
-            if command[-1] is None:
-                command[-1] = checkpoint(folder)
-            result = subprocess.run(
-                [sys.executable, '-m', 'mmlcr_cli', *command, *common],
-                stdout=file,
-                stderr=file,
-                env=environment)
-            if result.returncode:
-                raise RuntimeError(f'{run.folder} failed, see {log}')
+        start = time.monotonic()
+        call('train', run.config, '--seed', str(run.seed),
+             *run.train_options)
+        minutes = (time.monotonic() - start) / 60
+        call('test', run.config, checkpoint(folder))
     reports = sorted(glob.glob(osp.join(folder, '*', '[0-9]*.json')))
     with open(reports[-1]) as file:
         top1 = 100 * json.load(file)['acc/top1']
     with open(done, 'w') as file:
-        json.dump(dict(top1=top1, options=options), file)
+        json.dump(dict(top1=top1, minutes=minutes, options=options), file)
     print(f'{run.folder}: {top1:.1f}', flush=True)
-    return top1
+    return Result(top1, minutes)
 
 
 def checkpoint(folder: str) -> str:
@@ -83,25 +138,15 @@ def checkpoint(folder: str) -> str:
         return file.read().strip()
 
 
-def table(runs: List[Run], results: List[float]) -> str:
-    """Format accuracies as a Markdown table, a row a variant."""
-    folds = sorted({run.fold for run in runs if run.fold is not None})
-    rows = ['| variant | ' + ''.join(f'fold {f} | ' for f in folds) +
-            'mean | spread of seeds | runs |',
-            '|---|' + '---|' * (len(folds) + 3)]
-    for variant in dict.fromkeys(run.variant for run in runs):
-        mine = [(r, x) for r, x in zip(runs, results) if r.variant == variant]
-        cells = [
-            f'{mean(x for r, x in mine if r.fold == fold):.1f}'
-            for fold in folds
-        ]
-        middle, spread = mean_and_spread((r.seed, x) for r, x in mine)
-        cells += [
-            f'**{middle:.1f}**', '' if spread is None else f'{spread:.1f}',
-            str(len(mine))
-        ]
-        rows.append(f'| {variant} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(rows) + '\n'
+def summarize(runs: Sequence[Run], results: Sequence[Result]) -> Summary:
+    """Summarize the runs of a variant."""
+    by_fold: Dict[Optional[int], List[float]] = {}
+    for run, result in zip(runs, results):
+        by_fold.setdefault(run.fold, []).append(result.top1)
+    middle, spread = mean_and_spread(
+        (run.seed, result.top1) for run, result in zip(runs, results))
+    return Summary([mean(by_fold[fold]) for fold in folds_of(runs)], middle,
+                   spread, min(result.top1 for result in results))
 
 
 def mean_and_spread(
@@ -123,6 +168,34 @@ def mean_and_spread(
     return mean(means), stdev(means) if len(means) > 1 else None
 
 
+def folds_of(runs: Sequence[Run]) -> List[int]:
+    """The folds of runs, in order; none for a config without folds."""
+    return sorted({run.fold for run in runs if run.fold is not None})
+
+
+def columns(runs: Sequence[Run]) -> List[str]:
+    """The names of :attr:`Summary.cells`."""
+    return [*(f'fold {fold}' for fold in folds_of(runs)), 'mean',
+            'spread of seeds']
+
+
+def markdown_table(header: Sequence[str],
+                   rows: Sequence[Sequence[str]]) -> str:
+    """Format a Markdown table."""
+    lines = [header, ['---'] * len(header), *rows]
+    return ''.join(f'| {" | ".join(cells)} |\n' for cells in lines)
+
+
+def table(runs: Sequence[Run], results: Sequence[Result]) -> str:
+    """Format accuracies as a Markdown table, a row a variant."""
+    rows = []
+    for variant in dict.fromkeys(run.variant for run in runs):
+        mine = [(r, x) for r, x in zip(runs, results) if r.variant == variant]
+        rows.append(
+            [variant, *summarize(*zip(*mine)).cells, str(len(mine))])
+    return markdown_table(['variant', *columns(runs), 'runs'], rows)
+
+
 def main(args: argparse.Namespace) -> None:
     """Run the command."""
     plan: Dict[str, List[str]] = {'default': []}
@@ -135,13 +208,11 @@ def main(args: argparse.Namespace) -> None:
             sys.exit(f'no variant {name!r} in {args.plan}, there are '
                      f'{list(plan)}')
     runs = [  # each once
-        Run(name, plan[name] or [], fold, seed)
+        Run(name, args.config, plan[name] or [], fold, seed)
         for seed in dict.fromkeys(args.seeds) for name in dict.fromkeys(names)
         for fold in dict.fromkeys(args.folds)
     ]
-    with ThreadPoolExecutor(args.jobs) as pool:
-        results = list(pool.map(lambda run: execute(run, args), runs))
-    text = table(runs, results)
+    text = table(runs, execute_all(runs, args))
     with open(osp.join(args.work_dir, 'table.md'), 'w') as file:
         file.write(text)
     print(text)

@@ -1,6 +1,11 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Export of a step to ONNX, and measurements of time, memory and work."""
-from .complexity import count_multiply_adds, multiply_adds, num_parameters
+from .complexity import (
+    count_multiply_adds,
+    multiply_adds,
+    num_parameters,
+    recognizer_scores,
+)
 from .measure import (
     Case,
     can_measure_memory,
@@ -14,5 +19,5 @@ from .onnx_step import OnnxStep, export_step
 __all__ = [
     'Case', 'OnnxStep', 'can_measure_memory', 'count_multiply_adds',
     'export_step', 'markdown', 'measure', 'multiply_adds', 'num_parameters',
-    'peak_memory', 'plot_growth'
+    'peak_memory', 'plot_growth', 'recognizer_scores'
 ]

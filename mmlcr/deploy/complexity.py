@@ -8,13 +8,29 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def multiply_adds(model: BaseModel, clip: Tensor) -> float:
-    """Count the multiply-adds of a clip ``(B, 4, T, height, width)``.
+def recognizer_scores(model: BaseModel, inputs: Tensor) -> Tensor:
+    """Compute the scores of clips with any recognizer of MMAction2.
+
+    Args:
+        model (BaseModel): The recognizer.
+        inputs (Tensor): Clips as its data preprocessor returns them: shape
+            ``(N, clips, channels, T, height, width)``, or for a 2D recognizer
+            ``(N, clips * T, channels, height, width)``.
+
+    Returns:
+        Tensor: Scores ``(N * clips, num_classes)`` before softmax.
+    """
+    feature, arguments = model.extract_feat(inputs, test_mode=True)
+    return model.cls_head(feature, **arguments)
+
+
+def multiply_adds(model: BaseModel, inputs: Tensor) -> float:
+    """Count the multiply-adds of :func:`recognizer_scores`.
 
     Matrix products and convolutions are counted as they run, including those
     of the WKV operator. As usual, elementwise operations are not counted.
     """
-    return count_multiply_adds(lambda: model.cls_head(model.backbone(clip)))
+    return count_multiply_adds(lambda: recognizer_scores(model, inputs))
 
 
 def count_multiply_adds(run: Callable[[], object]) -> float:

@@ -17,6 +17,7 @@ GROUPS: Dict[str, Dict[str, str]] = {
         'test': 'test a checkpoint',
         'sweep': 'train and test over variants, folds and seeds',
         'curve': 'measure accuracy over the number of people and of steps',
+        'compare': "train MMAction2's small models on the same clips",
         'analyze': 'plot learning curves, confusion and accuracy by class',
         'check-resume': 'kill a training at random and compare the outcome',
     },

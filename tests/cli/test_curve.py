@@ -192,7 +192,7 @@ def test_the_first_failure_ends_the_command(
         data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep.subprocess, 'run', lambda *args, **kwargs:
                         argparse.Namespace(returncode=1))
-    with pytest.raises(SystemExit, match=r'^RuntimeError: \S+ failed, see '):
+    with pytest.raises(SystemExit, match=r'^RunError: \S+ failed, see '):
         curve.main(arguments('--groups', 1, '--steps', 2, *PATTERN,
                              '--work-dir', tmp_path, '--data-root', data))
 
