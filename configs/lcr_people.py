@@ -1,2 +1,2 @@
-# rendered people, a start for your own few clips (no weights yet)
-_base_ = 'recognition/lcr/lcr_1xb16-8x3x1-30e_people-rgb.py'
+# rendered people, the start for your own few clips
+_base_ = 'recognition/lcr/lcr_1xb32-8x3x1-46e_people-rgb.py'

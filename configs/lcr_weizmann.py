@@ -1,2 +1,2 @@
-# Weizmann, and the start for your own few clips
-_base_ = 'recognition/lcr/lcr_1xb15-8x3x1-400e_weizmann-rgb.py'
+# Weizmann, and the recipe for your own few clips
+_base_ = 'recognition/lcr/lcr_people-pre_1xb15-8x3x1-100e_weizmann-rgb.py'

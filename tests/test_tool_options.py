@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from mmengine.config import Config
+from PIL import Image
 from processes import run_script
 
 from mmlcr.cli.models import build_recognizer, segment_settings
@@ -89,8 +90,8 @@ SEEN: Dict[str, Dict[str, str]] = {
         ['--out', '--clips', '--size', '--frames', '--seed'],
         f'{HERE}::test_a_motion_set_by_each_option'),
     'people': dict.fromkeys(
-        ['--out', '--programs', '--clips', '--frames', '--size', '--seed'],
-        f'{HERE}::test_people_by_each_option'),
+        ['--out', '--sheet', '--programs', '--clips', '--frames', '--size',
+         '--seed'], f'{HERE}::test_people_by_each_option'),
     'prepare': {
         '--out': 'test_prepare.py::prepare',
         **dict.fromkeys(['--group', '--folds'],
@@ -485,7 +486,7 @@ def test_a_motion_set_by_each_option(tmp_path: Path) -> None:
 
 
 def test_people_by_each_option(parse: Callable, tmp_path: Path) -> None:
-    """--out, --programs, --clips, --frames, --size and --seed."""
+    """--out, --sheet, --programs, --clips, --frames, --size and --seed."""
     from mmlcr.video import VideoReader
     found = []
     for seed in (0, 0, 1):
@@ -501,6 +502,13 @@ def test_people_by_each_option(parse: Callable, tmp_path: Path) -> None:
         assert len(reader) == 9 and tuple(reader.size) == (96, 64)
         found.append(reader.frames_at([0])[0])
     assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
+    sheet = tmp_path / 'sheet.png'
+    args, module = parse('people', '--sheet', sheet, '--programs', 3,
+                         '--clips', 1, '--size', 40, 32)
+    module.main(args)
+    picture = np.asarray(Image.open(sheet))
+    assert picture.shape == (2 * 32, 2 * 8 * 40, 3)
+    assert picture[:32].any() and not picture[32:, 8 * 40:].any()
 
 
 def test_a_split_by_each_option(tmp_path: Path, make_video: Callable,

@@ -16,7 +16,8 @@ from mmlcr.streaming import StreamRecognizer
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY = ROOT / 'configs/recognition/lcr'
-WEIGHTS = ROOT / 'mmlcr/zoo/lcr_motion.safetensors'
+WEIGHTS = {path.stem: path
+           for path in (ROOT / 'mmlcr/zoo').glob('*.safetensors')}
 
 
 def entries() -> List[Dict[str, Any]]:
@@ -30,7 +31,7 @@ MODELS_THERE = {entry['Name']: entry for entry in entries()}
 
 # models with other data, launchers or labels, which are not listed
 VARIANTS = {
-    'lcr_8xb8-u16-50e_jester-videos-rgb', 'lcr_1xb16-8x3x1-30e_people-rgb',
+    'lcr_8xb8-u16-50e_jester-videos-rgb',
     'lcr_1xb16-8x2x1-10e_motion-multilabel-rgb',
     'lcr_1xb16-8x0x1-10e_motion-rgb', 'lcr_1xb15-8x0x1-400e_weizmann-rgb',
     'lcr-tiny_vrwkv6-in1k-pre_8xb8-fsdp-16x4x1-50e_kinetics400-rgb',
@@ -88,7 +89,7 @@ def test_only_what_is_there_is_listed() -> None:
     """Weights come with the package, and results with weights."""
     for entry in MODELS_THERE.values():
         weights = entry.get('Weights')
-        assert weights in (None, f'mmlcr://{WEIGHTS.stem}')
+        assert weights in (None, *(f'mmlcr://{name}' for name in WEIGHTS))
         assert ('Results' in entry) == (weights is not None)
         assert not any('Log' in key for key in entry)
 
@@ -101,13 +102,41 @@ def test_multiply_adds_of_the_motion_model() -> None:
     assert counted == entry['Metadata']['FLOPs']
 
 
-def test_the_package_brings_a_model() -> None:
+def test_the_package_brings_models() -> None:
     """Small, with its class names, and it loads as any other."""
-    assert WEIGHTS.stat().st_size < 2**20
-    config = str(ROOT / 'configs/lcr_motion.py')
-    model = MODELS.build(Config.fromfile(config).model)
-    load_checkpoint(model, 'mmlcr://lcr_motion', strict=True)
-    stream = StreamRecognizer(config, 'mmlcr://lcr_motion')
-    assert len(stream.classes) == 12 and 'clockwise' in stream.classes
+    assert {*WEIGHTS} == {'lcr_motion', 'lcr_people'}
+    for name, classes in (('lcr_motion', 12), ('lcr_people', 256)):
+        assert WEIGHTS[name].stat().st_size < 1e6
+        config = str(ROOT / f'configs/{name}.py')
+        model = MODELS.build(Config.fromfile(config).model)
+        load_checkpoint(model, f'mmlcr://{name}', strict=True)
+        stream = StreamRecognizer(config, f'mmlcr://{name}')
+        assert len(stream.classes) == classes
+        assert {'clockwise', 'program 7'} & {*stream.classes}
     with pytest.raises(FileNotFoundError, match='come .*lcr_motion'):
         CheckpointLoader.load_checkpoint('mmlcr://lcr_moton')
+
+
+@pytest.mark.parametrize('stem_input', ['difference', 'both'])
+def test_the_start_takes_other_classes_sizes_and_lengths(
+        stem_input: str) -> None:
+    """As the configs that "mmlcr prepare" writes use it."""
+    import torch
+    config = Config.fromfile(ROOT / 'configs/lcr_weizmann.py')
+    assert config.model.backbone.init_cfg.checkpoint == 'mmlcr://lcr_people'
+    config.model.cls_head.num_classes = 3
+    config.model.backbone.stem_input = stem_input
+    model = MODELS.build(config.model)
+    model.init_weights()
+    start = CheckpointLoader.load_checkpoint('mmlcr://lcr_people')
+    own = model.backbone.state_dict()
+    assert {f'backbone.{name}' for name in own} == {
+        name for name in start['state_dict'] if name.startswith('backbone.')}
+    assert torch.equal(own['cls_token'], start['state_dict'][
+        'backbone.cls_token'])
+    for frames, height, width in ((5, 48, 112), (16, 112, 112)):
+        clip = torch.rand(2, 4, frames, height, width)
+        loss = model.cls_head(model.backbone(clip)).logsumexp(-1).sum()
+        loss.backward()
+    assert all(parameter.grad is not None
+               for parameter in model.backbone.stem.parameters())

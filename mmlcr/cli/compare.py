@@ -25,7 +25,13 @@ from .compare_costs import first_clip, measure_costs
 from .compare_table import Row, Runs, record, table
 from .errors import INPUT_ERRORS, exit_on
 from .launch import load_config
-from .peers import inner_lists, inner_text, peer_text, start_text
+from .peers import (
+    inner_lists,
+    inner_text,
+    peer_text,
+    scratch_text,
+    start_text,
+)
 from .sweep import Run, RunError, execute_all
 
 LCR = 'lcr'  # the name of the config's own model
@@ -99,11 +105,20 @@ def write_peers(args: argparse.Namespace,
     """Write the configs of peers; return the paths of all models' configs."""
     path = find_config(args.config)
     config = read(args, path, args.folds[0])
+    scratch = path
+    if LCR in models and own_start(config):
+        scratch = write_config(args, LCR, scratch_text(path))
     return {
-        name: path if name == LCR else write_config(
+        name: scratch if name == LCR else write_config(
             args, name, peer_text(config, path, name))
         for name in models
     }
+
+
+def own_start(config: Config) -> Optional[str]:
+    """Return the checkpoint that a config starts from, None: from scratch."""
+    start = config.model.backbone.get('init_cfg') or {}
+    return start.get('checkpoint')
 
 
 def write_start(args: argparse.Namespace, row: Row, path: str) -> str:
@@ -202,12 +217,14 @@ def execute_rows(args: argparse.Namespace, paths: Dict[Row, str],
 @exit_on(*INPUT_ERRORS, RunError)
 def main(args: argparse.Namespace) -> None:
     """Run the command."""
-    rows = rows_of(args.peers, args.start)
+    start = own_start(read(args, find_config(args.config), args.folds[0]))
+    rows = rows_of(args.peers,
+                   [f'{LCR}={start}'] * bool(start) + args.start)
     os.makedirs(args.work_dir, exist_ok=True)
-    configs = write_peers(args, [*dict.fromkeys(row.model for row in rows)])
     if args.write_only:
-        print('\n'.join(configs[peer] for peer in args.peers))
+        print('\n'.join(write_peers(args, args.peers).values()))
         return
+    configs = write_peers(args, [*dict.fromkeys(row.model for row in rows)])
     if len({*args.rates}) > 1:
         check_inner_lists(args)
     paths = {

@@ -22,8 +22,9 @@ from mmlcr.video import SourceError, VideoReader
 
 # settings of configs/lcr_weizmann.py
 CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
-STEPS, BATCH = 1600, 15
-FEWEST_EPOCHS, MOST_EPOCHS = 30, 400
+START = 'mmlcr://lcr_people'
+STEPS, SCRATCH_STEPS, BATCH = 400, 1600, 15
+FEWEST_EPOCHS = 30
 MANY = 1000  # clips, beyond which files are not opened before each training
 MIXED = 1.1  # ratio of the highest to the lowest rate, to sample by time
 PIPELINES = """
@@ -61,7 +62,8 @@ class Recipe(NamedTuple):
     width: int
     height: int
     aspects: Tuple[float, float]  # of the crops in training
-    epochs: int
+    epochs: int  # of training from START
+    scratch_epochs: int  # of training from scratch
 
 
 def probe_videos(folder: str, clips: Sequence[Clip]) -> Dict[str, VideoFacts]:
@@ -123,10 +125,12 @@ def suggest_settings(facts: Dict[str, VideoFacts], clips: int) -> Recipe:
     width, height = (8 * max(4, round(math.sqrt(AREA * ratio) / 8))
                      for ratio in (aspect, 1 / aspect))
     aspect = width / height
-    epochs = round(STEPS / math.ceil(clips / BATCH))
+    epochs, scratch_epochs = (
+        max(FEWEST_EPOCHS, round(steps / math.ceil(clips / BATCH)))
+        for steps in (STEPS, SCRATCH_STEPS))
     return Recipe(fps, interval, intervals, by_time, width, height,
                   (round(aspect / 1.2, 2), round(aspect * 1.2, 2)),
-                  min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs)))
+                  epochs, scratch_epochs)
 
 
 def _tenth(values: Sequence[float]) -> float:
@@ -228,10 +232,16 @@ def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
         f'clip_len, {distance} = {CLIP_LEN}, {recipe.interval}',
         f'stream_fps = {rate} / {distance}',
         f'size = ({recipe.width}, {recipe.height})  # width, height',
+        '# what the backbone starts from; None: from scratch, with max_epochs '
+        f'= {recipe.scratch_epochs}',
+        f'start = {START!r}',
         f'max_epochs = {recipe.epochs}',
         '',
-        "# where the camera moves, backbone=dict(stem_input='both') as well",
-        f'model = dict(cls_head=dict(num_classes=num_classes{multi_class}))',
+        'model = dict(',
+        "    backbone=dict(  # stem_input='both', where the camera moves",
+        "        init_cfg=start and dict(type='Pretrained', checkpoint=start,",
+        "                                prefix='backbone.')),",
+        f'    cls_head=dict(num_classes=num_classes{multi_class}))',
         '',
         "sample = dict(type='RandomChoice', transforms=[[",
         f"    dict(type='{sampler}', clip_len=clip_len, "

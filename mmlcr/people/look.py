@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """What a clip shows beside its motion: bodies, clothes, ground, camera."""
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -93,7 +93,7 @@ def sample_look(rng: np.random.Generator,
                     int(y + rng.uniform(0.2, 1.5) * H))
     frames = len(times)
     return Look(
-        camera=sample_camera(rng, scene, times, size, difficulty),
+        camera=sample_camera(rng, scene, times, size, maybe),
         people=tuple(sample_person(rng) for _ in scene.actors),
         background=sample_background(rng, size),
         occluder=occluder,
@@ -111,12 +111,18 @@ def sample_look(rng: np.random.Generator,
 
 
 def sample_camera(rng: np.random.Generator, scene: Scene, times: np.ndarray,
-                  size: Tuple[int, int], difficulty: float) -> Camera:
-    """Sample the view, and how the camera drifts, shakes and zooms."""
+                  size: Tuple[int, int],
+                  maybe: Callable[[float], bool]) -> Camera:
+    """Sample the view, and how the camera drifts, shakes and zooms.
 
-    def maybe(probability: float) -> bool:
-        return bool(rng.random() < difficulty * probability)
-
+    Args:
+        rng (np.random.Generator): Source of randomness.
+        scene (Scene): The motions that are seen.
+        times (np.ndarray): Seconds of the frames, ``(T, )``.
+        size (tuple[int, int]): Width and height of the drawing in pixels.
+        maybe (Callable[[float], bool]): Draws whether something happens that
+            has a probability.
+    """
     W, H = size
     two = len(scene.actors) > 1
     scale = rng.uniform(0.4, 0.75) if two else rng.uniform(0.4, 0.95)

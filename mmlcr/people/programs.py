@@ -23,7 +23,8 @@ PAIRS: Dict[Tuple[str, str], float] = {
 TRUNK: Dict[str, float] = {'lean': 0.5, 'tilt': 0.25}
 # probabilities
 MOVING_PAIR, MOVING_TRUNK, POSED_PAIR = 0.55, 0.3, 0.15
-ONCE, SPINNING = 0.3, 0.1
+ONCE, SPINNING, WALKING, BACKWARD = 0.3, 0.1, 0.45, 0.15
+SWINGING, SIDEWAYS = 0.5, 0.6  # of those who walk: arms, seen from the side
 SIDES = ('in phase', 'antiphase', 'left', 'right')
 PROPS = ('ball', 'stick', 'box')
 
@@ -45,6 +46,7 @@ class MotionProgram(NamedTuple):
     velocity: float = 0.  # forward, in body heights a second
     spin: float = 0.  # about the vertical axis, in radians a second
     bounce: float = 0.  # height of the hips' bounce, of the body's height
+    bounces: int = 1  # of a cycle
     bounce_phase: float = 0.  # radians
 
     @property
@@ -97,6 +99,8 @@ def sample_scene(rng: np.random.Generator,
         Scene: The scene.
     """
     yaw, motion = rng.uniform(0, 2 * np.pi), sample_motion(rng)
+    if motion.velocity and rng.random() < SIDEWAYS:
+        yaw = rng.choice([0, np.pi]) + rng.normal(0, 0.3)
     actors = [Actor(motion, 0., 0.)]
     if rng.random() < pairs:
         yaw = rng.choice([0, np.pi]) + rng.normal(0, 0.5)
@@ -111,23 +115,18 @@ def sample_scene(rng: np.random.Generator,
         ]
     prop = None
     if rng.random() < props:
-        giver = int(rng.integers(len(actors)))
-        taker = int(rng.integers(len(actors)))
-        prop = Prop(
-            str(rng.choice(PROPS)),
-            ((giver, str(rng.choice(['left', 'right']))),
-             (taker, str(rng.choice(['left', 'right'])))))
-        if giver == taker:
-            prop = prop._replace(hands=(prop.hands[0], prop.hands[0]))
+        giver, taker = (int(rng.integers(len(actors))) for _ in range(2))
+        kind = str(rng.choice(PROPS))
+        first, second = (str(rng.choice(['left', 'right'])) for _ in range(2))
+        prop = Prop(kind, ((giver, first),
+                           (taker, first if giver == taker else second)))
     return Scene(float(yaw), tuple(actors), prop)
 
 
 def sample_motion(rng: np.random.Generator) -> MotionProgram:
     """Sample a program in which at least a joint or the place moves."""
-    frequency = rng.uniform(0.6, 2.2)
     joints: Dict[str, Oscillation] = {}
-    moves = False
-    for (left, right), limit in PAIRS.items():
+    for pair, limit in PAIRS.items():
         draw = rng.random()
         if draw >= MOVING_PAIR + POSED_PAIR:
             continue
@@ -137,28 +136,66 @@ def sample_motion(rng: np.random.Generator) -> MotionProgram:
             int(rng.choice([1, 1, 1, 2])))
         if draw >= MOVING_PAIR:  # held in place
             joint = joint._replace(amplitude=0.)
-        sides = rng.choice(SIDES)
-        moves |= bool(joint.amplitude)
-        if sides != 'right':
-            joints[left] = joint
-        if sides != 'left':
-            late = np.pi if sides == 'antiphase' else 0.
-            joints[right] = joint._replace(phase=joint.phase + late)
+        joints.update(both_sides(pair, joint, str(rng.choice(SIDES))))
     for name, limit in TRUNK.items():
         if rng.random() < MOVING_TRUNK:
-            moves = True
             joints[name] = Oscillation(
                 rng.uniform(-0.3, 0.6) * limit, limit * rng.uniform(0.3, 1),
                 rng.uniform(0, 2 * np.pi), 1)
-    velocity = rng.choice([0, 0, 1, -1]) * rng.uniform(0.15, 0.8)
-    if not moves and not velocity:
-        return sample_motion(rng)
-    return MotionProgram(
-        frequency,
+    program = MotionProgram(
+        rng.uniform(0.6, 2.2),
         joints,
-        cycles=rng.choice([0.5, 1.]) if rng.random() < ONCE else np.inf,
-        velocity=float(velocity),
         spin=rng.choice([-1, 1]) * rng.uniform(1, 4) *
         (rng.random() < SPINNING),
         bounce=float(rng.choice([0, 0, 1]) * rng.uniform(0.03, 0.15)),
         bounce_phase=rng.uniform(0, 2 * np.pi))
+    if rng.random() < WALKING:
+        return with_gait(program, rng)
+    if not any(joint.amplitude for joint in joints.values()):
+        return sample_motion(rng)
+    if rng.random() < ONCE:
+        program = program._replace(cycles=rng.choice([0.5, 1.]))
+    return program
+
+
+def with_gait(program: MotionProgram,
+              rng: np.random.Generator) -> MotionProgram:
+    """Return the program of somebody who walks, runs, hops or slides.
+
+    Knees follow the hips, mostly with arms that swing; the body advances by a
+    stride in each cycle.
+    """
+    sides = str(rng.choice(['antiphase', 'antiphase', 'antiphase',
+                            'in phase', 'left']))
+    stride, phase = rng.uniform(0.25, 1.), rng.uniform(0, 2 * np.pi)
+    hip = Oscillation(rng.uniform(-0.1, 0.3), rng.uniform(0.15, 0.7), phase, 1)
+    bend = rng.uniform(0.1, 0.9)
+    knee = Oscillation(rng.uniform(0, bend), bend,
+                       phase + rng.normal(np.pi / 2, 0.7), 1)
+    joints = {
+        **program.joints,
+        **both_sides(('left_hip_flexion', 'right_hip_flexion'), hip, sides),
+        **both_sides(('left_knee', 'right_knee'), knee, sides),
+    }
+    if rng.random() < SWINGING:
+        swing = Oscillation(0., rng.uniform(0.1, 0.8), phase + np.pi, 1)
+        joints.update(both_sides(
+            ('left_shoulder_flexion', 'right_shoulder_flexion'), swing,
+            'in phase' if sides == 'in phase' else 'antiphase'))
+    sign = -1 if rng.random() < BACKWARD else 1
+    return program._replace(
+        joints=joints,
+        velocity=sign * stride * program.frequency,
+        spin=0.,
+        bounce=rng.uniform(0.01, 0.05 if sides == 'antiphase' else 0.2),
+        bounces=2 if sides == 'antiphase' else 1)
+
+
+def both_sides(pair: Tuple[str, str], joint: Oscillation,
+               sides: str) -> Dict[str, Oscillation]:
+    """Return the joints of a pair that oscillate, one of them maybe late."""
+    late = np.pi if sides == 'antiphase' else 0.
+    found = dict(zip(pair, (joint, joint._replace(phase=joint.phase + late))))
+    if sides in ('left', 'right'):
+        del found[pair[sides == 'left']]
+    return found

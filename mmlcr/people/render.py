@@ -118,7 +118,8 @@ def project_actor(actor: Actor, person: PersonLook, look: Look,
     points[..., 0] += actor.place
     feet = points[:, :1] * [1, 0, 1] + [0, GROUND, 0]
     points[..., 1] += motion.bounce * abs(
-        np.sin(motion.turn(times) / 2 + motion.bounce_phase))[:, None]
+        np.sin(motion.bounces * motion.turn(times) / 2 +
+               motion.bounce_phase))[:, None]
     pixels, depth, scale = to_pixels(
         np.concatenate([points, feet], 1), look.camera)
     pixels = fixed(pixels)

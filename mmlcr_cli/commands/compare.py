@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='MODEL=CHECKPOINT',
         help='train this model, "lcr" or a peer, from the backbone of the '
-        'checkpoint, too, as a row of its own')
+        'checkpoint, too, as a row of its own; a start of the config is one '
+        'already')
     parser.add_argument(
         '--write-only',
         action='store_true',

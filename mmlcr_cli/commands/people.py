@@ -16,6 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out', default='data/people',
         help='folder to make; default: %(default)s')
     parser.add_argument(
+        '--sheet', metavar='PICTURE',
+        help='write one picture instead, with eight frames of each clip in a '
+        'row')
+    parser.add_argument(
         '--programs', type=positive(int), default=12,
         help='number of motion programs; default: %(default)s')
     parser.add_argument(

@@ -50,7 +50,7 @@ def prepared(tmp_path: Path) -> str:
     """A config of "mmlcr prepare", of other clips than Weizmann's."""
     path = tmp_path / 'data/lcr_mine.py'
     path.parent.mkdir()
-    recipe = Recipe(30, 2, (1, 2, 3), False, 64, 64, (0.8, 1.2), 30)
+    recipe = Recipe(30, 2, (1, 2, 3), False, 64, 64, (0.8, 1.2), 30, 90)
     path.write_text(config_text(recipe, ['a', 'b', 'c'], True, False, 9,
                                 False, False))
     return str(path)
@@ -232,6 +232,22 @@ def test_configs_alone(tmp_path: Path,
     path = tmp_path / 'work/c3d.py'
     assert capsys.readouterr().out.split()[-1] == str(path)
     assert [*path.parent.iterdir()] == [path]
+
+
+def test_the_configs_own_start_is_a_row(tmp_path: Path) -> None:
+    """Beside one from scratch, whose config has none."""
+    args = arguments(tmp_path, '--peers')
+    (tmp_path / 'work').mkdir()
+    assert compare.own_start(compare.read(args, WEIZMANN)) == (
+        'mmlcr://lcr_people')
+    path = compare.write_peers(args, ['lcr'])['lcr']
+    found = compare.read(args, path)
+    assert compare.own_start(found) is None
+    scratch = compare.read(args, f'{ROOT}/configs/lcr_weizmann_scratch.py')
+    assert found.train_dataloader == scratch.train_dataloader
+    path = compare.write_peers(
+        arguments(tmp_path, '--peers', config=PEOPLE), ['lcr'])['lcr']
+    assert path == PEOPLE
 
 
 def test_a_start_is_the_backbone_alone(tmp_path: Path) -> None:

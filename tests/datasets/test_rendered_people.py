@@ -10,7 +10,9 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmaction.registry import DATASETS
+from mmlcr.datasets import rendered_people
 from mmlcr.engine import SampleSeed
+from mmlcr.people import sample_look, sample_scene
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/lcr_people.py'
 
@@ -49,7 +51,7 @@ def test_other_seeds_are_other_programs() -> None:
     first, same, other = (build(program_seed=seed) for seed in (0, 0, 1))
     assert first.programs == same.programs
     assert not {*map(repr, first.programs)} & {*map(repr, other.programs)}
-    assert len(first.metainfo['classes']) == len(first.programs) == 96
+    assert len(first.metainfo['classes']) == len(first.programs) == 256
 
 
 def test_workers_draw_the_same_clips() -> None:
@@ -75,3 +77,36 @@ def test_workers_draw_the_same_clips() -> None:
 def test_bad_numbers_are_named(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**changes)
+
+
+def test_clips_grow_difficult_by_the_epoch(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def render(scene: Any, rng: Any, times: np.ndarray, size: tuple,
+               difficulty: float) -> np.ndarray:
+        found.append(difficulty)
+        return np.zeros((len(times), *size[::-1], 3), np.uint8)
+
+    monkeypatch.setattr(rendered_people, 'render_clip', render)
+    for options in (dict(easy_epochs=10), dict(easy_epochs=0),
+                    dict(easy_epochs=10, test_mode=True)):
+        dataset = build(**options)
+        for epoch in (0, 5, 10, 20):
+            dataset[SampleSeed(3, epoch, 0)]
+    assert found == [0, 0.5, 1, 1] + 8 * [1]
+
+
+def test_what_hides_the_motion_comes_with_the_difficulty() -> None:
+    """Half of the clips of a walker have something of it, none at zero."""
+    times, size = 0.12 * np.arange(8), (160, 128)
+    walker = sample_scene(np.random.default_rng(1))
+    hidden = []
+    for difficulty in (0., 1.):
+        looks = [sample_look(np.random.default_rng(seed), walker, times, size,
+                             difficulty) for seed in range(200)]
+        hidden.append(np.mean([
+            look.camera.path.any() or look.camera.follows or look.noise > 3
+            or look.quality is not None or look.occluder is not None
+            for look in looks]))
+    assert hidden[0] == 0 and hidden[1] > 0.5

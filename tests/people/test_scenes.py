@@ -1,9 +1,12 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Scenes move, differ, and hold the people and things they should."""
+from typing import Optional
+
 import numpy as np
 import pytest
 
-from mmlcr.people import Scene, sample_scene
+from mmlcr.people import Oscillation, Scene, sample_motion, sample_scene
+from mmlcr.people.programs import both_sides
 
 COUNT = 400
 
@@ -47,3 +50,34 @@ def test_things_are_held_by_people_of_the_scene() -> None:
         passed += giver != taker
     assert COUNT / 8 < passed < COUNT / 2
     assert scene(0, props=0.).prop is None
+
+
+def test_who_advances_moves_both_legs_or_hops() -> None:
+    walkers = [motion for motion in map(
+        sample_motion, map(np.random.default_rng, range(COUNT)))
+        if motion.velocity]
+    assert 0.35 < len(walkers) / COUNT < 0.55
+    for motion in walkers:
+        assert 0.25 <= abs(motion.velocity) / motion.frequency <= 1
+        assert motion.cycles == np.inf and not motion.spin
+        hips, knees = ([motion.joints[f'{side}_{joint}'].amplitude
+                        for side in ('left', 'right')
+                        if f'{side}_{joint}' in motion.joints]
+                       for joint in ('hip_flexion', 'knee'))
+        assert any(hips) and any(knees)
+        assert (motion.bounces == 2) == (motion.bounce <= 0.05 and all(
+            f'{side}_hip_flexion' in motion.joints
+            for side in ('left', 'right')) and np.isclose(np.cos(
+                motion.joints['left_hip_flexion'].phase
+                - motion.joints['right_hip_flexion'].phase), -1))
+
+
+@pytest.mark.parametrize('sides, left, right', [
+    ('in phase', 1., 1.), ('antiphase', 1., 1 + np.pi), ('left', 1., None),
+    ('right', None, 1.)])
+def test_a_joint_has_its_sides(sides: str, left: Optional[float],
+                               right: Optional[float]) -> None:
+    found = both_sides(('l', 'r'), Oscillation(0., 1., 1., 1), sides)
+    phases = tuple(found[side].phase if side in found else None
+                   for side in 'lr')
+    assert phases == (left, right)

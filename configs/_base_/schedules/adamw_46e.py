@@ -1,7 +1,7 @@
 # AdamW, one cycle of the learning rate; the last checkpoint counts
-max_epochs = 30
+max_epochs = 46
 train_cfg = dict(
-    type='ResumableTrainLoop', max_epochs=max_epochs, val_interval=10)
+    type='ResumableTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
@@ -20,4 +20,4 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True)
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=16)
+auto_scale_lr = dict(enable=False, base_batch_size=32)
