@@ -17,7 +17,7 @@ from mmlcr_cli.arguments import add_config_arguments
 ROOT = Path(__file__).parents[2]
 # configs, with the base that has their data
 CONFIGS = dict(
-    motion='motion', weizmann='weizmann', jester='jester',
+    motion='motion', weizmann_scratch='weizmann', jester='jester',
     k400_small='kinetics400')
 COPIED = ('test_pipeline = __import__("copy").deepcopy(test_pipeline)\n'
           "test_pipeline[1]['type'] = 'Mine'\n")
@@ -94,7 +94,7 @@ def test_override_is_the_edited_file(name: str, edit: str,
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     edited = 0
     path = tmp_path / f'configs/lcr_{name}.py'
-    schedule = dict(motion='10e', weizmann='400e').get(name, '50e')
+    schedule = dict(motion='10e', weizmann_scratch='400e').get(name, '50e')
     for base in f'datasets/{CONFIGS[name]}', f'schedules/adamw_{schedule}':
         changed = tmp_path / f'configs/_base_/{base}.py'
         text = changed.read_text()
@@ -139,7 +139,8 @@ def test_every_variable_is_followed_to_the_same_config(path: Path) -> None:
 def prepared(folder: Path) -> Path:
     recipe = Recipe(
         fps=25 / 3, interval=3, intervals=(2, 3, 4), by_time=False, width=80,
-        height=64, aspects=(1., 1.5), epochs=40)
+        height=64, aspects=(1., 1.5), epochs=40,
+        scratch_epochs=160)
     path = folder / 'lcr_mine.py'
     path.write_text(
         config_text(

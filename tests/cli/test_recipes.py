@@ -49,8 +49,10 @@ def test_rates_slower_than_the_samples_are_warned_of() -> None:
     assert '1 clips have fewer frames a second than are sampled' in lines[1]
 
 
-@pytest.mark.parametrize('clips, epochs', [(5, 400), (60, 400), (150, 160),
-                                           (10_000, 30)])
-def test_epochs_are_fewer_with_more_clips(clips: int, epochs: int) -> None:
+@pytest.mark.parametrize('clips, epochs, from_scratch', [
+    (5, 400, 1600), (60, 100, 400), (150, 40, 160), (10_000, 30, 30)])
+def test_epochs_are_fewer_with_more_clips(clips: int, epochs: int,
+                                          from_scratch: int) -> None:
     facts = dict(a=VideoFacts(50, 25., 64, 48))
-    assert suggest_settings(facts, clips).epochs == epochs
+    recipe = suggest_settings(facts, clips)
+    assert (recipe.epochs, recipe.scratch_epochs) == (epochs, from_scratch)
