@@ -24,7 +24,6 @@ from mmlcr_cli.main import shell_command
 from .compare_costs import first_clip, measure_costs
 from .compare_table import Row, Runs, record, table
 from .errors import INPUT_ERRORS, exit_on
-from .launch import load_config
 from .peers import (
     inner_lists,
     inner_text,
@@ -32,7 +31,7 @@ from .peers import (
     scratch_text,
     start_text,
 )
-from .sweep import Run, RunError, execute_all
+from .sweep import Run, RunError, execute_all, read
 
 LCR = 'lcr'  # the name of the config's own model
 
@@ -63,18 +62,6 @@ def rows_of(peers: Sequence[str], starts: Sequence[str]) -> List[Row]:
                              'already, rename the checkpoint')
         found[model].append(row)
     return [row for rows in found.values() for row in rows]
-
-
-def read(args: argparse.Namespace, path: str,
-         fold: Optional[int] = None) -> Config:
-    """Read a config as its runs do."""
-    return load_config(
-        argparse.Namespace(
-            config=path,
-            data_root=args.data_root,
-            fold=fold,
-            num_classes=None,
-            cfg_options=args.cfg_options or None))
 
 
 def check_inner_lists(args: argparse.Namespace) -> None:

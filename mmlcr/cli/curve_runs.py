@@ -10,17 +10,15 @@ import math
 import os.path as osp
 import textwrap
 from itertools import product
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmaction.registry import DATASETS, MODELS
 from mmlcr.datasets import Clip, read_lines
 from mmlcr.datasets.annotations import LineParser
 from mmlcr.datasets.clips import with_groups
-from .launch import load_config
-from .sweep import Run
+from .sweep import Run, read
 
 MAX_REASON = 300  # characters of why a checkpoint is no start
 
@@ -112,15 +110,6 @@ def epochs_and_iterations(clips: int, steps: int, batch_size: int,
     return math.ceil(steps / iterations), iterations
 
 
-def read(args: argparse.Namespace, fold: Optional[int],
-         options: Sequence[str] = ()) -> Config:
-    """Read the config of a fold with further options."""
-    given: Dict[str, Any] = dict(
-        vars(args), fold=fold, num_classes=None,
-        cfg_options=[*args.cfg_options, *options] or None)
-    return load_config(argparse.Namespace(**given))
-
-
 def read_train_list(args: argparse.Namespace,
                     fold: Optional[int]) -> TrainList:
     """Read the training list of a fold, with the group of each line.
@@ -129,7 +118,7 @@ def read_train_list(args: argparse.Namespace,
         ValueError: If the config has no list, or the pattern finds no group.
         ClipError: If the list or a line of it can't be read.
     """
-    config = read(args, fold)
+    config = read(args, args.config, fold)
     loader = config.train_dataloader
     path = loader.dataset.get('ann_file')
     if not path:
@@ -216,7 +205,8 @@ def check_starts(args: argparse.Namespace,
             missing or has the weights of another model.
     """
     for training in {t.start: t for t in reversed(trainings)}.values():
-        config = read(args, training.run.fold, training.run.options)
+        config = read(args, args.config, training.run.fold,
+                      training.run.options)
         epochs = config.train_cfg.max_epochs
         path = config.train_dataloader.dataset.ann_file
         if epochs != training.epochs:

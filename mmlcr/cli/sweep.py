@@ -25,6 +25,9 @@ from typing import (
 )
 
 import yaml
+from mmengine.config import Config
+
+from .launch import load_config
 
 
 class RunError(RuntimeError):
@@ -67,6 +70,27 @@ class Summary(NamedTuple):
         spread = '' if self.spread is None else f'{self.spread:.1f}'
         return [*(f'{top1:.1f}' for top1 in self.folds),
                 f'**{self.mean:.1f}**', spread]
+
+
+def read(args: argparse.Namespace,
+         path: str,
+         fold: Optional[int] = None,
+         options: Sequence[str] = ()) -> Config:
+    """Read the config of a run as its training does.
+
+    Args:
+        args (argparse.Namespace): Arguments of all runs.
+        path (str): Path of the config.
+        fold (int, optional): The fold. Defaults to None.
+        options (sequence[str]): Settings of the run. Defaults to none.
+    """
+    return load_config(
+        argparse.Namespace(
+            config=path,
+            data_root=args.data_root,
+            fold=fold,
+            num_classes=None,
+            cfg_options=[*args.cfg_options, *options] or None))
 
 
 def execute_all(runs: Sequence[Run],
