@@ -58,8 +58,9 @@ SEEN: Dict[str, Dict[str, str]] = {
             'nothing'),
         **dict.fromkeys(['--folds', '--seeds', '--jobs', '--threads'],
                         'cli/test_compare.py::test_runs_of_rows_take_turns'),
-        '--rates':
-            'cli/test_compare.py::test_rates_are_chosen_on_inner_splits',
+        **dict.fromkeys(
+            ['--rates', '--rate-folds'],
+            'cli/test_compare.py::test_rates_are_chosen_on_inner_splits'),
         '--data-root':
             'cli/test_compare.py::test_options_have_the_effect_they_have_on_'
             'lcr',

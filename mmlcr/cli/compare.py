@@ -65,12 +65,12 @@ def rows_of(peers: Sequence[str], starts: Sequence[str]) -> List[Row]:
 
 
 def check_inner_lists(args: argparse.Namespace) -> None:
-    """Check that there is an inner split of each fold.
+    """Check that there are the inner splits that choose learning rates.
 
     Raises:
         FileNotFoundError: If a list is missing.
     """
-    for fold in args.folds:
+    for fold in args.rate_folds:
         lists = inner_lists(read(args, args.config, fold))
         for path in lists.values():
             if not osp.isfile(path):
@@ -163,7 +163,7 @@ def choose_rates(args: argparse.Namespace, paths: Dict[Row, str],
     if len(rates) == 1:
         return dict.fromkeys(paths, rates[0])
     plan = [(row, rate, fold) for row in paths for rate in rates
-            for fold in dict.fromkeys(args.folds)]
+            for fold in dict.fromkeys(args.rate_folds)]
     inner = {
         row: write_config(args, f'{row.file}_inner', inner_text(path))
         for row, path in paths.items()

@@ -62,7 +62,8 @@ def table(rows: Sequence[Runs], costs: Dict[str, Cost], edges: float,
         'model', 'learning rate', *columns(rows[0].runs), 'worst run',
         'parameters', 'multiply-adds', 'minutes', 'ms a clip', 'ms a frame'
     ]
-    chosen = ('chosen for each model on the inner splits, from '
+    folds = ', '.join(map(str, args.rate_folds))
+    chosen = (f'chosen for each model on inner splits (fold {folds}), from '
               if len({*args.rates}) > 1 else 'given: ')
     given = ', '.join(f'{rate:g}' for rate in sorted({*args.rates}))
     notes = (

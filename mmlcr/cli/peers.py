@@ -32,7 +32,7 @@ MODELS: Dict[str, Tuple[dict, dict]] = {
         with_pool2=False), dict(
             type='I3DHead', in_channels=512, dropout_ratio=0.5)),
     'c3d': (dict(type='C3DSmall'),
-            dict(type='I3DHead', in_channels=256, dropout_ratio=0.5)),
+            dict(type='I3DHead', in_channels=128, dropout_ratio=0.5)),
 }
 OF_HEAD = 'num_classes', 'label_smooth_eps', 'topk', 'loss_cls'  # of LCR's
 OF_LCR = 'EdgeMap', 'TubeMask'  # steps of a pipeline

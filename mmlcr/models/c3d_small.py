@@ -22,14 +22,14 @@ class C3DSmall(BaseModule):
 
     Args:
         channels (sequence[int]): Width of each stage. Defaults to
-            ``(32, 64, 128, 256, 256)``.
+            ``(16, 32, 64, 128, 128)``.
         in_channels (int): Channels of the clip. Defaults to 3.
         init_cfg (dict, optional): MMEngine's. Defaults to Kaiming's for the
             convolutions.
     """
 
     def __init__(self,
-                 channels: Sequence[int] = (32, 64, 128, 256, 256),
+                 channels: Sequence[int] = (16, 32, 64, 128, 128),
                  in_channels: int = 3,
                  init_cfg: Optional[dict] = dict(
                      type='Kaiming', layer='Conv3d')) -> None:

@@ -7,11 +7,11 @@ from ..arguments import add_run_arguments, key_value, positive
 DESCRIPTION = (
     'Train and test the model of a config and small models of MMAction2, the '
     'peers, on the same clips over folds and seeds, and tabulate accuracy, '
-    'size, work and time. Learning rates are chosen for each model on the '
-    'inner splits of "mmlcr prepare --folds". Runs that are finished are not '
+    'size, work and time. A learning rate is chosen for each model on an '
+    'inner split of "mmlcr prepare --folds". Runs that are finished are not '
     'repeated.')
 PEERS = 'tsm-mobilenetv2', 'tsm-r18', 'x3d-s', 'slowonly-r18', 'c3d'
-RATES = 5e-4, 1e-3, 2e-3, 4e-3
+RATES = 5e-4, 2e-3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=RATES,
         metavar='RATE',
-        help='learning rates, of which the inner splits choose one for each '
+        help='learning rates, of which an inner split chooses one for each '
         f'model; default: {" ".join(f"{rate:g}" for rate in RATES)}')
+    parser.add_argument(
+        '--rate-folds',
+        type=int,
+        nargs='+',
+        metavar='FOLD',
+        help='folds whose inner splits choose the learning rates; default: '
+        'the first one of --folds')
     parser.add_argument(
         '--start',
         type=key_value,
@@ -52,5 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse arguments that do not go together, and fill in defaults."""
+    args.rate_folds = args.rate_folds or args.folds[:1]
     if args.write_only and args.start:
         parser.error('--start trains, and --write-only does not')

@@ -287,12 +287,16 @@ def test_the_lowest_of_equal_rates_is_best() -> None:
 
 def test_rates_are_chosen_on_inner_splits(
         tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each model, over the folds, with the first seed; --rates."""
+    """For each model, with the first seed; --rates, --rate-folds."""
     (tmp_path / 'work').mkdir()
     for name in ('inner_train', 'inner_val'):
         (data / f'fold1_{name}.txt').write_text('a.mp4 0\n')
     args = arguments(tmp_path, '--peers', 'c3d', '--rates', '1e-3', '4e-3',
-                     '--folds', 0, 1, '--seeds', 5, 6, '--data-root', data)
+                     '--folds', 2, 0, '--seeds', 5, 6, '--data-root', data)
+    assert args.rate_folds == [2]
+    args = arguments(tmp_path, '--peers', 'c3d', '--rates', '1e-3', '4e-3',
+                     '--folds', 2, '--rate-folds', 0, 1, '--seeds', 5, 6,
+                     '--data-root', data)
     compare.check_inner_lists(args)
     found: List[sweep.Run] = []
 
@@ -375,11 +379,11 @@ def test_the_table(tmp_path: Path) -> None:
             Runs(Row('c3d', 'x/a.pth'), 5e-4, runs, others)]
     costs = dict(lcr=Cost(197_000, 172e6, 9e-3, 3.6e-3),
                  c3d=Cost(2_940_000, 1132e6, 20e-3, 20e-3))
-    args = arguments(tmp_path, '--jobs', 2)
+    args = arguments(tmp_path, '--jobs', 2, '--folds', 0, 1)
     text = table(rows, costs, 4e-4, args)
     assert text.startswith(f'{TABLE}\n')
     notes = ' '.join(text[len(TABLE):].split())
-    for words in ('of 4 run(s) a model', 'from 0.0005, 0.001, 0.002, 0.004.',
+    for words in ('of 4 run(s) a model', '(fold 0), from 0.0005, 0.002.',
                   '0.40 ms a clip', 'have no memory: they take a whole clip'):
         assert words in notes
     figures = json.loads(json.dumps(record(rows, costs, 4e-4, args)))
@@ -399,8 +403,8 @@ def test_costs_are_measured_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < costs['lcr'].frame < costs['lcr'].clip
     # of C3DSmall's shapes: halved from stage to stage
     places = np.array([8 * 64 * 80, 8 * 32 * 40, 4 * 16 * 20, 2 * 8 * 10, 20])
-    channels = np.array([3, 32, 64, 128, 256, 256])
-    products = (27 * places * channels[:-1] * channels[1:]).sum() + 2560
+    channels = np.array([3, 16, 32, 64, 128, 128])
+    products = (27 * places * channels[:-1] * channels[1:]).sum() + 1280
     assert costs['c3d'].multiply_adds == products
 
 
