@@ -25,6 +25,7 @@ CLIP_LEN, RATE, AREA, CROP = 8, 25 / 3, 80 * 64, 1.25
 START = 'mmlcr://lcr_people'
 STEPS, SCRATCH_STEPS, BATCH = 400, 1600, 15
 FEWEST_EPOCHS = 30
+CACHE = 2.  # GiB of decoded frames, the data set's default limit
 MANY = 1000  # clips, beyond which files are not opened before each training
 MIXED = 1.1  # ratio of the highest to the lowest rate, to sample by time
 PIPELINES = """
@@ -64,6 +65,7 @@ class Recipe(NamedTuple):
     aspects: Tuple[float, float]  # of the crops in training
     epochs: int  # of training from START
     scratch_epochs: int  # of training from scratch
+    gib: float  # of the decoded frames of all clips
 
 
 def probe_videos(folder: str, clips: Sequence[Clip]) -> Dict[str, VideoFacts]:
@@ -130,7 +132,9 @@ def suggest_settings(facts: Dict[str, VideoFacts], clips: int) -> Recipe:
         for steps in (STEPS, SCRATCH_STEPS))
     return Recipe(fps, interval, intervals, by_time, width, height,
                   (round(aspect / 1.2, 2), round(aspect * 1.2, 2)),
-                  epochs, scratch_epochs)
+                  epochs, scratch_epochs,
+                  sum(clip.frames * clip.width * clip.height * 3
+                      for clip in facts.values()) / 2**30)
 
 
 def _tenth(values: Sequence[float]) -> float:
@@ -166,6 +170,10 @@ def describe_sampling(facts: Dict[str, VideoFacts],
         lines.append(f'warning: {len(short)} of {len(facts)} clips have too '
                      'few frames, so that frames are repeated: '
                      f'{shortened(short)}')
+    if recipe.gib > CACHE:
+        lines.append(f'frames of all clips take {recipe.gib:.1f} GiB, too '
+                     'many to keep them in memory: clips are decoded in every '
+                     'epoch')
     return lines
 
 
@@ -270,9 +278,12 @@ def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
     ]
     for loader, part in (('train', 'train'), ('val', 'val' if val else 'test'),
                          ('test', 'test')):
+        cached = loader == 'train' and recipe.gib <= CACHE
         lines += [
             f'{loader}_dataloader = dict(', '    dataset=dict(',
             '        **dataset,',
+            *[f"        cache='ram',  # {recipe.gib:.2f} GiB of frames"
+              ] * cached,
             f"        ann_file=f'{{data_root}}/{prefix}{part}.txt',",
             f'        pipeline={loader}_pipeline))'
         ]

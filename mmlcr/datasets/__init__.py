@@ -1,6 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """The registered data sets, and functions to make lists for them."""
 from .annotations import read_lines
+from .clip_datasets import ValidatedRawframeDataset, ValidatedVideoDataset
 from .clip_files import check_file
 from .errors import ClipError, WorkerTracker, report_failed_clips
 from .flip_labels import mirrored_labels, without_mirrored
@@ -17,7 +18,6 @@ from .splits import (
     make_folds,
     stratified_group_split,
 )
-from .validated import ValidatedRawframeDataset, ValidatedVideoDataset
 
 __all__ = [
     'Clip', 'ClipError', 'Parts', 'RenderedPeopleDataset', 'TaskResult',

@@ -1,5 +1,5 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""MMAction2's data sets with validation of their lists and clips."""
+"""Validation of the lists and clips of MMAction2's data sets."""
 import contextlib
 import logging
 import os.path as osp
@@ -10,9 +10,6 @@ import numpy as np
 from mmcv.transforms import RandomChoice
 from mmengine.logging import print_log
 
-from mmaction.datasets import RawframeDataset, VideoDataset
-from mmaction.datasets.transforms import RawFrameDecode
-from mmaction.registry import DATASETS
 from mmlcr.engine.progress import clip_ids
 from mmlcr.engine.seeding import SampleSeed
 from mmlcr.transforms import VideoInit
@@ -35,7 +32,7 @@ OPEN_TIMEOUT = 120.  # seconds to open a clip
 _Base: Any = object  # for the type checker: a data set follows the mixin
 
 
-class _ValidatedDataset(_Base):
+class ValidatedDataset(_Base):
     """Mixin for a data set of MMAction2 that validates its list and clips.
 
     When the list is read, every line must have a label in
@@ -129,6 +126,10 @@ class _ValidatedDataset(_Base):
                        'line, which "mmlcr prepare" and '
                        '"mmlcr prepare-public" write: classes have numbers '
                        'in place of names, also in the checkpoint')
+        # MMAction2's ColorJitter draws an order when it is built, for which
+        # the seed of a sample comes too late
+        for jitter in find_transforms(self.pipeline, 'fn_idx'):
+            jitter.fn_idx = np.arange(len(jitter.fn_idx))
         if self.multi_class:
             for flip in find_transforms(self.pipeline, 'flip_label_map'):
                 if flip.flip_label_map is not None:
@@ -356,45 +357,3 @@ class _ValidatedDataset(_Base):
 
     def _warn(self, text: str) -> None:
         print_log(f'{self.ann_file}: {text}', 'current', logging.WARNING)
-
-
-@DATASETS.register_module()
-class ValidatedVideoDataset(_ValidatedDataset, VideoDataset):
-    """:class:`mmaction.datasets.VideoDataset` with validation.
-
-    Lines are ``path label``, or ``path`` and labels with
-    ``multi_class=True``. Arguments are those of ``VideoDataset`` and of
-    :class:`_ValidatedDataset`.
-    """
-    line_format = 'path label'
-
-
-@DATASETS.register_module()
-class ValidatedRawframeDataset(_ValidatedDataset, RawframeDataset):
-    """:class:`mmaction.datasets.RawframeDataset` with validation.
-
-    Lines are ``folder frames label``, or ``folder offset frames label`` with
-    ``with_offset=True``. Arguments are those of ``RawframeDataset`` and of
-    :class:`_ValidatedDataset`.
-    """
-    prefix_key = 'img'
-    clip_key = 'frame_dir'
-    keys = dict(frames='total_frames')
-
-    @property
-    def line_format(self) -> str:  # type: ignore[override]
-        """The fields of a line."""
-        offset = 'offset ' if self.with_offset else ''
-        return f'folder {offset}frames label'
-
-    def _failed_frame(self, clip: dict, transform: Any) -> str:
-        """Return the file of the first frame that can't be decoded."""
-        if not isinstance(transform, RawFrameDecode):
-            return ''
-        for index in np.unique(clip['frame_inds']):
-            try:
-                transform({**clip, 'frame_inds': np.array([index])})
-            except Exception:
-                number = index + clip.get('offset', 0)
-                return clip['filename_tmpl'].format(number) + ': '
-        return ''

@@ -26,14 +26,21 @@ class VideoInit(BaseTransform):
 
     - filename: path, to which ``.mp4`` is added if it has no suffix, as in
       MMAction2; or array: RGB frames, uint8, ``(frames, height, width, 3)``
+    - open_cached (optional): what a data set with ``cache='ram'`` opens
+      videos with, :meth:`mmlcr.video.FrameCache.open` of the clip
 
     Added Keys:
 
-    - video_reader: a :class:`mmlcr.video.VideoReader`
+    - video_reader: a :class:`mmlcr.video.VideoReader`, or a
+      :class:`mmlcr.video.CachedVideo`
     - total_frames: number of frames that are shown
     - avg_fps: mean frames per second, by their times
     - frame_times: time of each frame in seconds from the first one, float64,
       ``(total_frames, )``
+
+    Deleted Keys:
+
+    - open_cached
 
     Args:
         num_threads (int): Number of threads of the decoder. Defaults to 1.
@@ -63,16 +70,21 @@ class VideoInit(BaseTransform):
         path = results['filename']
         if not osp.splitext(path)[1] and not osp.exists(path):
             path += '.mp4'
-        video: Union[str, BinaryIO] = path
-        if self.backend_args is not None:
-            video = io.BytesIO(get(path, backend_args=self.backend_args))
-        reader = VideoReader(video, path, num_threads=self.num_threads)
+        open_cached = results.pop('open_cached', None)
+        reader = (open_cached(path, lambda: self._open(path))
+                  if open_cached else self._open(path))
         results.update(
             video_reader=reader,
             total_frames=len(reader),
             avg_fps=reader.fps,
             frame_times=reader.times)
         return results
+
+    def _open(self, path: str) -> VideoReader:
+        video: Union[str, BinaryIO] = path
+        if self.backend_args is not None:
+            video = io.BytesIO(get(path, backend_args=self.backend_args))
+        return VideoReader(video, path, num_threads=self.num_threads)
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(num_threads={self.num_threads}, '

@@ -50,7 +50,7 @@ def prepared(tmp_path: Path) -> str:
     """A config of "mmlcr prepare", of other clips than Weizmann's."""
     path = tmp_path / 'data/lcr_mine.py'
     path.parent.mkdir()
-    recipe = Recipe(30, 2, (1, 2, 3), False, 64, 64, (0.8, 1.2), 30, 90)
+    recipe = Recipe(30, 2, (1, 2, 3), False, 64, 64, (0.8, 1.2), 30, 90, 0.5)
     path.write_text(config_text(recipe, ['a', 'b', 'c'], True, False, 9,
                                 False, False))
     return str(path)

@@ -140,7 +140,7 @@ def prepared(folder: Path) -> Path:
     recipe = Recipe(
         fps=25 / 3, interval=3, intervals=(2, 3, 4), by_time=False, width=80,
         height=64, aspects=(1., 1.5), epochs=40,
-        scratch_epochs=160)
+        scratch_epochs=160, gib=0.5)
     path = folder / 'lcr_mine.py'
     path.write_text(
         config_text(

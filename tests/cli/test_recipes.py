@@ -2,7 +2,12 @@
 """What follows for a config from the files of some clips."""
 import pytest
 
-from mmlcr.cli.recipes import VideoFacts, describe_sampling, suggest_settings
+from mmlcr.cli.recipes import (
+    VideoFacts,
+    config_text,
+    describe_sampling,
+    suggest_settings,
+)
 
 
 @pytest.mark.parametrize('height, width, size', [
@@ -22,7 +27,8 @@ def test_one_short_clip_in_ten_changes_nothing() -> None:
     facts = {str(n): VideoFacts(100, 25., 64, 48) for n in range(20)}
     usual = suggest_settings(facts, 20)
     facts['0'] = facts['1'] = VideoFacts(3, 25., 64, 48)
-    assert suggest_settings(facts, 20) == usual and usual.interval == 3
+    recipe = suggest_settings(facts, 20)
+    assert recipe._replace(gib=usual.gib) == usual and usual.interval == 3
     lines = describe_sampling(facts, usual)
     assert '2 of 20 clips have too few frames' in lines[-1]
     facts['2'] = VideoFacts(3, 25., 64, 48)
@@ -56,3 +62,15 @@ def test_epochs_are_fewer_with_more_clips(clips: int, epochs: int,
     facts = dict(a=VideoFacts(50, 25., 64, 48))
     recipe = suggest_settings(facts, clips)
     assert (recipe.epochs, recipe.scratch_epochs) == (epochs, from_scratch)
+
+
+@pytest.mark.parametrize('clips, is_cached', [(36, True), (37, False)])
+def test_frames_that_fit_are_kept_in_memory(clips: int,
+                                            is_cached: bool) -> None:
+    """Clips of 56 MiB, up to 2 GiB."""
+    facts = {str(n): VideoFacts(64, 25., 640, 480) for n in range(clips)}
+    recipe = suggest_settings(facts, clips)
+    text = config_text(recipe, ['a', 'b'], False, False, clips, False, False)
+    assert ("cache='ram',  # " in text) == is_cached
+    warned = 'too many to keep' in describe_sampling(facts, recipe)[-1]
+    assert warned != is_cached

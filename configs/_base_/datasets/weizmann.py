@@ -62,6 +62,7 @@ train_dataloader = dict(
     dataset=dict(
         **dataset,
         ann_file=f'{data_root}/fold{fold}_train.txt',
+        cache='ram',
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=3,
