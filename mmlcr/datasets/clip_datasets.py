@@ -55,7 +55,7 @@ class ValidatedVideoDataset(ValidatedDataset, VideoDataset):
         clips = super().load_data_list()
         if self.cache:
             if self.trusts_headers:
-                raise ValueError(f"cache={self.cache!r} needs VideoInit and "
+                raise ValueError(f'cache={self.cache!r} needs VideoInit and '
                                  'VideoDecode in the pipeline')
             # before any worker is forked
             self.frame_cache = FrameCache(
