@@ -32,7 +32,7 @@ PIPELINES = """
 train_pipeline = [
     dict(type='VideoInit'), sample,
     dict(type='VideoDecode'), random_crop, resize, flip, _base_.color_jitter,
-    dict(type='EdgeMap'), _base_.tube_mask,
+    dict(type='EdgeMap'), tube_mask,
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs', algorithm_keys=('tube_mask', ))
 ]
@@ -261,6 +261,7 @@ def config_text(recipe: Recipe, classes: Sequence[str], folds: bool,
         f'    _base_.random_crop, aspect_ratio_range={recipe.aspects})',
         'resize = dict(_base_.resize, scale=size)',
         flip(classes)[0],
+        'tube_mask = dict(_base_.tube_mask, ratio=0.25 if start else 0.5)',
         '# people as large as they are in the crops of the training',
         f'resize_test = dict(_base_.resize_test, scale=({recipe.width}, '
         f'{round(CROP * recipe.height)}))',
