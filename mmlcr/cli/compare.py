@@ -11,7 +11,7 @@ import os
 import os.path as osp
 import textwrap
 from statistics import mean
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Sequence
 
 import torch
 from mmengine.config import Config
@@ -28,10 +28,16 @@ from .peers import (
     inner_lists,
     inner_text,
     peer_text,
-    scratch_text,
     start_text,
 )
-from .sweep import Run, RunError, execute_all, read
+from .sweep import (
+    Run,
+    RunError,
+    execute_all,
+    own_start,
+    read,
+    start_options,
+)
 
 LCR = 'lcr'  # the name of the config's own model
 
@@ -92,24 +98,29 @@ def write_peers(args: argparse.Namespace,
     """Write the configs of peers; return the paths of all models' configs."""
     path = find_config(args.config)
     config = read(args, path, args.folds[0])
-    scratch = path
-    if LCR in models and own_start(config):
-        scratch = write_config(args, LCR, scratch_text(path))
     return {
-        name: scratch if name == LCR else write_config(
+        name: path if name == LCR else write_config(
             args, name, peer_text(config, path, name))
         for name in models
     }
 
 
-def own_start(config: Config) -> Optional[str]:
-    """Return the checkpoint that a config starts from, None: from scratch."""
-    start = config.model.backbone.get('init_cfg') or {}
-    return start.get('checkpoint')
+def row_options(config: Config, row: Row, rate: float) -> List[str]:
+    """Return the settings of a row's learning rate and, of LCR, its start.
+
+    Args:
+        config (Config): Config of LCR.
+        row (Row): The row. What peers start from is in their configs.
+        rate (float): Learning rate.
+    """
+    options = rate_options(config, rate)
+    if row.model == LCR and own_start(config) != row.start:
+        options += start_options(config, row.start)
+    return options
 
 
 def write_start(args: argparse.Namespace, row: Row, path: str) -> str:
-    """Write a config that starts from the backbone of a row's checkpoint.
+    """Write a config of a peer that starts from a row's checkpoint.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
@@ -170,7 +181,7 @@ def choose_rates(args: argparse.Namespace, paths: Dict[Row, str],
     }
     results = execute_all([
         Run(f'inner {row.label} at {rate:g}', inner[row],
-            rate_options(config, rate), fold, args.seeds[0])
+            row_options(config, row, rate), fold, args.seeds[0])
         for row, rate, fold in plan
     ], args)
     top1: Dict[Row, Dict[float, List[float]]] = {}
@@ -188,7 +199,7 @@ def execute_rows(args: argparse.Namespace, paths: Dict[Row, str],
     rows = [
         Runs(row, rates[row], [
             Run(f'{row.label} at {rates[row]:g}', path,
-                rate_options(config, rates[row]), fold, seed)
+                row_options(config, row, rates[row]), fold, seed)
             for seed in dict.fromkeys(args.seeds)
             for fold in dict.fromkeys(args.folds)
         ], []) for row, path in paths.items()
@@ -216,7 +227,7 @@ def main(args: argparse.Namespace) -> None:
         check_inner_lists(args)
     paths = {
         row: write_start(args, row, configs[row.model])
-        if row.start else configs[row.model]
+        if row.start and row.model != LCR else configs[row.model]
         for row in rows
     }
     read_configs = {

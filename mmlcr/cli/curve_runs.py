@@ -12,13 +12,14 @@ import textwrap
 from itertools import product
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmaction.registry import DATASETS, MODELS
 from mmlcr.datasets import Clip, read_lines
 from mmlcr.datasets.annotations import LineParser
 from mmlcr.datasets.clips import with_groups
-from .sweep import Run, read
+from .sweep import Run, read, start_options
 
 MAX_REASON = 300  # characters of why a checkpoint is no start
 
@@ -34,6 +35,7 @@ class Point(NamedTuple):
 
 class TrainList(NamedTuple):
     """The training list of a fold."""
+    config: Config
     fold: Optional[int]
     lines: List[str]
     groups: List[str]  # of each line
@@ -135,18 +137,9 @@ def read_train_list(args: argparse.Namespace,
     lines = [line for line in read_lines(path) if line]
     paths = [parser.parse(line, path).path for line in lines]
     clips = with_groups([Clip(p, '', p) for p in paths], args.group_pattern)
-    return TrainList(fold, lines, [clip.group for clip in clips],
+    return TrainList(config, fold, lines, [clip.group for clip in clips],
                      loader.batch_size, loader.get('drop_last', False),
                      num_classes)
-
-
-def start_options(checkpoint: Optional[str]) -> List[str]:
-    """Return the options of a backbone with the weights of a checkpoint."""
-    key = 'model.backbone.init_cfg'
-    if checkpoint is None:
-        return [f'{key}=None']
-    return [f'{key}.type=Pretrained', f'{key}.checkpoint={checkpoint}',
-            f'{key}.prefix=backbone.']
 
 
 def plan(args: argparse.Namespace, lists: Sequence[TrainList],
@@ -186,7 +179,7 @@ def training_at(args: argparse.Namespace, point: Point, seed: int,
         f'default_hooks.checkpoint.interval={epochs}',
         'default_hooks.checkpoint.by_epoch=True',
         'load_from=None',
-        *start_options(checkpoint),
+        *start_options(train_list.config, checkpoint),
     ]
     run = Run(
         f'{name}_{number}groups_{point.steps}steps', args.config, options,

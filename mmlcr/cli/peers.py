@@ -157,19 +157,6 @@ def peer_text(config: Any, path: str, name: str) -> str:
     ])
 
 
-def scratch_text(path: str) -> str:
-    """Write a config that starts from scratch.
-
-    Args:
-        path (str): Config to build on.
-    """
-    return '\n'.join([
-        '# Written by "mmlcr compare": starts from scratch.',
-        f'_base_ = {path!r}', '',
-        'model = dict(backbone=dict(init_cfg=None))', ''
-    ])
-
-
 def start_text(path: str, weights: str) -> str:
     """Write a config that starts from some weights.
 

@@ -93,6 +93,31 @@ def read(args: argparse.Namespace,
             cfg_options=[*args.cfg_options, *options] or None))
 
 
+def own_start(config: Config) -> Optional[str]:
+    """Return the checkpoint that a config starts from, None: from scratch."""
+    start = config.model.backbone.get('init_cfg') or {}
+    return start.get('checkpoint')
+
+
+def start_options(config: Config, checkpoint: Optional[str]) -> List[str]:
+    """Return the options of another start of LCR's backbone.
+
+    They set the variable ``start`` of a config that has one, so that all that
+    depends on it follows.
+
+    Args:
+        config (Config): Config of LCR.
+        checkpoint (str, optional): What to start from; None: from scratch.
+    """
+    if 'start' in config:
+        return [f'start={checkpoint}']
+    key = 'model.backbone.init_cfg'
+    if checkpoint is None:
+        return [f'{key}=None']
+    return [f'{key}.type=Pretrained', f'{key}.checkpoint={checkpoint}',
+            f'{key}.prefix=backbone.']
+
+
 def execute_all(runs: Sequence[Run],
                 args: argparse.Namespace) -> List[Result]:
     """Execute runs, ``args.jobs`` at a time; results in their order."""

@@ -235,30 +235,40 @@ def test_configs_alone(tmp_path: Path,
 
 
 def test_the_configs_own_start_is_a_row(tmp_path: Path) -> None:
-    """Beside one from scratch, whose config has none."""
+    """Beside one from scratch, and maybe one from another checkpoint."""
     args = arguments(tmp_path, '--peers')
-    (tmp_path / 'work').mkdir()
-    assert compare.own_start(compare.read(args, WEIZMANN)) == (
-        'mmlcr://lcr_people')
-    path = compare.write_peers(args, ['lcr'])['lcr']
-    found = compare.read(args, path)
-    assert compare.own_start(found) is None
+    config = compare.read(args, WEIZMANN)
+    start = compare.own_start(config)
+    assert start == 'mmlcr://lcr_people'
+    for checkpoint in (None, start, 'other.pth'):
+        options = compare.row_options(config, Row('lcr', checkpoint), 2e-3)
+        found = compare.read(args, WEIZMANN, options=options)
+        assert compare.own_start(found) == checkpoint
     scratch = compare.read(args, f'{ROOT}/configs/lcr_weizmann_scratch.py')
+    found = compare.read(
+        args, WEIZMANN, options=compare.row_options(config, Row('lcr'), 2e-3))
     assert found.train_dataloader == scratch.train_dataloader
-    path = compare.write_peers(
-        arguments(tmp_path, '--peers', config=PEOPLE), ['lcr'])['lcr']
-    assert path == PEOPLE
+    # without a variable of that name
+    config = compare.read(args, PEOPLE)
+    options = compare.row_options(config, Row('lcr', 'other.pth'), 2e-3)
+    found = compare.read(args, PEOPLE, options=options)
+    assert compare.own_start(found) == 'other.pth'
+    assert compare.row_options(config, Row('lcr'), 2e-3) == (
+        compare.rate_options(config, 2e-3))
+    assert compare.row_options(config, Row('c3d', 'a.pth'), 2e-3) == (
+        compare.rate_options(config, 2e-3))
 
 
-def test_a_start_is_the_backbone_alone(tmp_path: Path) -> None:
-    model = REGISTRY.build(Config.fromfile(PEOPLE).model)
+def test_a_peer_starts_from_the_backbone_alone(tmp_path: Path) -> None:
+    source = write(tmp_path, 'c3d', PEOPLE)
+    model = REGISTRY.build(Config.fromfile(source).model)
     checkpoint = tmp_path / 'people.pth'
     torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    args = arguments(tmp_path, '--peers', '--start', f'lcr={checkpoint}')
-    scratch, row = compare.rows_of(args.peers, args.start)
-    assert (scratch.label, row.label) == ('lcr', 'lcr, from people.pth')
-    (tmp_path / 'work').mkdir()
-    path = compare.write_start(args, row, WEIZMANN)
+    args = arguments(tmp_path, '--peers', 'c3d', '--start',
+                     f'c3d={checkpoint}')
+    _, scratch, row = compare.rows_of(args.peers, args.start)
+    assert (scratch.label, row.label) == ('c3d', 'c3d, from people.pth')
+    path = compare.write_start(args, row, write(tmp_path, 'c3d'))
     weights = torch.load(compare.read(args, path).load_from)
     assert {*weights} == {name for name in model.state_dict()
                           if name.startswith('backbone.')}
