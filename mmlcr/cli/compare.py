@@ -33,6 +33,7 @@ from .peers import (
 from .sweep import (
     Run,
     RunError,
+    check_start,
     execute_all,
     own_start,
     read,
@@ -84,6 +85,25 @@ def check_inner_lists(args: argparse.Namespace) -> None:
                     f'there is no {path}, to choose learning rates by: run '
                     f'"{shell_command("prepare")} --folds" again, or give one '
                     'of --rates')
+
+
+def check_starts(args: argparse.Namespace, rows: Sequence[Row],
+                 config: Config) -> None:
+    """Check that LCR can start from the checkpoints of its rows.
+
+    Args:
+        args (argparse.Namespace): Arguments of the command.
+        rows (sequence[Row]): All rows.
+        config (Config): Config of LCR.
+
+    Raises:
+        ValueError: If a checkpoint is missing, or of another model.
+    """
+    for row in rows:
+        if row.model == LCR and row.start:
+            options = start_options(config, row.start)
+            check_start(read(args, args.config, args.folds[0], options),
+                        row.label)
 
 
 def write_config(args: argparse.Namespace, name: str, text: str) -> str:
@@ -215,7 +235,8 @@ def execute_rows(args: argparse.Namespace, paths: Dict[Row, str],
 @exit_on(*INPUT_ERRORS, RunError)
 def main(args: argparse.Namespace) -> None:
     """Run the command."""
-    start = own_start(read(args, find_config(args.config), args.folds[0]))
+    config = read(args, find_config(args.config), args.folds[0])
+    start = own_start(config)
     rows = rows_of(args.peers,
                    [f'{LCR}={start}'] * bool(start) + args.start)
     os.makedirs(args.work_dir, exist_ok=True)
@@ -225,18 +246,18 @@ def main(args: argparse.Namespace) -> None:
     configs = write_peers(args, [*dict.fromkeys(row.model for row in rows)])
     if len({*args.rates}) > 1:
         check_inner_lists(args)
+    check_starts(args, rows, config)
     paths = {
         row: write_start(args, row, configs[row.model])
         if row.start and row.model != LCR else configs[row.model]
         for row in rows
     }
+    rates = choose_rates(args, paths, config)
+    done = execute_rows(args, paths, rates, config)
     read_configs = {
         name: read(args, path, args.folds[0])
         for name, path in configs.items()
     }
-    config = read_configs[LCR]
-    rates = choose_rates(args, paths, config)
-    done = execute_rows(args, paths, rates, config)
     costs, edges = measure_costs(
         read_configs, first_clip(config), args.threads)
     text = table(done, costs, edges, args)

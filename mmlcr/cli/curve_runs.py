@@ -8,20 +8,16 @@ import argparse
 import json
 import math
 import os.path as osp
-import textwrap
 from itertools import product
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
-from mmaction.registry import DATASETS, MODELS
+from mmaction.registry import DATASETS
 from mmlcr.datasets import Clip, read_lines
 from mmlcr.datasets.annotations import LineParser
 from mmlcr.datasets.clips import with_groups
-from .sweep import Run, read, start_options
-
-MAX_REASON = 300  # characters of why a checkpoint is no start
+from .sweep import Run, check_start, read, start_options
 
 
 class Point(NamedTuple):
@@ -210,14 +206,7 @@ def check_starts(args: argparse.Namespace,
         if path != training.list_path:
             raise ValueError(f'--work-dir {args.work_dir}: a path without '
                              'spaces, commas and quotes is needed')
-        if config.model.backbone.get('init_cfg'):
-            init_default_scope(config.get('default_scope', 'mmaction'))
-            try:
-                MODELS.build(config.model.backbone).init_weights()
-            except (OSError, ValueError) as error:
-                reason = textwrap.shorten(str(error), MAX_REASON)
-                raise ValueError(
-                    f'start {training.start}: {reason}') from error
+        check_start(config, training.start)
 
 
 def check_finished(args: argparse.Namespace,

@@ -11,6 +11,7 @@ import os
 import os.path as osp
 import subprocess
 import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from statistics import mean, stdev
@@ -26,8 +27,12 @@ from typing import (
 
 import yaml
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from mmaction.registry import MODELS
 from .launch import load_config
+
+MAX_REASON = 300  # characters of why a checkpoint is no start
 
 
 class RunError(RuntimeError):
@@ -116,6 +121,26 @@ def start_options(config: Config, checkpoint: Optional[str]) -> List[str]:
         return [f'{key}=None']
     return [f'{key}.type=Pretrained', f'{key}.checkpoint={checkpoint}',
             f'{key}.prefix=backbone.']
+
+
+def check_start(config: Config, name: str) -> None:
+    """Check that the backbone can start from its checkpoint, if it has one.
+
+    Args:
+        config (Config): Config of LCR.
+        name (str): Name of the start in the error.
+
+    Raises:
+        ValueError: If the checkpoint is missing or has the weights of another
+            model.
+    """
+    if config.model.backbone.get('init_cfg'):
+        init_default_scope(config.get('default_scope', 'mmaction'))
+        try:
+            MODELS.build(config.model.backbone).init_weights()
+        except (OSError, ValueError) as error:
+            reason = textwrap.shorten(str(error), MAX_REASON)
+            raise ValueError(f'start {name}: {reason}') from error
 
 
 def execute_all(runs: Sequence[Run],

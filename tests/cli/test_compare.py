@@ -429,7 +429,7 @@ ERRORS: Dict[str, Any] = {
     'two of one name': (['--start', 'lcr=a/b.pth', 'lcr=c/b.pth'],
                         'there is a row "lcr, from b.pth" already'),
     'no such file': (['--rates', '1e-3', '--start', 'lcr=nowhere.pth'],
-                     'there is no checkpoint nowhere.pth'),
+                     'start lcr, from nowhere.pth: '),
     'another model': (
         ['--rates', '1e-3', '--start', 'c3d=mmlcr://lcr_motion'],
         'mmlcr://lcr_motion has no backbone of c3d: Missing key'),
