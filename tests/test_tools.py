@@ -26,7 +26,12 @@ from safetensors.torch import save_file
 from mmaction.apis import init_recognizer
 from mmlcr.cli import publish, scan, visualize
 from mmlcr.cli.motion import render
-from mmlcr.engine import loading, names_in, read_checkpoint
+from mmlcr.engine import (
+    cpu_has_bfloat16,
+    loading,
+    names_in,
+    read_checkpoint,
+)
 from mmlcr.streaming import StreamResult
 from mmlcr_cli import parse
 
@@ -150,7 +155,8 @@ def test_amp_and_auto_scale_lr(root: Path) -> None:
         '--no-validate', '--work-dir', 'amp', '--cfg-options',
         'train_cfg.max_epochs=1', 'train_dataloader.batch_size=8',
         cwd=root)
-    assert 'CPUAmpOptimWrapper' in output
+    assert ('CPUAmpOptimWrapper' in output) is cpu_has_bfloat16()
+    assert ('--amp: this processor' in output) is not cpu_has_bfloat16()
     assert 'Scaling the original LR by 0.5' in output
     assert 'nan' not in output
 
@@ -173,6 +179,7 @@ def test_test_reports_and_dumps(root: Path, best: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.skipif(not cpu_has_bfloat16(), reason='needs a CPU with bfloat16')
 def test_bfloat16_gives_the_scores(root: Path, best: Path) -> None:
     scores = []
     for name, options in (

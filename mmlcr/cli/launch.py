@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import Runner
 
 from mmaction.registry import RUNNERS
-from mmlcr.engine import find_config
+from mmlcr.engine import cpu_has_bfloat16, find_config
 from mmlcr.models.compiling import prepare_for_compile
 from .overrides import (
     OverrideError,
@@ -25,6 +25,8 @@ from .overrides import (
 VARIABLES = ('data_root', 'fold', 'num_classes')  # LCR_DATA_ROOT, ...
 # what load_config raises
 CONFIG_ERRORS = OverrideError, FileNotFoundError
+NO_BFLOAT16 = ('this processor has no instructions for bfloat16, in which it '
+               'would be many times slower')
 
 
 def parse_options(options: Optional[List[str]]) -> Optional[dict]:
@@ -103,6 +105,18 @@ def drop_worker_options(loader: dict) -> None:
             loader.pop(name, None)
 
 
+def drop_slow_bfloat16(config: Config) -> None:
+    """Test in float32 where the processor does not multiply in bfloat16."""
+    if torch.cuda.is_available() or cpu_has_bfloat16():
+        return
+    for name in 'val_cfg', 'test_cfg':
+        loop = config.get(name) or {}
+        if loop.get('fp16'):
+            warnings.warn(f'{name}.fp16=True: {NO_BFLOAT16}, runs in float32',
+                          stacklevel=3)
+            loop['fp16'] = False
+
+
 def lost_guarantees(config: Config) -> List[str]:
     """Return a warning for each guarantee that a config gives up."""
     choices = (
@@ -135,6 +149,7 @@ def build_runner(config: Config, args: argparse.Namespace) -> Runner:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     for name in 'train', 'val', 'test':
         drop_worker_options(config.get(f'{name}_dataloader') or {})
+    drop_slow_bfloat16(config)
     config.launcher = args.launcher
     if args.launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')

@@ -7,9 +7,11 @@ import torch
 from mmengine.config import Config
 
 from mmlcr.datasets import report_failed_clips
+from mmlcr.engine import cpu_has_bfloat16
 from .errors import exit_on
 from .launch import (
     CONFIG_ERRORS,
+    NO_BFLOAT16,
     build_runner,
     load_config,
     lost_guarantees,
@@ -37,10 +39,14 @@ def merge_args(config: Config, args: argparse.Namespace) -> None:
         if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
             raise ValueError(f'--amp does not go with the optimizer wrapper '
                              f'{kind}')
-        config.optim_wrapper.type = 'CPUAmpOptimWrapper'
         if torch.cuda.is_available():
             config.optim_wrapper.type = 'AmpOptimWrapper'
             config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        elif cpu_has_bfloat16():
+            config.optim_wrapper.type = 'CPUAmpOptimWrapper'
+        else:
+            warnings.warn(f'--amp: {NO_BFLOAT16}, trains in float32',
+                          stacklevel=2)
     if args.resume is not None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume

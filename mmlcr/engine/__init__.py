@@ -7,7 +7,7 @@ depends on the names of its parameters.
 from .atomic import atomic_write
 from .checkpoints import AtomicCheckpointHook, AtomicFileBackend
 from .configs import find_config
-from .cpu_amp import CPUAmpOptimWrapper
+from .cpu_amp import CPUAmpOptimWrapper, cpu_has_bfloat16
 from .hooks import BadClipsHook, CheckInvalidLossHook, TrainingError
 from .layer_decay import LayerDecayConstructor
 from .loading import (
@@ -31,8 +31,8 @@ __all__ = [
     'BrokenFileError', 'CPUAmpOptimWrapper', 'CheckInvalidLossHook',
     'LayerDecayConstructor', 'ResumableTrainLoop', 'SampleSeed', 'SeedHook',
     'SeededSampler', 'TrainingError', 'UnreadableFileError',
-    'UntrustedFileError', 'atomic_write', 'clip_ids', 'find_config',
-    'guard_loading', 'names_in', 'read_checkpoint', 'read_dump',
+    'UntrustedFileError', 'atomic_write', 'clip_ids', 'cpu_has_bfloat16',
+    'find_config', 'guard_loading', 'names_in', 'read_checkpoint', 'read_dump',
     'register_loaders', 'seed_generators', 'unguard_loading',
     'validate_class_names'
 ]

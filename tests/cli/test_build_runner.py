@@ -1,5 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """From a config to a runner: loaders, and what choices cost."""
+import argparse
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,11 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmlcr.cli.launch import drop_worker_options, lost_guarantees
+from mmlcr.cli.launch import (
+    drop_slow_bfloat16,
+    drop_worker_options,
+    lost_guarantees,
+)
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -44,3 +50,30 @@ def test_choices_that_cost_a_promise_are_told(options: dict,
     lost = lost_guarantees(config)
     assert len(lost) == len(lines)
     assert all(text.startswith(begin) for text, begin in zip(lost, lines))
+
+
+@pytest.mark.parametrize('fast', [True, False], ids=['fast', 'slow'])
+def test_bfloat16_only_where_the_processor_has_it(
+        fast: bool, monkeypatch: pytest.MonkeyPatch,
+        recwarn: pytest.WarningsRecorder) -> None:
+    train = importlib.import_module('mmlcr.cli.train')
+    launch = importlib.import_module('mmlcr.cli.launch')
+    for module in train, launch:
+        monkeypatch.setattr(module, 'cpu_has_bfloat16', lambda: fast)
+        monkeypatch.setattr(module.torch.cuda, 'is_available', lambda: False)
+    config = Config.fromfile(CONFIGS / 'lcr_motion.py')
+    config.test_cfg.fp16 = True
+    args = argparse.Namespace(
+        config='lcr_motion.py', work_dir=None, no_validate=False, amp=True,
+        resume=None, auto_scale_lr=False, seed=None, diff_rank_seed=False,
+        deterministic=False)
+    train.merge_args(config, args)
+    drop_slow_bfloat16(config)
+    kind = 'CPUAmpOptimWrapper' if fast else 'OptimWrapper'
+    assert config.optim_wrapper.type == kind
+    assert config.test_cfg.fp16 is fast
+    messages = [str(warning.message) for warning in recwarn]
+    assert [message.split(':')[0] for message in messages
+            ] == ([] if fast else ['--amp', 'test_cfg.fp16=True'])
+    assert all('no instructions for bfloat16' in message
+               and 'float32' in message for message in messages)

@@ -1,7 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
+import pytest
 import torch
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+
+from mmlcr.engine import cpu_has_bfloat16
 
 
 def test_autocasts_the_forward_pass_and_steps_in_float32() -> None:
@@ -17,3 +20,17 @@ def test_autocasts_the_forward_pass_and_steps_in_float32() -> None:
     wrapper.update_params(y.float().square().sum())
     assert model.weight.dtype == torch.float32
     assert not torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize('capabilities, expected', [
+    (dict(avx2=True, avx512_f=True, avx512_bf16=False), False),
+    (dict(avx2=True, avx512_bf16=True), True),
+    (dict(avx2=True, amx_bf16=True), True),
+    (dict(architecture='aarch64', neon=True, bf16=False), False),
+    (dict(architecture='aarch64', neon=True, bf16=True), True),
+], ids=str)
+def test_processors_with_bfloat16(capabilities: dict, expected: bool,
+                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        torch.cpu, 'get_capabilities', lambda: capabilities, raising=False)
+    assert cpu_has_bfloat16() is expected
