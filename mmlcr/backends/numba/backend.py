@@ -15,10 +15,16 @@ from mmlcr.backends.base import (
     is_traced,
     register_backend,
 )
-from mmlcr.backends.eager import CrossRWKVWeights
+from mmlcr.backends.eager import CrossRWKVWeights, VRWKV6Weights
 from mmlcr.backends.eager.backend import stack_spec
 from mmlcr.backends.packing import unsupported_by_packing, unsupported_parts
-from mmlcr.layers import CrossRWKVLayer, Geometry, LayerState, PatchStem
+from mmlcr.layers import (
+    CrossRWKVLayer,
+    Geometry,
+    LayerState,
+    PatchStem,
+    VRWKV6Layer,
+)
 from mmlcr.ops import TokenLayout
 
 # With Numba 0.57, threads that share a clip's layers compute wrong states.
@@ -47,19 +53,24 @@ class NumbaExecutor:
     """Runs the layers, and patch stems, with compiled kernels."""
 
     def __init__(self, model: Any, num_tokens: int) -> None:
-        from .layers import NumbaLayers
+        from .layers import CrossRWKVLayers, NumbaLayers, VRWKV6Layers
         from .stem import NumbaStem
         self.model = model
-        self.layers = NumbaLayers(
-            CrossRWKVWeights.pack(model.layers, num_tokens),
-            stack_spec(model))
+        layers, spec = model.layers, stack_spec(model)
+        self.layers: NumbaLayers
+        if isinstance(layers[0], VRWKV6Layer):
+            self.layers = VRWKV6Layers(
+                VRWKV6Weights.pack(layers, num_tokens), num_tokens, spec)
+        else:
+            self.layers = CrossRWKVLayers(
+                CrossRWKVWeights.pack(layers, num_tokens), spec)
         self.stem: Any = None
         if (isinstance(model.stem, PatchStem) and model.stem_input == 'frame'
                 and unsupported_parts(model, STEM_PARTS) is None):
             self.stem = NumbaStem(model.stem, model.edge_stem,
                                   model.zero_conv, model.position,
                                   model.cls_token, model.norm_e,
-                                  model.normalize)
+                                  model.norm_0, model.normalize)
 
     @property
     def takes_bytes(self) -> bool:
@@ -85,7 +96,7 @@ class NumbaExecutor:
 
 
 class NumbaBackend(Backend):
-    """Runs Cross RWKV layers in float32 on a CPU, without gradients.
+    """Runs layers in float32 on a CPU, without gradients.
 
     The kernels are invisible to tracers, compilers and counters of operations,
     so it is unsupported under these.
@@ -95,7 +106,7 @@ class NumbaBackend(Backend):
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
         """Needs such layers, dtypes and devices, no gradients or tracing."""
-        if type(model.layers[0]) is not CrossRWKVLayer:
+        if type(model.layers[0]) not in (CrossRWKVLayer, VRWKV6Layer):
             return f'no kernels for {type(model.layers[0]).__name__}'
         if torch.is_grad_enabled():
             return 'gradients are enabled'

@@ -40,9 +40,9 @@ def sum_keys_values(blas: int, key_value: np.ndarray, cos: np.ndarray,
         first, last = head * K, (head + 1) * K
         for l in range(R):
             key = key_value[l, first:last]
-            _turn(key, cos[l], sin[l])
-            _scale(key, factors[head, l, 0], keys[head, l, :K])
-            _scale(key, factors[head, l, 1], keys[head, l, K:])
+            turn(key, cos[l], sin[l])
+            scale(key, factors[head, l, 0], keys[head, l, :K])
+            scale(key, factors[head, l, 1], keys[head, l, K:])
         value = key_value[:, H * K + first:H * K + last]
         if start < stop:
             product(blas, keys[head, :R, start:stop].T, value, f32(0),
@@ -73,9 +73,9 @@ def gather_states(sums: np.ndarray, m: int, chunk_decay: np.ndarray,
         later[:] = f32(0)
         earlier[:] = f32(0)
         for n in range(N - 1, m, -1):
-            _decay_and_add(later, chunk_decay[k], half_decay[k], sums[n, k])
+            decay_and_add(later, chunk_decay[k], half_decay[k], sums[n, k])
         for n in range(m):
-            _decay_and_add(earlier, chunk_decay[k], half_decay[k],
+            decay_and_add(earlier, chunk_decay[k], half_decay[k],
                            sums[n, K + k])
         for j in range(len(later)):  # decay to the middle of this chunk
             later[j] *= half_decay[k]
@@ -118,9 +118,9 @@ def read_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
         first, last = head * K, (head + 1) * K
         for l in range(R):
             r = receptance[l, first:last]
-            _turn(r, cos[l], sin[l])
-            _scale(r, factors[head, l, 1], decayed_r[l, :K])
-            _scale(r, factors[head, l, 0], decayed_r[l, K:])
+            turn(r, cos[l], sin[l])
+            scale(r, factors[head, l, 1], decayed_r[l, :K])
+            scale(r, factors[head, l, 0], decayed_r[l, K:])
         product(blas, decayed_r[:, K:], keys[head, :R, K:].T, f32(0), score)
         product(blas, decayed_r[:, :K], keys[head, :R, :K].T, f32(0), later)
         for l in range(R):
@@ -141,7 +141,7 @@ def read_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
 
 
 @compiled
-def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+def turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
     """Rotate a head's channels ``(K, )`` by cosine and sine ``(K / 2, )``."""
     prefer_wide_vectors()
     half = len(cos)
@@ -153,7 +153,7 @@ def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
 
 
 @compiled
-def _decay_and_add(total: np.ndarray, decay: f32, share: f32,
+def decay_and_add(total: np.ndarray, decay: f32, share: f32,
                    x: np.ndarray) -> None:
     """Compute ``total = decay total + share x`` in place."""
     prefer_wide_vectors()
@@ -162,7 +162,7 @@ def _decay_and_add(total: np.ndarray, decay: f32, share: f32,
 
 
 @compiled
-def _scale(x: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
+def scale(x: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
     """Compute ``out = x factor``, each ``(K, )``."""
     prefer_wide_vectors()
     for j in range(len(x)):

@@ -43,6 +43,8 @@ class StemArgs(NamedTuple):
     cls: np.ndarray  # (D,)
     norm: np.ndarray  # (D,)
     norm_bias: np.ndarray  # (D,)
+    norm_0: np.ndarray  # (D,), of the tokens; (0,) without
+    norm_0_bias: np.ndarray  # (D,), likewise
     pixels: np.ndarray  # (threads, patches of a group, 3 * size * size)
 
 
@@ -56,12 +58,13 @@ class NumbaStem:
         position (Tensor, optional): Embedding, ``(1, D, rows, cols)``.
         cls_token (Tensor): Shape ``(D, )``.
         norm_e (nn.LayerNorm): Norm of the edge prompt.
+        norm_0 (nn.Module): Norm of the tokens, or the identity.
         normalize (Normalize, optional): Normalization of uint8 clips.
     """
 
     def __init__(self, stem: PatchStem, edge_stem: Optional[PatchStem],
                  zero_conv: Optional[nn.Conv2d], position: Optional[Tensor],
-                 cls_token: Tensor, norm_e: nn.LayerNorm,
+                 cls_token: Tensor, norm_e: nn.LayerNorm, norm_0: nn.Module,
                  normalize: Optional[Normalize]) -> None:
         self.size = stem.projection.stride[0]
         self.position = position
@@ -82,7 +85,9 @@ class NumbaStem:
             edge_bias=as_array(edge_bias),
             cls=as_array(cls_token),
             norm=as_array(norm_e.weight),
-            norm_bias=as_array(norm_e.bias))
+            norm_bias=as_array(norm_e.bias),
+            norm_0=as_array(getattr(norm_0, 'weight', cls_token[:0])),
+            norm_0_bias=as_array(getattr(norm_0, 'bias', cls_token[:0])))
 
     def __call__(self, clip: Tensor, layout: TokenLayout,
                  previous: Optional[Tensor] = None) -> Tokens:
@@ -162,20 +167,29 @@ def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
     product(args.blas, pixels, args.weight, f32(0), x[start:stop])
     for l in range(start, stop):
         add(x[l], args.bias[patch_ids[l] % len(args.bias)], e[l])
-        copy(e[l], x[l])
+        _copy_token(args, e[l], x[l])
     edges = pixels[:, :len(args.edge_weight)]
     if edges.shape[1]:
         for l in range(start, stop):
             _copy_pixels(args, frame, b, patch_ids[l], 3, 4, edges[l - start])
         product(args.blas, edges, args.edge_weight, f32(1), e[start:stop])
     if stop == L - 1:
-        copy(args.cls, x[stop])
+        _copy_token(args, args.cls, x[stop])
         copy(args.cls, e[stop])
         norm(e[stop], args.norm, args.norm_bias, prompt[stop])
     for l in range(start, stop):
         for j in range(e.shape[1]):
             e[l, j] += args.edge_bias[j]
         norm(e[l], args.norm, args.norm_bias, prompt[l])
+
+
+@compiled
+def _copy_token(args: StemArgs, token: np.ndarray, out: np.ndarray) -> None:
+    """Copy a token to the layers' input, with their first norm, if any."""
+    if len(args.norm_0):
+        norm(token, args.norm_0, args.norm_0_bias, out)
+    else:
+        copy(token, out)
 
 
 @compiled

@@ -8,10 +8,11 @@ be contiguous, and loops are vectorized, unless ``out`` is also an input.
 import numpy as np
 from numpy import float32 as f32
 
+from mmlcr.layers.common import STRONGEST_DECAY
 from mmlcr.ops.batched import NORM_EPS
 from .blas import compiled, prefer_wide_vectors
 
-EPS = f32(NORM_EPS)
+EPS, STRONGEST = f32(NORM_EPS), f32(STRONGEST_DECAY)
 LOG2_E, LN2_HIGH, LN2_LOW = (
     f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4))
 LARGE = f32(1e17)  # its square is finite, and 1 / LARGE is negligible
@@ -127,6 +128,65 @@ def gated_sum(a: np.ndarray, receptance: np.ndarray,
     prefer_wide_vectors()
     for j in range(len(a)):
         a[j] += _sigmoid(receptance[j]) * value[j]
+
+
+@compiled
+def gate(receptance: np.ndarray, value: np.ndarray) -> None:
+    """Compute ``value = sigmoid(receptance) value`` in place."""
+    prefer_wide_vectors()
+    for j in range(len(value)):
+        value[j] *= _sigmoid(receptance[j])
+
+
+@compiled
+def add_product(x: np.ndarray, y: np.ndarray, factor: np.ndarray,
+                out: np.ndarray) -> None:
+    """Compute ``out = x + factor y``."""
+    prefer_wide_vectors()
+    for j in range(len(x)):
+        out[j] = x[j] + factor[j] * y[j]
+
+
+@compiled
+def accumulate(x: np.ndarray, factor: np.ndarray, total: np.ndarray) -> None:
+    """Compute ``total = total + factor x`` in place."""
+    prefer_wide_vectors()
+    for j in range(len(x)):
+        total[j] += factor[j] * x[j]
+
+
+@compiled
+def add_step(x: np.ndarray, step: np.ndarray, mu: np.ndarray,
+             share: np.ndarray) -> None:
+    """Compute ``share = x + step (mu + share)`` in place."""
+    prefer_wide_vectors()
+    for j in range(len(x)):
+        share[j] = x[j] + step[j] * (mu[j] + share[j])
+
+
+@compiled
+def tanh(x: np.ndarray) -> None:
+    """Compute the hyperbolic tangent in place."""
+    prefer_wide_vectors()
+    for j in range(len(x)):
+        x[j] = _tanh(x[j])
+
+
+@compiled
+def decay(x: np.ndarray, base: np.ndarray) -> None:
+    """Compute ``exp(w)`` of :func:`mmlcr.layers.common.log_decay` in place.
+
+    It is at least ``exp(-40)``.
+
+    Args:
+        x (np.ndarray): The data-dependent part of ``log(-w)``.
+        base (np.ndarray): The other part.
+    """
+    prefer_wide_vectors()
+    for j in range(len(x)):
+        z = x[j] + base[j]
+        z = STRONGEST if z > STRONGEST else z  # NaN stays
+        x[j] = f32(1) + _expm1(-(f32(1) + _expm1(z)))
 
 
 @compiled

@@ -1,12 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Cross RWKV layers by chunks of tokens, compiled by Numba.
 
-The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`. A layer has
-three passes. In each pass, a thread runs all operations on a chunk of tokens
-that do not depend on other chunks of the pass, so that it stays in the cache.
-
-Threads work on different layers, or on different chunks of each pass if there
-are too few layers to occupy all threads.
+The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`, in three passes
+(:mod:`mmlcr.backends.numba.schedule`).
 
 Symbols are those of the layer. A frame has ``N`` chunks, a chunk ``R <= C``
 tokens. All arrays are contiguous.
@@ -18,7 +14,8 @@ import numpy as np
 from numpy import float32 as f32
 
 from .bi_wkv import gather_states, read_chunk, sum_keys_values
-from .blas import compiled, kernel, product
+from .blas import compiled, product
+from .schedule import run_pass_of
 from .token_ops import (
     add,
     copy,
@@ -32,15 +29,13 @@ from .token_ops import (
     subtract,
 )
 
-PASSES = 3  # of a layer; a pass needs all chunks of the previous one
+PASSES = 3
 
 
-class LayerArgs(NamedTuple):
-    """The arguments of all kernels.
-
-    They are one flat tuple: Numba passes no nested ones to threads.
-    """
+class CrossRWKVArgs(NamedTuple):
+    """The arguments of all kernels."""
     blas: int  # address of BLAS's matrix product
+    passes: int  # of a layer
     residual: bool  # a layer's output is A + h instead of h
     bound: float  # of the paper's cell
     # input of the layers; their output overwrites x
@@ -103,54 +98,10 @@ class LayerArgs(NamedTuple):
     normed_a: np.ndarray
 
 
-@compiled
-def pass_layers(args: LayerArgs) -> None:
-    """Run all frames through all layers, ``s`` layers at once.
-
-    Each of ``s`` slots has one layer, which is one frame behind the layer
-    below. After all ``T >= s`` frames, a slot continues with the layer ``s``
-    above.
-    """
-    T, B = args.x.shape[:2]
-    n, s = len(args.u), len(args.a)
-    steps = T * ((n + s - 1) // s)  # of each slot
-    for step in range(steps + s - 1):
-        first, last = max(0, step - steps + 1), min(s, step + 1)
-        if (last - first) * B % len(args.inputs) == 0:
-            _share_frames(args, step, first, last)
-        else:
-            for this_pass in range(PASSES):
-                _share_chunks(args, step, first, last, this_pass)
-
-
-@kernel
-def _share_frames(args: LayerArgs, step: int, first: int, last: int) -> None:
-    """Run all passes of a layer, each thread on other frames."""
-    N, B = args.sums.shape[3], args.x.shape[1]
-    for t in numba.prange((last - first) * B):
-        for this_pass in range(PASSES):
-            for m in range(N):
-                _pass_chunk(args, step, first + t // B, t % B, m, this_pass)
-
-
-@kernel
-def _share_chunks(args: LayerArgs, step: int, first: int, last: int,
-                  this_pass: int) -> None:
-    """Run one pass of the layers, each thread on other chunks."""
-    N, B = args.sums.shape[3], args.x.shape[1]
-    for t in numba.prange((last - first) * B * N):
-        _pass_chunk(args, step, first + t // (B * N), t // N % B, t % N,
-                    this_pass)
-
-
-@compiled
-def _pass_chunk(args: LayerArgs, step: int, slot: int, b: int, m: int,
-                this_pass: int) -> None:
-    """Run one pass of chunk ``m``."""
-    T, n, s = len(args.x), len(args.u), len(args.a)
-    i, frame = (step - slot) // T * s + slot, (step - slot) % T
-    if i >= n:
-        return
+@run_pass_of(CrossRWKVArgs)
+def _run_pass(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int,
+              this_pass: int) -> None:
+    """Run one pass of layer ``i`` for chunk ``m`` of a frame."""
     if this_pass == 0:
         _project_prompt(args, i, frame, b, m)
     elif this_pass == 1:
@@ -160,7 +111,7 @@ def _pass_chunk(args: LayerArgs, step: int, slot: int, b: int, m: int,
 
 
 @compiled
-def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
+def _project_prompt(args: CrossRWKVArgs, i: int, frame: int, b: int,
                     m: int) -> None:
     """Compute keys, values, the forget gate's logit and normed tokens."""
     x, prompt = args.x[frame, b], args.prompt[frame, b]
@@ -201,7 +152,7 @@ def _project_prompt(args: LayerArgs, i: int, frame: int, b: int,
 
 
 @compiled
-def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
+def _spatial_mix(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int) -> None:
     """Compute equations (4), (6) and (7), and the norm of the result."""
     x, tokens = args.x[frame, b], args.normed_x[i, b]
     past = args.h[i, b] if frame > 0 else args.h_before[i, b]
@@ -246,7 +197,7 @@ def _spatial_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
 
 
 @compiled
-def _channel_mix(args: LayerArgs, i: int, frame: int, b: int, m: int) -> None:
+def _channel_mix(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int) -> None:
     """Compute equations (8) to (10)."""
     x, e, bound = args.x[frame, b], args.e[frame, b], f32(args.bound)
     before, c, h = args.c_before[i, b], args.c[i, b], args.h[i, b]
