@@ -16,15 +16,11 @@ from lcr_cases import (
     build,
     draw_clip,
     draw_mask,
-    is_vrwkv6,
 )
 from torch import nn
 
 from mmlcr.deploy import count_multiply_adds
 from mmlcr.models import LCR
-
-# options that the kernels support
-FUSED = [name for name in OPTIONS if not is_vrwkv6(name)]
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> List[int]:
     pass_layers = fused.pass_layers
 
     def counted(*args: Any) -> None:
-        chunks.append(args[-1].sums.shape[3])
+        chunks.append(args[-1].N)
         pass_layers(*args)
 
     monkeypatch.setattr(fused, 'pass_layers', counted)
@@ -46,7 +42,7 @@ def kernel_calls(monkeypatch: pytest.MonkeyPatch) -> List[int]:
 
 
 @pytest.mark.parametrize('dropped', [0, 7])
-@pytest.mark.parametrize('name', FUSED)
+@pytest.mark.parametrize('name', OPTIONS)
 def test_kernels_are_the_same(name: str, dropped: int, redraw: Callable,
                                     relative_error: Callable,
                                     kernel_calls: List[int]) -> None:
@@ -68,7 +64,7 @@ def test_kernels_are_the_same(name: str, dropped: int, redraw: Callable,
 
 
 @pytest.mark.parametrize('decay', [None, -6., 1.])
-@pytest.mark.parametrize('name', ['default', 'coupled'])
+@pytest.mark.parametrize('name', ['default', 'coupled', 'vrwkv6'])
 def test_kernels_of_many_chunks(name: str, decay: Optional[float],
                                       redraw: Callable,
                                       relative_error: Callable,
@@ -86,7 +82,7 @@ def test_kernels_of_many_chunks(name: str, decay: Optional[float],
     assert relative_error(fused, exact) < FLOAT32_TOLERANCE
 
 
-@pytest.mark.parametrize('name', ['default', 'clip', 'coupled'])
+@pytest.mark.parametrize('name', ['default', 'clip', 'coupled', 'vrwkv6'])
 def test_kernels_pass_on_what_is_not_finite(name: str, redraw: Callable,
                                                   kernel_calls: List[int]
                                                   ) -> None:
@@ -167,8 +163,9 @@ def test_what_counts_products_sees_no_kernels(name: str,
     assert counts[0] == counts[1] > 0 and not kernel_calls
 
 
+@pytest.mark.parametrize('layer', ['CrossRWKVLayer', 'VRWKV6Layer'])
 @pytest.mark.parametrize('threads', [2, 3])
-def test_threads_share_layers_and_chunks(threads: int,
+def test_threads_share_layers_and_chunks(threads: int, layer: str,
                                          run_python: Callable) -> None:
     """All ways to share the work, in a process with more threads."""
     pytest.importorskip('numba')
@@ -180,7 +177,7 @@ def test_threads_share_layers_and_chunks(threads: int,
         'from mmlcr.models import LCR\n'
         'torch.manual_seed(0)\n'
         'model = LCR(embed_dims=16, num_heads=2, num_layers=5, '
-        'patch_size=4, backend="numba").eval()\n'
+        'patch_size=4, backend="numba", layer=dict(type=sys.argv[2])).eval()\n'
         'for weight in model.parameters():\n'
         '    torch.nn.init.normal_(weight, std=0.3)\n'
         'exact = copy.deepcopy(model).double()\n'
@@ -194,7 +191,7 @@ def test_threads_share_layers_and_chunks(threads: int,
         '                expected = exact(clip.double())\n'
         '            error = (found - expected).norm() / expected.norm()\n'
         '            print(error.item())\n')
-    done = run_python(code, threads)
+    done = run_python(code, threads, layer)
     assert 'Cannot cache' not in done.stderr  # to be compiled every time
     errors = list(map(float, done.stdout.split()))
     assert len(errors) == 24 and max(errors) < FLOAT32_TOLERANCE, done.stderr

@@ -66,3 +66,37 @@ def test_paper_cell_stays_in_its_bound(bound: float) -> None:
     np.testing.assert_allclose(c, cell.clip(-bound, bound), 2e-6, 2e-6)
     np.testing.assert_allclose(h, np.tanh(c.astype('float64')) * sigmoid(A),
                                TOLERANCE, SMALLEST)
+
+
+def test_decays_everywhere() -> None:
+    x, base = everywhere(), np.float32(0.25)
+    x = x[np.isfinite(x)]
+    found = x.copy()
+    rows.decay(found, np.full_like(x, base))
+    log = np.minimum((x + base).astype('float64'), 10.)
+    # the rounding of exp(log), at most 40, is one of the result's logarithm
+    np.testing.assert_allclose(found, np.exp(-np.exp(log)), 40 * 2.**-24,
+                               SMALLEST)
+    missing = np.full(1, np.nan, 'float32')
+    rows.decay(missing, missing)
+    assert np.isnan(missing)
+
+
+def test_sums_and_gates() -> None:
+    """The operations of Vision-RWKV's layers that write to an input."""
+    generator = np.random.default_rng(0)
+    x, y, z, mu = generator.standard_normal((4, 37)).astype('float32')
+    out = np.empty_like(x)
+    rows.add_product(x, y, z, out)
+    np.testing.assert_allclose(out, x + z * y, 1e-6)
+    total = out.copy()
+    rows.accumulate(x, y, total)
+    np.testing.assert_allclose(total, out + x * y, 1e-5, 1e-6)
+    share = z.copy()
+    rows.add_step(x, y, mu, share)
+    np.testing.assert_allclose(share, x + y * (mu + z), 1e-5, 1e-6)
+    gated = y.copy()
+    rows.gate(x, gated)
+    np.testing.assert_allclose(gated, y * sigmoid(x), 1e-6)
+    rows.tanh(x)
+    assert (abs(x) < 1).all()

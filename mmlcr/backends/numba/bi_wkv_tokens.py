@@ -25,18 +25,17 @@ LEAST = f32(1e-30)
 
 
 @compiled
-def read_own_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
-                   decay: np.ndarray, u: np.ndarray, cos: np.ndarray,
-                   sin: np.ndarray, m: int, N: int, scores: np.ndarray,
-                   work: np.ndarray, decayed_r: np.ndarray, sums: np.ndarray,
+def read_own_chunk(blas: int, projected: np.ndarray, decay: np.ndarray,
+                   u: np.ndarray, cos: np.ndarray, sin: np.ndarray, m: int,
+                   N: int, scores: np.ndarray, work: np.ndarray,
+                   decayed_r: np.ndarray, sums: np.ndarray,
                    totals: np.ndarray, y: np.ndarray) -> None:
     """Sum over the tokens of a chunk, for each other one and other chunks.
 
     Args:
         blas (int): Address of BLAS's matrix product.
-        receptance (np.ndarray): Shape ``(R, *)``; the first ``D`` columns are
-            receptance.
-        key_value (np.ndarray): Keys, then values, shape ``(R, 2D)``.
+        projected (np.ndarray): Keys, values, receptance, each of ``D``
+            columns, and perhaps more, shape ``(R, *)``.
         decay (np.ndarray): Decays, shape ``(R, D)``.
         u (np.ndarray): Bonus, shape ``(H, K)``.
         cos (np.ndarray): Rotation of these tokens, shape ``(R, K / 2)``.
@@ -54,8 +53,9 @@ def read_own_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
         y (np.ndarray): Result: sums over the tokens of the chunk, shape
             ``(R, D)``.
     """
-    R = len(receptance)
+    R = len(projected)
     H, K = u.shape
+    D = H * K
     start, stop = 0 if m > 0 else K, 2 * K if m < N - 1 else K
     r, k, d, before, after, ends, decayed_k = (
         work[0], work[1], work[2], work[3], work[4], work[5], work[6])
@@ -63,8 +63,8 @@ def read_own_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
     for head in range(H):
         first, last = head * K, (head + 1) * K
         for l in range(R):
-            copy(receptance[l, first:last], r[l])
-            copy(key_value[l, first:last], k[l])
+            copy(projected[l, 2 * D + first:2 * D + last], r[l])
+            copy(projected[l, first:last], k[l])
             copy(decay[l, first:last], d[l])
             turn(r[l], cos[l], sin[l])
             turn(k[l], cos[l], sin[l])
@@ -75,7 +75,7 @@ def read_own_chunk(blas: int, receptance: np.ndarray, key_value: np.ndarray,
         _merge_blocks(blas, R, r, k, before, after, ends, d, decayed_k,
                       scores)
         copy(ends[0], totals[head, m])
-        value = key_value[:, H * K + first:H * K + last]
+        value = projected[:, D + first:D + last]
         product(blas, score, value, f32(0), y[:, first:last])
         for l in range(R):
             scale(r[l], after[l], decayed_r[l, head, :K])

@@ -7,7 +7,7 @@ The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`, in three passes
 Symbols are those of the layer. A frame has ``N`` chunks, a chunk ``R <= C``
 tokens. All arrays are contiguous.
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -15,7 +15,6 @@ from numpy import float32 as f32
 
 from .bi_wkv import gather_states, read_chunk, sum_keys_values
 from .blas import compiled, product
-from .schedule import run_pass_of
 from .token_ops import (
     add,
     copy,
@@ -29,14 +28,12 @@ from .token_ops import (
     subtract,
 )
 
-PASSES = 3
 
 
 class CrossRWKVArgs(NamedTuple):
     """The arguments of all kernels."""
     blas: int  # address of BLAS's matrix product
-    passes: int  # of a layer
-    residual: bool  # a layer's output is A + h instead of h
+    residual: int  # whether a layer's output is A + h instead of h
     bound: float  # of the paper's cell
     # input of the layers; their output overwrites x
     x: np.ndarray  # (T, B, L, D)
@@ -46,7 +43,7 @@ class CrossRWKVArgs(NamedTuple):
     prompt_before: np.ndarray  # (B, L, D), of the frame before the first
     # state of each layer before and after the frames, (n, B, L, D); both may
     # be the same memory
-    is_first: bool  # there is no frame before
+    is_first: int  # whether there is no frame before
     h_before: np.ndarray
     c_before: np.ndarray
     x_before: np.ndarray
@@ -98,22 +95,10 @@ class CrossRWKVArgs(NamedTuple):
     normed_a: np.ndarray
 
 
-@run_pass_of(CrossRWKVArgs)
-def _run_pass(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int,
-              this_pass: int) -> None:
-    """Run one pass of layer ``i`` for chunk ``m`` of a frame."""
-    if this_pass == 0:
-        _project_prompt(args, i, frame, b, m)
-    elif this_pass == 1:
-        _spatial_mix(args, i, frame, b, m)
-    else:
-        _channel_mix(args, i, frame, b, m)
-
-
 @compiled
-def _project_prompt(args: CrossRWKVArgs, i: int, frame: int, b: int,
-                    m: int) -> None:
+def _project_prompt(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute keys, values, the forget gate's logit and normed tokens."""
+    args: CrossRWKVArgs = pointer[0]
     x, prompt = args.x[frame, b], args.prompt[frame, b]
     earlier = args.prompt[frame - 1, b] if frame > 0 else args.prompt_before[b]
     before, after = args.x_before[i, b], args.normed_x[i, b]
@@ -152,8 +137,9 @@ def _project_prompt(args: CrossRWKVArgs, i: int, frame: int, b: int,
 
 
 @compiled
-def _spatial_mix(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int) -> None:
+def _spatial_mix(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute equations (4), (6) and (7), and the norm of the result."""
+    args: CrossRWKVArgs = pointer[0]
     x, tokens = args.x[frame, b], args.normed_x[i, b]
     past = args.h[i, b] if frame > 0 else args.h_before[i, b]
     shares, receptance_gate = args.shares_x[i], args.receptance_gate[i]
@@ -197,8 +183,9 @@ def _spatial_mix(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int) -> Non
 
 
 @compiled
-def _channel_mix(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int) -> None:
+def _channel_mix(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute equations (8) to (10)."""
+    args: CrossRWKVArgs = pointer[0]
     x, e, bound = args.x[frame, b], args.e[frame, b], f32(args.bound)
     before, c, h = args.c_before[i, b], args.c[i, b], args.h[i, b]
     shares, receptance_key = args.shares_a[i], args.receptance_key[i]
@@ -234,3 +221,6 @@ def _channel_mix(args: CrossRWKVArgs, i: int, frame: int, b: int, m: int) -> Non
             copy(h[l], x[l])
         if last:
             copy(c[l], args.cells[frame, b, l])
+
+
+PASSES = _project_prompt, _spatial_mix, _channel_mix

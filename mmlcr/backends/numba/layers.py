@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Run all layers with the kernels of their type."""
 import math
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -13,7 +13,13 @@ from mmlcr.layers import Geometry, LayerState
 from . import cross_rwkv, vrwkv6
 from .bi_wkv_tokens import CHUNK_SIZE, WORKSPACES
 from .blas import BLAS
-from .schedule import pass_layers
+from .schedule import (
+    Sizes,
+    args_size,
+    find_passes,
+    pass_layers,
+    write_args,
+)
 from .workspace import as_array, share_threads, workspace
 
 Shapes = Dict[str, Tuple[int, ...]]
@@ -28,13 +34,14 @@ class NumbaLayers:
         spec (StackSpec): Options of the layers.
     """
     args_type: Callable[..., Any]  # the kernels' arguments
-    passes: int  # of a layer
+    passes: Sequence[Callable]  # of a layer, in their order
 
     def __init__(self, weights: Dict[str, Any], chunk_size: int,
                  spec: StackSpec) -> None:
         self.weights = weights
         self.chunk_size = chunk_size
         self.spec = spec
+        self._addresses: Optional[np.ndarray] = None  # of the passes
         # cache of the last geometry; with masks, each clip has its own
         self._geometry: Any = None
         self._grid: Dict[str, np.ndarray] = {}
@@ -77,28 +84,33 @@ class NumbaLayers:
             after.c.zero_()
             before = after
         cells = workspace('cells', *x.shape)
+        args = self.args_type(
+            blas=BLAS,
+            bound=float(getattr(self.spec.cell, 'bound', 0.)),
+            x=as_array(x),
+            cells=cells,
+            e=as_array(e),
+            prompt=as_array(e_norm),
+            prompt_before=as_array(
+                e_norm[0] if e_norm_before is None else e_norm_before),
+            is_first=int(state is None),
+            h_before=as_array(before.h),
+            c_before=as_array(before.c),
+            x_before=_normed_x(before),
+            h=as_array(after.h),
+            c=as_array(after.c),
+            normed_x=_normed_x(after),
+            **self._grid_arrays(geometry, L),
+            zeros=np.zeros(D, np.float32),
+            **self.weights,
+            **self._workspaces(T, B, L, D))
+        if self._addresses is None:
+            self._addresses = find_passes(self.passes, args)
+        memory = workspace('args', args_size(args) // 4 + 1)
+        write_args(args, memory.ctypes.data)
         pass_layers(
-            self.args_type(
-                blas=BLAS,
-                passes=self.passes,
-                bound=float(getattr(self.spec.cell, 'bound', 0.)),
-                x=as_array(x),
-                cells=cells,
-                e=as_array(e),
-                prompt=as_array(e_norm),
-                prompt_before=as_array(
-                    e_norm[0] if e_norm_before is None else e_norm_before),
-                is_first=state is None,
-                h_before=as_array(before.h),
-                c_before=as_array(before.c),
-                x_before=_normed_x(before),
-                h=as_array(after.h),
-                c=as_array(after.c),
-                normed_x=_normed_x(after),
-                **self._grid_arrays(geometry, L),
-                zeros=np.zeros(D, np.float32),
-                **self.weights,
-                **self._workspaces(T, B, L, D)))
+            self._addresses, memory.ctypes.data,
+            Sizes(T, B, n, len(args.a), args.sums.shape[3], len(args.inputs)))
         return StackOutput(x, torch.from_numpy(cells), after)
 
     def _grid_arrays(self, geometry: Geometry,
@@ -163,7 +175,7 @@ class CrossRWKVLayers(NumbaLayers):
         }
         super().__init__(
             dict(
-                residual=spec.residual,
+                residual=int(spec.residual),
                 shares_e=_shares(prompt.mu, K),
                 key_value=split(prompt.key_value),
                 **_forget_gate(prompt.forget, prompt.forget_bias, step.norm_x),
@@ -231,7 +243,7 @@ class VRWKV6Layers(NumbaLayers):
         }
         super().__init__(
             dict(
-                post_norm=spec.post_norm,
+                post_norm=int(spec.post_norm),
                 shares_base=_shares(packed.mu_base, K),
                 shares_step=step,
                 mu=as_array(packed.mu),
@@ -241,10 +253,11 @@ class VRWKV6Layers(NumbaLayers):
                 decay_down=matrix(packed.decay_down),
                 decay_up=matrix(halves(packed.decay_up)),
                 u=as_array(_halves(packed.bonus)),
-                key=matrix(halves(packed.key)),
-                value=matrix(packed.value),
-                receptance=matrix(halves(packed.receptance)),
-                gate=matrix(packed.gate),
+                projections=matrix(
+                    torch.stack([
+                        halves(packed.key), packed.value,
+                        halves(packed.receptance), packed.gate
+                    ], 1)),
                 prompt_weight=matrix(packed.prompt),
                 change=matrix(halves(change)),
                 past=matrix(halves(packed.past)),

@@ -8,99 +8,151 @@ stays in the cache. A pass needs all chunks of the previous one.
 Threads work on different layers, or on different chunks of each pass if there
 are too few layers to occupy all threads.
 
-The passes of each type of layer are one function, which :func:`run_pass_of`
-registers under the type of its arguments. These are one flat tuple: Numba
-passes no nested ones to threads. The functions here read of them
-
-- ``passes``, the number of passes of a layer;
-- ``x``, the input of the layers, shape ``(T, B, L, D)``;
-- ``h``, the states of ``n`` layers, shape ``(n, B, L, D)``;
-- ``a``, workspace of the ``s`` layers that run at once, shape
-  ``(s, B, L, D)``;
-- ``sums``, such workspace for ``N`` chunks, shape ``(s, B, H, N, 2K, K)``;
-- ``inputs``, workspace of each thread, shape ``(threads, *)``.
+A pass is a compiled function of a pointer to its arguments and of the indices
+of layer, frame, clip and chunk. The functions here know nothing of these
+arguments, and call it by its address: if it was linked into them, it would be
+optimised again in each, which takes longer than all passes by themselves.
 """
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple, Sequence, Tuple
 
 import numba
-from numba.extending import overload
+import numpy as np
+from numba.core import types
+from numba.core.registry import cpu_target
 
-from .blas import OPTIONS, compiled, kernel
+from .blas import compiled, kernel, llvm_intrinsic
+
+INDICES = (types.intp, ) * 4  # of a pass
 
 
-def run_pass(args: Any, i: int, frame: int, b: int, m: int,
-             this_pass: int) -> None:
-    """Run one pass of layer ``i`` for chunk ``m`` of a frame of clip ``b``.
+class Sizes(NamedTuple):
+    """What is shared between threads."""
+    T: int  # frames
+    B: int  # clips
+    n: int  # layers
+    s: int  # layers that run at once
+    N: int  # chunks of a frame
+    threads: int
 
-    Kernels call the function that is registered for the type of ``args``.
+
+def find_passes(passes: Sequence[Any], args: Any) -> np.ndarray:
+    """Compile the passes of a layer for the types of their arguments.
+
+    Args:
+        passes (sequence[Callable]): Compiled functions of arguments, layer,
+            frame, clip and chunk.
+        args (NamedTuple): Arguments.
+
+    Returns:
+        np.ndarray: Their addresses, shape ``(passes, )``.
     """
-    raise NotImplementedError
+    parameters = (types.CPointer(numba.typeof(args)), *INDICES)
+    addresses = []
+    for function in passes:
+        function.compile(parameters)
+        result = function.overloads[parameters]
+        addresses.append(
+            result.library.get_pointer_to_function(
+                result.fndesc.llvm_func_name))
+    return np.array(addresses, np.int64)
 
 
-def run_pass_of(kind: type) -> Callable[[Callable], Callable]:
-    """Register a function as :func:`run_pass` for one type of arguments."""
+def args_size(args: Any) -> int:
+    """Return how many bytes :func:`write_args` writes."""
+    context = cpu_target.target_context
+    return int(context.get_abi_sizeof(
+        context.get_data_type(numba.typeof(args))))
 
-    def register(function: Callable) -> Callable:
-        passes = compiled(function)
 
-        @overload(run_pass, jit_options=OPTIONS, strict=False)
-        def select(args: Any, i: Any, frame: Any, b: Any, m: Any,
-                   this_pass: Any) -> Any:
-            if getattr(args, 'instance_class', None) is not kind:
-                return None
-            return lambda args, i, frame, b, m, this_pass: passes(
-                args, i, frame, b, m, this_pass)
+@llvm_intrinsic
+def _write(context: Any, args: Any, address: Any) -> Tuple[Any, Callable]:
 
-        return passes
+    def build(context: Any, builder: Any, signature: Any,
+              values: Any) -> Any:
+        pointer = context.get_data_type(args).as_pointer()
+        context.pack_value(builder, args, values[0],
+                           builder.inttoptr(values[1], pointer))
+        return context.get_dummy_value()
 
-    return register
+    return types.void(args, address), build
 
 
 @compiled
-def pass_layers(args: Any) -> None:
+def write_args(args: Any, address: int) -> None:
+    """Write the arguments of passes where these read them."""
+    _write(args, address)
+
+
+@llvm_intrinsic
+def _call_pass(context: Any, address: Any, args: Any, i: Any, frame: Any,
+               b: Any, m: Any) -> Tuple[Any, Callable]:
+    """Call a pass, whose arguments are at the address ``args``."""
+    parameters = (types.voidptr, *INDICES)
+
+    def build(context: Any, builder: Any, signature: Any,
+              values: Any) -> Any:
+        function = context.call_conv.get_function_type(types.void, parameters)
+        pointer = context.get_value_type(types.voidptr)
+        context.call_conv.call_function(
+            builder, builder.inttoptr(values[0], function.as_pointer()),
+            types.void, parameters,
+            [builder.inttoptr(values[1], pointer), *values[2:]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, *INDICES), build
+
+
+@compiled
+def pass_layers(passes: np.ndarray, args: int, sizes: Sizes) -> None:
     """Run all frames through all layers, ``s`` layers at once.
 
     Each of ``s`` slots has one layer, which is one frame behind the layer
     below. After all ``T >= s`` frames, a slot continues with the layer ``s``
     above.
+
+    Args:
+        passes (np.ndarray): Addresses of a layer's passes.
+        args (int): Address of their arguments.
+        sizes (Sizes): What is shared between threads.
     """
-    T, B = args.x.shape[:2]
-    n, s = len(args.h), len(args.a)
+    T, B, n, s, N, threads = sizes
     steps = T * ((n + s - 1) // s)  # of each slot
     for step in range(steps + s - 1):
         first, last = max(0, step - steps + 1), min(s, step + 1)
-        if (last - first) * B % len(args.inputs) == 0:
-            _share_frames(args, step, first, last)
+        if (last - first) * B % threads == 0:
+            _share_frames(passes, args, sizes, step, first, last)
         else:
-            for this_pass in range(args.passes):
-                _share_chunks(args, step, first, last, this_pass)
+            for this_pass in range(len(passes)):
+                _share_chunks(passes[this_pass:this_pass + 1], args, sizes,
+                              step, first, last)
 
 
 @kernel
-def _share_frames(args: Any, step: int, first: int, last: int) -> None:
+def _share_frames(passes: np.ndarray, args: int, sizes: Sizes, step: int,
+                  first: int, last: int) -> None:
     """Run all passes of a layer, each thread on other frames."""
-    N, B = args.sums.shape[3], args.x.shape[1]
+    T, B, n, s, N, threads = sizes
     for t in numba.prange((last - first) * B):
-        for this_pass in range(args.passes):
+        for this_pass in range(len(passes)):
             for m in range(N):
-                _pass_chunk(args, step, first + t // B, t % B, m, this_pass)
+                _pass_chunk(passes[this_pass], args, T, n, s, step,
+                            first + t // B, t % B, m)
 
 
 @kernel
-def _share_chunks(args: Any, step: int, first: int, last: int,
-                  this_pass: int) -> None:
-    """Run one pass of the layers, each thread on other chunks."""
-    N, B = args.sums.shape[3], args.x.shape[1]
+def _share_chunks(passes: np.ndarray, args: int, sizes: Sizes, step: int,
+                  first: int, last: int) -> None:
+    """Run the first pass of the layers, each thread on other chunks."""
+    T, B, n, s, N, threads = sizes
     for t in numba.prange((last - first) * B * N):
-        _pass_chunk(args, step, first + t // (B * N), t // N % B, t % N,
-                    this_pass)
+        _pass_chunk(passes[0], args, T, n, s, step, first + t // (B * N),
+                    t // N % B, t % N)
 
 
 @compiled
-def _pass_chunk(args: Any, step: int, slot: int, b: int, m: int,
-                this_pass: int) -> None:
-    """Run one pass of chunk ``m`` of the layer that a slot has."""
-    T, n, s = len(args.x), len(args.h), len(args.a)
+def _pass_chunk(function: int, args: int, T: int, n: int, s: int, step: int,
+                slot: int, b: int, m: int) -> None:
+    """Run a pass of chunk ``m`` of the layer that a slot has."""
     i, frame = (step - slot) // T * s + slot, (step - slot) % T
     if i < n:
-        run_pass(args, i, frame, b, m, this_pass)
+        _call_pass(function, args, i, frame, b, m)

@@ -7,7 +7,7 @@ The equations are those of :class:`mmlcr.layers.VRWKV6Layer`, in four passes
 Symbols are those of the layer. A frame has ``N`` chunks, a chunk ``R <= C``
 tokens. All arrays are contiguous.
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -16,7 +16,6 @@ from numpy import float32 as f32
 from mmlcr.layers.vrwkv6 import BRANCHES, PROMPT_BRANCHES
 from .bi_wkv_tokens import gather_chunks, read_own_chunk
 from .blas import compiled, product
-from .schedule import run_pass_of
 from .token_ops import (
     accumulate,
     add,
@@ -35,15 +34,13 @@ from .token_ops import (
     tanh,
 )
 
-PASSES = 4
 NUM_BRANCHES = len(BRANCHES)
 
 
 class VRWKV6Args(NamedTuple):
     """The arguments of all kernels."""
     blas: int  # address of BLAS's matrix product
-    passes: int  # of a layer
-    post_norm: bool  # norms come after the branches
+    post_norm: int  # whether norms come after the branches
     bound: float  # of the paper's cell
     # input of the layers; their output overwrites x
     x: np.ndarray  # (T, B, L, D)
@@ -53,7 +50,7 @@ class VRWKV6Args(NamedTuple):
     prompt_before: np.ndarray  # (B, L, D), of the frame before the first
     # state of each layer before and after the frames, (n, B, L, D); both may
     # be the same memory
-    is_first: bool  # there is no frame before
+    is_first: int  # whether there is no frame before
     h_before: np.ndarray
     c_before: np.ndarray
     x_before: np.ndarray
@@ -73,11 +70,8 @@ class VRWKV6Args(NamedTuple):
     decay_down: np.ndarray  # (n, D, rank)
     decay_up: np.ndarray  # (n, rank, D)
     u: np.ndarray  # (n, H, K)
-    key: np.ndarray  # (n, D, D), like all matrices without a comment
-    value: np.ndarray
-    receptance: np.ndarray
-    gate: np.ndarray
-    prompt_weight: np.ndarray
+    projections: np.ndarray  # (n, 4, D, D), to key, value, receptance, gate
+    prompt_weight: np.ndarray  # (n, D, D), like matrices without a comment
     change: np.ndarray  # (n or 0, D, 2D)
     norm_h: np.ndarray  # (n, D), like all norms
     norm_h_bias: np.ndarray
@@ -122,23 +116,10 @@ class VRWKV6Args(NamedTuple):
     normed_a: np.ndarray  # (s, B, L, D)
 
 
-@run_pass_of(VRWKV6Args)
-def _run_pass(args: VRWKV6Args, i: int, frame: int, b: int, m: int,
-              this_pass: int) -> None:
-    """Run one pass of layer ``i`` for chunk ``m`` of a frame."""
-    if this_pass == 0:
-        _add_prompt(args, i, frame, b, m)
-    elif this_pass == 1:
-        _project(args, i, frame, b, m)
-    elif this_pass == 2:
-        _spatial_mix(args, i, frame, b, m)
-    else:
-        _channel_mix(args, i, frame, b, m)
-
-
 @compiled
-def _add_prompt(args: VRWKV6Args, i: int, frame: int, b: int, m: int) -> None:
+def _add_prompt(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute normed tokens, with the edge prompt, and forget gates."""
+    args: VRWKV6Args = pointer[0]
     x = args.x[frame, b]
     before, after = args.x_before[i, b], args.normed_x[i, b]
     norm_x, norm_x_bias = args.norm_x[i], args.norm_x_bias[i]
@@ -171,8 +152,9 @@ def _add_prompt(args: VRWKV6Args, i: int, frame: int, b: int, m: int) -> None:
 
 
 @compiled
-def _project(args: VRWKV6Args, i: int, frame: int, b: int, m: int) -> None:
+def _project(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute equations (3) and (4), and equation (6) within the chunk."""
+    args: VRWKV6Args = pointer[0]
     prompt, tokens = args.prompt[frame, b], args.normed_x[i, b]
     earlier = args.prompt[frame - 1, b] if frame > 0 else args.prompt_before[b]
     past = args.h[i, b] if frame > 0 else args.h_before[i, b]
@@ -183,30 +165,20 @@ def _project(args: VRWKV6Args, i: int, frame: int, b: int, m: int) -> None:
     start, stop = m * C, min(L, m * C + C)
     R, width = stop - start, args.past.shape[1]
     mixed = args.inputs[thread, :R * D].reshape((R, D))
-
     outputs = args.outputs[thread]
-    decays = outputs[:R * D].reshape((R, D))
-    keys_values = outputs[R * D:3 * R * D].reshape((R, 2 * D))
-    projected = outputs[3 * R * D:5 * R * D].reshape((R, 2 * D))
-    _start_mixes(args, i, b, m, args.prompted[s, b], 0, PROMPT_BRANCHES)
-    _mix_branch(args, i, b, m, args.prompted[s, b], 0, mixed)
-    rank = args.decay_down.shape[2]
-    low = outputs[5 * R * D:5 * R * D + R * rank].reshape((R, rank))
-    product(args.blas, mixed, args.decay_down[i], f32(0), low)
-    for l in range(R):
-        tanh(low[l])
-    product(args.blas, low, args.decay_up[i], f32(0), decays)
-    for l in range(R):
-        decay(decays[l], args.decay[i])
-    _mix_branch(args, i, b, m, args.prompted[s, b], 1, mixed)
-    product(args.blas, mixed, args.key[i], f32(0), keys_values[:, :D])
-    _mix_branch(args, i, b, m, args.prompted[s, b], 2, mixed)
-    product(args.blas, mixed, args.value[i], f32(0), keys_values[:, D:])
-    _start_mixes(args, i, b, m, tokens, PROMPT_BRANCHES, NUM_BRANCHES)
-    _mix_branch(args, i, b, m, tokens, 3, mixed)
-    product(args.blas, mixed, args.receptance[i], f32(0), projected[:, :D])
-    _mix_branch(args, i, b, m, tokens, 4, mixed)
-    product(args.blas, mixed, args.gate[i], f32(0), projected[:, D:])
+    projected = outputs[:4 * R * D].reshape((R, 4 * D))
+    decays = outputs[4 * R * D:5 * R * D].reshape((R, D))
+
+    mixed_tokens = args.prompted[s, b]
+    for branch in range(NUM_BRANCHES):
+        if branch == PROMPT_BRANCHES:
+            mixed_tokens = tokens
+        _mix_branch(args, i, b, m, mixed_tokens, branch, mixed)
+        if branch == 0:
+            _project_decays(args, i, mixed, outputs[5 * R * D:], decays)
+        else:
+            product(args.blas, mixed, args.projections[i, branch - 1], f32(0),
+                    projected[:, (branch - 1) * D:branch * D])
 
     if len(args.change):
         change = args.steps[thread, :R]
@@ -214,57 +186,24 @@ def _project(args: VRWKV6Args, i: int, frame: int, b: int, m: int) -> None:
             subtract(prompt[l], earlier[l], mixed[l - start])
             copy(args.difference[s, b, l], change[l - start])
         product(args.blas, mixed, args.prompt_weight[i], f32(1), change)
-        product(args.blas, change, args.change[i], f32(1), keys_values)
+        product(args.blas, change, args.change[i], f32(1),
+                projected[:, :2 * D])
     wide = args.inputs[thread, :R * width].reshape((R, width))
     for l in range(start, stop):
         if width > D:
             copy(args.difference[s, b, l], wide[l - start, :D])
         norm(past[l], norm_h, norm_h_bias, wide[l - start, width - D:])
-    product(args.blas, wide, args.past[i], f32(1), projected)
+    product(args.blas, wide, args.past[i], f32(1), projected[:, 2 * D:])
     if stop == L:
-        keys_values[R - 1, :D] = f32(0)  # CLS is not read
+        projected[R - 1, :D] = f32(0)  # CLS is not read
     for l in range(start, stop):
-        copy(projected[l - start, D:], args.gates[s, b, l])
+        copy(projected[l - start, 3 * D:], args.gates[s, b, l])
     read_own_chunk(
-        args.blas, projected, keys_values, decays, args.u[i],
+        args.blas, projected, decays, args.u[i],
         args.cos[grid, start:stop], args.sin[grid, start:stop], m,
         args.sums.shape[3], args.scores[thread], args.work[thread],
         args.decayed_r[s, b, start:stop], args.sums[s, b], args.totals[s, b],
         args.y[s, b, start:stop])
-
-
-@compiled
-def _start_mixes(args: VRWKV6Args, i: int, b: int, m: int, x: np.ndarray,
-                 first: int, last: int) -> None:
-    """Compute what the mixes of some branches depend on, for a chunk.
-
-    Args:
-        args (VRWKV6Args): Arguments; ``steps`` and ``low`` are results.
-        i (int): Index of the layer.
-        b (int): Index of the clip.
-        m (int): Index of the chunk.
-        x (np.ndarray): All tokens, shape ``(L, D)``.
-        first (int): The first branch.
-        last (int): The branch after the last one.
-    """
-    L, D = x.shape
-    C, thread = args.steps.shape[1], numba.get_thread_id()
-    grid = b % len(args.neighbours)
-    start, stop = m * C, min(L, m * C + C)
-    rank = args.mix_up.shape[2]
-    base = args.inputs[thread, :(stop - start) * D]
-    base = base.reshape((stop - start, D))
-    for l in range(start, stop):
-        neighbours = args.neighbours[grid, l]
-        mix(x, l, neighbours, args.shares_base[i], args.zeros,
-            base[l - start])
-        mix(x, l, neighbours, args.shares_step, args.zeros,
-            args.steps[thread, l - start])
-    low = args.low[thread, :stop - start, first * rank:last * rank]
-    product(args.blas, base, args.mix_down[i, :, first * rank:last * rank],
-            f32(0), low)
-    for l in range(stop - start):
-        tanh(args.low[thread, l, first * rank:last * rank])
 
 
 @compiled
@@ -273,7 +212,8 @@ def _mix_branch(args: VRWKV6Args, i: int, b: int, m: int, x: np.ndarray,
     """Mix the tokens of a chunk with their neighbours for one branch.
 
     Args:
-        args (VRWKV6Args): Arguments, after :func:`_start_mixes`.
+        args (VRWKV6Args): Arguments. ``steps`` and ``low`` are computed for
+            the first branch of those with the same tokens.
         i (int): Index of the layer.
         b (int): Index of the clip.
         m (int): Index of the chunk.
@@ -282,19 +222,45 @@ def _mix_branch(args: VRWKV6Args, i: int, b: int, m: int, x: np.ndarray,
         mixed (np.ndarray): Result, shape ``(R, D)``.
     """
     C, thread = args.steps.shape[1], numba.get_thread_id()
-    R, rank = len(mixed), args.mix_up.shape[2]
-    product(args.blas,
-            args.low[thread, :R, branch * rank:(branch + 1) * rank],
+    R, rank, start = len(mixed), args.mix_up.shape[2], m * C
+    steps, low = args.steps[thread], args.low[thread]
+    if branch == 0 or branch == PROMPT_BRANCHES:
+        last = PROMPT_BRANCHES if branch == 0 else NUM_BRANCHES
+        first, stop = branch * rank, last * rank
+        for l in range(R):
+            neighbours = args.neighbours[b % len(args.neighbours), start + l]
+            mix(x, start + l, neighbours, args.shares_base[i], args.zeros,
+                mixed[l])
+            mix(x, start + l, neighbours, args.shares_step, args.zeros,
+                steps[l])
+        product(args.blas, mixed, args.mix_down[i, :, first:stop], f32(0),
+                low[:R, first:stop])
+        for l in range(R):
+            tanh(low[l, first:stop])
+    product(args.blas, low[:R, branch * rank:(branch + 1) * rank],
             args.mix_up[i, branch], f32(0), mixed)
     for l in range(R):
-        add_step(x[m * C + l], args.steps[thread, l], args.mu[i, branch],
-                   mixed[l])
+        add_step(x[start + l], steps[l], args.mu[i, branch], mixed[l])
 
 
 @compiled
-def _spatial_mix(args: VRWKV6Args, i: int, frame: int, b: int,
-                 m: int) -> None:
+def _project_decays(args: VRWKV6Args, i: int, mixed: np.ndarray,
+                    low: np.ndarray, decays: np.ndarray) -> None:
+    """Compute the decays of tokens, ``(R, D)``; ``low`` is workspace."""
+    R, rank = len(mixed), args.decay_down.shape[2]
+    low = low[:R * rank].reshape((R, rank))
+    product(args.blas, mixed, args.decay_down[i], f32(0), low)
+    for l in range(R):
+        tanh(low[l])
+    product(args.blas, low, args.decay_up[i], f32(0), decays)
+    for l in range(R):
+        decay(decays[l], args.decay[i])
+
+
+@compiled
+def _spatial_mix(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute equation (6) between chunks, equation (7), and the norm."""
+    args: VRWKV6Args = pointer[0]
     x, H = args.x[frame, b], args.u.shape[1]
     norm_y, norm_y_bias = args.norm_y[i], args.norm_y_bias[i]
     norm_a, norm_a_bias = args.norm_a[i], args.norm_a_bias[i]
@@ -331,9 +297,9 @@ def _spatial_mix(args: VRWKV6Args, i: int, frame: int, b: int,
 
 
 @compiled
-def _channel_mix(args: VRWKV6Args, i: int, frame: int, b: int,
-                 m: int) -> None:
+def _channel_mix(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
     """Compute equations (8) to (10)."""
+    args: VRWKV6Args = pointer[0]
     x, e, bound = args.x[frame, b], args.e[frame, b], f32(args.bound)
     before, c, h = args.c_before[i, b], args.c[i, b], args.h[i, b]
     L, D = x.shape
@@ -376,3 +342,6 @@ def _channel_mix(args: VRWKV6Args, i: int, frame: int, b: int,
         add_product(A, h[l], args.memory_scale[i], x[l])
         if last:
             copy(c[l], args.cells[frame, b, l])
+
+
+PASSES = _add_prompt, _project, _spatial_mix, _channel_mix
