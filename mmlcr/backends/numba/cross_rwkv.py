@@ -1,8 +1,8 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Cross RWKV layers by chunks of tokens, compiled by Numba.
 
-The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`, in three passes
-(:mod:`mmlcr.backends.numba.schedule`).
+The equations are those of :class:`mmlcr.layers.CrossRWKVLayer`, in three
+passes (:mod:`mmlcr.backends.numba.schedule`).
 
 Symbols are those of the layer. A frame has ``N`` chunks, a chunk ``R <= C``
 tokens. All arrays are contiguous.
@@ -27,7 +27,6 @@ from .token_ops import (
     square_relu,
     subtract,
 )
-
 
 
 class CrossRWKVArgs(NamedTuple):

@@ -10,8 +10,8 @@ are too few layers to occupy all threads.
 
 A pass is a compiled function of a pointer to its arguments and of the indices
 of layer, frame, clip and chunk. The functions here know nothing of these
-arguments, and call it by its address: if it was linked into them, it would be
-optimised again in each, which takes longer than all passes by themselves.
+arguments, and call it by its address: linked into them, it would be optimised
+again in each of them, which takes longer than all passes do.
 """
 from typing import Any, Callable, NamedTuple, Sequence, Tuple
 
