@@ -15,6 +15,7 @@ from numpy import float32 as f32
 
 from .bi_wkv import gather_states, read_chunk, sum_keys_values
 from .blas import compiled, product
+from .schedule import Passes
 from .token_ops import (
     add,
     copy,
@@ -222,4 +223,4 @@ def _channel_mix(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
             copy(c[l], args.cells[frame, b, l])
 
 
-PASSES = _project_prompt, _spatial_mix, _channel_mix
+PASSES = Passes(_project_prompt, _spatial_mix, _channel_mix)

@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Run all layers with the kernels of their type."""
 import math
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -13,13 +13,7 @@ from mmlcr.layers import Geometry, LayerState
 from . import cross_rwkv, vrwkv6
 from .bi_wkv_tokens import CHUNK_SIZE, WORKSPACES
 from .blas import BLAS
-from .schedule import (
-    Sizes,
-    args_size,
-    find_passes,
-    pass_layers,
-    write_args,
-)
+from .schedule import Passes, Sizes, pass_layers
 from .workspace import as_array, share_threads, workspace
 
 Shapes = Dict[str, Tuple[int, ...]]
@@ -34,14 +28,13 @@ class NumbaLayers:
         spec (StackSpec): Options of the layers.
     """
     args_type: Callable[..., Any]  # the kernels' arguments
-    passes: Sequence[Callable]  # of a layer, in their order
+    passes: Passes  # of a layer
 
     def __init__(self, weights: Dict[str, Any], chunk_size: int,
                  spec: StackSpec) -> None:
         self.weights = weights
         self.chunk_size = chunk_size
         self.spec = spec
-        self._addresses: Optional[np.ndarray] = None  # of the passes
         # cache of the last geometry; with masks, each clip has its own
         self._geometry: Any = None
         self._grid: Dict[str, np.ndarray] = {}
@@ -104,12 +97,8 @@ class NumbaLayers:
             zeros=np.zeros(D, np.float32),
             **self.weights,
             **self._workspaces(T, B, L, D))
-        if self._addresses is None:
-            self._addresses = find_passes(self.passes, args)
-        memory = workspace('args', args_size(args) // 4 + 1)
-        write_args(args, memory.ctypes.data)
         pass_layers(
-            self._addresses, memory.ctypes.data,
+            *self.passes.bind(args),
             Sizes(T, B, n, len(args.a), args.sums.shape[3], len(args.inputs)))
         return StackOutput(x, torch.from_numpy(cells), after)
 

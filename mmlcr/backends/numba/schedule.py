@@ -13,7 +13,8 @@ of layer, frame, clip and chunk. The functions here know nothing of these
 arguments, and call it by its address: linked into them, it would be optimised
 again in each of them, which takes longer than all passes do.
 """
-from typing import Any, Callable, NamedTuple, Sequence, Tuple
+import functools
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numba
 import numpy as np
@@ -21,6 +22,7 @@ from numba.core import types
 from numba.core.registry import cpu_target
 
 from .blas import compiled, kernel, llvm_intrinsic
+from .workspace import workspace
 
 INDICES = (types.intp, ) * 4  # of a pass
 
@@ -35,33 +37,52 @@ class Sizes(NamedTuple):
     threads: int
 
 
-def find_passes(passes: Sequence[Any], args: Any) -> np.ndarray:
-    """Compile the passes of a layer for the types of their arguments.
+class Passes:
+    """Compiled passes, and where their arguments are written.
 
     Args:
-        passes (sequence[Callable]): Compiled functions of arguments, layer,
-            frame, clip and chunk.
-        args (NamedTuple): Arguments.
-
-    Returns:
-        np.ndarray: Their addresses, shape ``(passes, )``.
+        functions (Callable): Compiled functions of a pointer to arguments,
+            layer, frame, clip and chunk.
     """
-    parameters = (types.CPointer(numba.typeof(args)), *INDICES)
-    addresses = []
-    for function in passes:
-        function.compile(parameters)
-        result = function.overloads[parameters]
-        addresses.append(
-            result.library.get_pointer_to_function(
-                result.fndesc.llvm_func_name))
-    return np.array(addresses, np.int64)
+
+    def __init__(self, *functions: Any) -> None:
+        self.functions = functions
+        self._addresses: Dict[Any, np.ndarray] = {}  # by type of arguments
+
+    def bind(self, args: Any) -> Tuple[np.ndarray, int]:
+        """Compile the passes for the types of arguments, and write these.
+
+        Args:
+            args (NamedTuple): Arguments.
+
+        Returns:
+            tuple[np.ndarray, int]: Addresses of the functions and of the
+            arguments, until the next call in this thread.
+        """
+        kind = numba.typeof(args)
+        if kind not in self._addresses:
+            self._addresses[kind] = self._compile(kind)
+        memory = workspace('args', _size(kind) // 4 + 1)
+        _write_args(args, memory.ctypes.data)
+        return self._addresses[kind], memory.ctypes.data
+
+    def _compile(self, kind: Any) -> np.ndarray:
+        parameters = (types.CPointer(kind), *INDICES)
+        addresses = []
+        for function in self.functions:
+            function.compile(parameters)
+            result = function.overloads[parameters]
+            addresses.append(
+                result.library.get_pointer_to_function(
+                    result.fndesc.llvm_func_name))
+        return np.array(addresses, np.int64)
 
 
-def args_size(args: Any) -> int:
-    """Return how many bytes :func:`write_args` writes."""
+@functools.lru_cache(maxsize=None)
+def _size(kind: Any) -> int:
+    """Return the size of arguments of a type, in bytes."""
     context = cpu_target.target_context
-    return int(context.get_abi_sizeof(
-        context.get_data_type(numba.typeof(args))))
+    return int(context.get_abi_sizeof(context.get_data_type(kind)))
 
 
 @llvm_intrinsic
@@ -78,8 +99,7 @@ def _write(context: Any, args: Any, address: Any) -> Tuple[Any, Callable]:
 
 
 @compiled
-def write_args(args: Any, address: int) -> None:
-    """Write the arguments of passes where these read them."""
+def _write_args(args: Any, address: int) -> None:
     _write(args, address)
 
 
@@ -156,3 +176,11 @@ def _pass_chunk(function: int, args: int, T: int, n: int, s: int, step: int,
     i, frame = (step - slot) // T * s + slot, (step - slot) % T
     if i < n:
         _call_pass(function, args, i, frame, b, m)
+
+
+@kernel
+def pass_frames(passes: np.ndarray, args: int, T: int, B: int,
+                N: int) -> None:
+    """Run one pass of all frames, each thread on other chunks."""
+    for t in numba.prange(T * B * N):
+        _call_pass(passes[0], args, 0, t // (B * N), t // N % B, t % N)

@@ -5,7 +5,7 @@ A thread runs a group of patches through :class:`mmlcr.layers.PatchStem` of
 frames and edge maps, and all operations up to the layers.
 """
 import math
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numba
 import numpy as np
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from mmlcr.backends.base import Tokens
 from mmlcr.layers import Normalize, PatchStem, resize_position
 from mmlcr.ops import TokenLayout
-from .blas import BLAS, compiled, kernel, product
+from .blas import BLAS, compiled, product
+from .schedule import Passes, pass_frames
 from .token_ops import add, copy, norm
 from .workspace import as_array, share_threads, workspace
 
@@ -114,20 +115,20 @@ class NumbaStem:
             normalize = Normalize.identity(clip.shape[1])
             clip = clip.to(torch.float32)
         group = math.ceil(P / math.ceil(P / MAX_PATCHES))
-        pass_stem(
-            StemArgs(
-                blas=BLAS,
-                size=self.size,
-                clip=clip.detach().numpy(),
-                mean=as_array(normalize.mean),
-                std=as_array(normalize.std),
-                patch_ids=layout.patch_ids(clip.device).numpy(),
-                x=results[0],
-                e=results[1],
-                prompt=results[2],
-                bias=self._grid_bias(layout.rows, layout.cols),
-                pixels=workspace('inputs', share_threads(), group, inputs),
-                **self.weights))
+        args = StemArgs(
+            blas=BLAS,
+            size=self.size,
+            clip=clip.detach().contiguous().numpy(),
+            mean=as_array(normalize.mean),
+            std=as_array(normalize.std),
+            patch_ids=layout.patch_ids(clip.device).contiguous().numpy(),
+            x=results[0],
+            e=results[1],
+            prompt=results[2],
+            bias=self._grid_bias(layout.rows, layout.cols),
+            pixels=workspace('inputs', share_threads(), group, inputs),
+            **self.weights)
+        pass_frames(*PASSES.bind(args), T, B, math.ceil(P / group))
         return Tokens(*map(torch.from_numpy, results))
 
     def _grid_bias(self, rows: int, cols: int) -> np.ndarray:
@@ -145,22 +146,14 @@ def _matrix_and_bias(convolution: nn.Conv2d) -> Tuple[Tensor, Tensor]:
     return convolution.weight.flatten(1), convolution.bias
 
 
-@kernel
-def pass_stem(args: StemArgs) -> None:
-    """Compute equations (1) and (2)."""
-    T, B, L, D = args.x.shape
-    group = args.pixels.shape[1]
-    N = (L - 1 + group - 1) // group
-    for t in numba.prange(T * B * N):
-        frame, b, start = t // (B * N), t // N % B, t % N * group
-        _pass_patches(args, frame, b, start, min(L - 1, start + group))
-
-
 @compiled
-def _pass_patches(args: StemArgs, frame: int, b: int, start: int,
-                  stop: int) -> None:
+def _pass_patches(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
+    """Compute equations (1) and (2) for group ``m`` of patches."""
+    args: StemArgs = pointer[0]
+    group, L = args.pixels.shape[1], args.x.shape[2]
+    start, stop = m * group, min(L - 1, m * group + group)
     x, e, prompt = args.x[frame, b], args.e[frame, b], args.prompt[frame, b]
-    patch_ids, L = args.patch_ids[b % len(args.patch_ids)], len(x)
+    patch_ids = args.patch_ids[b % len(args.patch_ids)]
     pixels = args.pixels[numba.get_thread_id(), :stop - start]
     for l in range(start, stop):
         _copy_pixels(args, frame, b, patch_ids[l], 0, 3, pixels[l - start])
@@ -206,3 +199,6 @@ def _copy_pixels(args: StemArgs, frame: int, b: int, patch: int, first: int,
             at = ((channel - first) * size + i) * size
             for j in range(size):
                 out[at + j] = (f32(line[col + j]) - mean) / std
+
+
+PASSES = Passes(_pass_patches)

@@ -16,6 +16,7 @@ from numpy import float32 as f32
 from mmlcr.layers.vrwkv6 import BRANCHES, PROMPT_BRANCHES
 from .bi_wkv_tokens import gather_chunks, read_own_chunk
 from .blas import compiled, product
+from .schedule import Passes
 from .token_ops import (
     accumulate,
     add,
@@ -344,4 +345,4 @@ def _channel_mix(pointer: Any, i: int, frame: int, b: int, m: int) -> None:
             copy(c[l], args.cells[frame, b, l])
 
 
-PASSES = _add_prompt, _project, _spatial_mix, _channel_mix
+PASSES = Passes(_add_prompt, _project, _spatial_mix, _channel_mix)
