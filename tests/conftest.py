@@ -21,6 +21,7 @@ from torch import Tensor, nn  # noqa: E402
 from weights import draw_weights  # noqa: E402
 
 import mmlcr  # noqa: E402,F401  repairs the stack before mmaction.models
+from mmlcr.backends.numba import compile_kernels  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / 'shared' / 'data'
@@ -44,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of these tests."""
     parser.addoption(
         '--picture', help='where the picture of the page with the demo goes')
+
+
+def pytest_sessionstart() -> None:
+    """Compile the kernels, so that all tests run by the same backends."""
+    compile_kernels()
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -146,6 +146,7 @@ SEEN: Dict[str, Dict[str, str]] = {
                         f'{HERE}::REFUSED'),
         '--launcher': 'test_tools.py::test_two_processes_by_gloo',
         '--local-rank': f'{HERE}::test_a_rank_of_an_old_launcher'},
+    'warmup': {},
     'train': {
         '--resume': 'test_tools.py::test_resume_goes_on',
         **dict.fromkeys(['--amp', '--auto-scale-lr', '--no-validate'],

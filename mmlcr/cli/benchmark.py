@@ -24,6 +24,7 @@ from mmengine.utils import track_iter_progress
 from torch import Tensor
 
 import mmlcr
+from mmlcr.backends.numba import compile_kernels
 from mmlcr.deploy import (
     Case,
     can_measure_memory,
@@ -78,6 +79,7 @@ def prepare(args: argparse.Namespace) -> Tuple[Any, Tensor]:
     """Build model and clip of the arguments, possibly in a new process."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    compile_kernels()
     model, clip = build_model_and_clip(args)
     if args.checkpoint:
         load_checkpoint(model, args.checkpoint, map_location='cpu')

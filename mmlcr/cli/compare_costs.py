@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmaction.registry import DATASETS, MODELS
+from mmlcr.backends.numba import compile_kernels
 from mmlcr.deploy import (
     Case,
     measure,
@@ -62,6 +63,7 @@ def measure_costs(configs: Dict[str, Config], clip: Tensor,
         edge maps of a clip take before LCR.
     """
     torch.set_num_threads(threads)
+    compile_kernels()
     counts, cases = {}, [edge_case(clip)]
     for name, config in configs.items():
         model = MODELS.build(config.model).eval()

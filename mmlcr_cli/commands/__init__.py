@@ -31,6 +31,7 @@ GROUPS: Dict[str, Dict[str, str]] = {
     'models': {
         'export': 'write a step of a stream as an ONNX graph',
         'convert': 'turn Vision-RWKV image weights into weights of LCR',
+        'warmup': "compile Numba's kernels before the first inference",
         'publish': 'write weights and class names without training state',
         'benchmark': "time the model beside attention and MMAction2's models",
         'flops': 'count parameters and multiply-adds',

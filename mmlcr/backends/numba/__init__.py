@@ -4,6 +4,6 @@
 A thread runs a chunk of tokens through many operations, so that they stay in
 the processor's cache. Numba is imported with the first executor.
 """
-from .backend import NumbaBackend
+from .backend import NumbaBackend, compile_kernels, missing_requirement
 
-__all__ = ['NumbaBackend']
+__all__ = ['NumbaBackend', 'compile_kernels', 'missing_requirement']

@@ -2,7 +2,8 @@
 """The backend of :mod:`mmlcr.backends.numba`."""
 import functools
 import importlib
-from typing import Any, Optional
+import time
+from typing import Any, Dict, Optional
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ from mmlcr.backends.base import (
     is_traced,
     register_backend,
 )
-from mmlcr.backends.eager import CrossRWKVWeights, VRWKV6Weights
 from mmlcr.backends.eager.backend import stack_spec
 from mmlcr.backends.packing import unsupported_by_packing, unsupported_parts
 from mmlcr.layers import (
@@ -49,21 +49,30 @@ def missing_requirement() -> Optional[str]:
     return None
 
 
+def compile_kernels() -> Dict[str, float]:
+    """Compile all kernels that are not stored, where Numba can be used.
+
+    Returns:
+        dict[str, float]: The seconds that it took for each type of layer.
+    """
+    seconds: Dict[str, float] = {}
+    if missing_requirement() is None:
+        from . import warmup
+        for kind in warmup.KINDS:
+            start = time.monotonic()
+            warmup.compile_kernels(kind)
+            seconds[kind] = time.monotonic() - start
+    return seconds
+
+
 class NumbaExecutor:
     """Runs the layers, and patch stems, with compiled kernels."""
 
     def __init__(self, model: Any, num_tokens: int) -> None:
-        from .layers import CrossRWKVLayers, NumbaLayers, VRWKV6Layers
+        from .layers import pack_layers
         from .stem import NumbaStem
         self.model = model
-        layers, spec = model.layers, stack_spec(model)
-        self.layers: NumbaLayers
-        if isinstance(layers[0], VRWKV6Layer):
-            self.layers = VRWKV6Layers(
-                VRWKV6Weights.pack(layers, num_tokens), num_tokens, spec)
-        else:
-            self.layers = CrossRWKVLayers(
-                CrossRWKVWeights.pack(layers, num_tokens), spec)
+        self.layers = pack_layers(model.layers, num_tokens, stack_spec(model))
         self.stem: Any = None
         if (isinstance(model.stem, PatchStem) and model.stem_input == 'frame'
                 and unsupported_parts(model, STEM_PARTS) is None):
@@ -105,7 +114,11 @@ class NumbaBackend(Backend):
     priority = 20
 
     def unsupported(self, model: Any, clip: Tensor) -> Optional[str]:
-        """Needs such layers, dtypes and devices, no gradients or tracing."""
+        """Needs such layers, dtypes and devices, no gradients or tracing.
+
+        Unless the model names this backend, it also needs kernels that are
+        compiled already, and starts to compile them in the background.
+        """
         if type(model.layers[0]) not in (CrossRWKVLayer, VRWKV6Layer):
             return f'no kernels for {type(model.layers[0]).__name__}'
         if torch.is_grad_enabled():
@@ -121,7 +134,11 @@ class NumbaBackend(Backend):
         if (type(clip) is not Tensor or is_traced()
                 or _get_current_dispatch_mode() is not None):
             return 'operations are traced'
-        return unsupported_by_packing(model) or missing_requirement()
+        reason = unsupported_by_packing(model) or missing_requirement()
+        if reason or model.backend == self.name:
+            return reason
+        from .warmup import pending
+        return pending(type(model.layers[0]).__name__)
 
     def build(self, model: Any, num_tokens: int) -> NumbaExecutor:
         """Build an executor with weights in the layout of the kernels."""

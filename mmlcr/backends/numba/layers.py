@@ -1,7 +1,7 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Run all layers with the kernels of their type."""
 import math
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmlcr.backends.base import StackOutput, Tokens
 from mmlcr.backends.eager import CrossRWKVWeights, StackSpec, VRWKV6Weights
-from mmlcr.layers import Geometry, LayerState
+from mmlcr.layers import Geometry, LayerState, VRWKV6Layer
 from . import cross_rwkv, vrwkv6
 from .bi_wkv_tokens import CHUNK_SIZE, WORKSPACES
 from .blas import BLAS
@@ -290,6 +290,15 @@ class VRWKV6Layers(NumbaLayers):
             'decayed_r': (B, L, H, 2 * K),
             **dict.fromkeys(('prompted', 'gates', 'y'), (B, L, H * K))
         }
+
+
+def pack_layers(layers: Sequence[Any], num_tokens: int,
+                spec: StackSpec) -> NumbaLayers:
+    """Pack layers of one type for frames of ``num_tokens`` tokens."""
+    if isinstance(layers[0], VRWKV6Layer):
+        return VRWKV6Layers(
+            VRWKV6Weights.pack(layers, num_tokens), num_tokens, spec)
+    return CrossRWKVLayers(CrossRWKVWeights.pack(layers, num_tokens), spec)
 
 
 def _forget_gate(weight: Optional[Tensor], bias: Optional[Tensor],

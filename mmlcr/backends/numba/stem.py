@@ -118,7 +118,7 @@ class NumbaStem:
         args = StemArgs(
             blas=BLAS,
             size=self.size,
-            clip=clip.detach().contiguous().numpy(),
+            clip=clip.detach().numpy(),
             mean=as_array(normalize.mean),
             std=as_array(normalize.std),
             patch_ids=layout.patch_ids(clip.device).contiguous().numpy(),
