@@ -5,6 +5,7 @@ from typing import Any, Callable, Iterator
 
 # of mmlcr.streaming, which is not imported here
 CONTEXTS = 'windowed', 'free'
+CROPS = 'center', 'all'
 SEGMENT_SETTINGS = {
     'smoothing': (0.25, 'seconds over which scores are averaged'),
     'enter': (0.4, 'averaged score at which a segment of a class begins'),
@@ -143,6 +144,12 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="frames a second that the model sees; default: the config's")
     add_pipeline_argument(parser)
+    parser.add_argument(
+        '--crops',
+        choices=CROPS,
+        default=CROPS[0],
+        help='crops of a frame, where the pipeline takes several: the one in '
+        'the middle, or all, at several times the cost; default: %(default)s')
     parser.add_argument(
         '--device', default='cpu', help='default: %(default)s')
     add_config_arguments(parser)

@@ -267,7 +267,7 @@ def test_large_config_takes_short_clips(
         result, = model.test_step(batch)
     assert result.pred_score.sum().item() == pytest.approx(1, abs=1e-4)
 
-    stream = StreamRecognizer(config, pipeline='val_pipeline')
+    stream = StreamRecognizer(config)
     results = [*stream.stream(sources[0], fps=12 if 'jester' in name else 25)]
     assert 1 < len(results) < frames and not results[-1].is_full
     assert np.isfinite(results[-1].all_scores).all()

@@ -15,7 +15,7 @@ from PIL import Image
 from processes import run_script
 
 from mmlcr.cli.models import build_recognizer, segment_settings
-from mmlcr.streaming import CONTEXTS, Settings
+from mmlcr.streaming import CONTEXTS, CROPS, Settings
 from mmlcr.streaming.segments import BACKGROUND
 from mmlcr_cli import COMMANDS
 from mmlcr_cli import arguments as shared
@@ -25,7 +25,7 @@ from mmlcr_cli.main import load, module_name
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / 'tests'
 OF_CONFIG = '--data-root', '--fold', '--num-classes', '--cfg-options'
-OF_STREAM = '--context', '--fps', '--pipeline', '--device'
+OF_STREAM = '--context', '--fps', '--pipeline', '--crops', '--device'
 OF_SEGMENTS = (*(f'--{name}' for name in Settings._fields), '--background')
 HERE = 'test_tool_options.py'
 
@@ -323,7 +323,7 @@ def test_what_would_change_nothing_is_refused(
 
 
 def test_stream_arguments() -> None:
-    """--context, --fps, --pipeline and --device."""
+    """--context, --fps, --pipeline, --crops and --device."""
     parser = argparse.ArgumentParser()
     shared.add_stream_arguments(parser)
     args = parser.parse_args([str(ROOT / CONFIG), MODEL[1]])
@@ -337,6 +337,10 @@ def test_stream_arguments() -> None:
     other = build_recognizer(args)
     assert (plain.context, other.context) == ('windowed', 'free')
     assert plain.fps != other.fps == 5
+    args.crops = 'some'
+    with pytest.raises(ValueError, match="crops must be one of .*'all'"):
+        build_recognizer(args)
+    args.crops = 'all'
     args.pipeline = 'no_pipeline'
     with pytest.raises(ValueError, match='no no_pipeline'):
         build_recognizer(args)
@@ -357,7 +361,7 @@ def test_settings_of_segments() -> None:
 
 def test_help_tells_the_defaults_of_the_package() -> None:
     """They are written there, as its import takes seconds."""
-    assert shared.CONTEXTS == CONTEXTS
+    assert (shared.CONTEXTS, shared.CROPS) == (CONTEXTS, CROPS)
     assert shared.BACKGROUND == BACKGROUND
     defaults = {
         name: default

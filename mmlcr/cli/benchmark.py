@@ -157,14 +157,14 @@ def stream_figures(model: Any, cases: List[Case],
     decoding = medians['stream', 'decoding'] / STREAM_FRAMES
     figures = {}
     for case in cases:
-        pipeline, _, what = case.name.partition(', ')
+        view, _, what = case.name.partition(', ')
         if case.part == 'stream' and what in StreamRecognizer.CONTEXTS:
             taken = medians['stream', case.name]
             crops, _, _, size = case.note.split()
             height, width = map(int, size.split('x'))
             floor = int(crops) * frame_multiply_adds(
                 model, height, width) / second
-            before = decoding + medians['stream', f'{pipeline}, transforms']
+            before = decoding + medians['stream', f'{view}, transforms']
             figures[f'{case.name}: over its multiply-adds'] = taken / floor
             figures[f'{case.name}: decoding and transforms over it'] = (
                 before / taken)
@@ -176,8 +176,7 @@ def measure_endurance(args: argparse.Namespace) -> Dict[str, float]:
     figures = {}
     for context in StreamRecognizer.CONTEXTS:
         stream = StreamRecognizer(
-            load_config(args), args.checkpoint, context=context,
-            pipeline='val_pipeline')
+            load_config(args), args.checkpoint, context=context)
         image = np.random.randint(0, 256, (*STREAM_SIZE[::-1], 3), np.uint8)
         seconds = []
         for number in track_iter_progress(list(range(LONG_STREAM))):

@@ -20,7 +20,7 @@ import mmaction
 from mmaction.registry import MODELS
 from mmlcr.deploy import Case, num_parameters
 from mmlcr.ops import bi_wkv
-from mmlcr.streaming import StreamRecognizer, open_source
+from mmlcr.streaming import CROPS, StreamRecognizer, open_source
 from mmlcr_cli.commands.benchmark import OTHERS
 from .launch import load_config
 
@@ -175,8 +175,8 @@ def product_case(part: str, base: str) -> Case:
 def stream_cases(args: argparse.Namespace) -> List[Case]:
     """Build cases of a stream's step in both contexts, and of its input.
 
-    Frames of a video of noise go through two pipelines of the config: that of
-    testing, and that of validation, which takes one crop.
+    Frames of a video of noise go through the test pipeline of the config, with
+    the crop in the middle or with all that it takes.
     """
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
@@ -194,22 +194,22 @@ def stream_cases(args: argparse.Namespace) -> List[Case]:
         Case('stream', 'decoding', lambda: list(open_source(video)),
              'decoding', decoded)
     ]
-    for pipeline in ('val_pipeline', 'test_pipeline'):
+    for taken in CROPS:
         for context in StreamRecognizer.CONTEXTS:
             stream = StreamRecognizer(
                 load_config(args), args.checkpoint, context=context,
-                pipeline=pipeline)
+                crops=taken)
             views = stream.views(image)
             for _ in range(stream.clip_len):  # starts both windows
                 stream.take_views(views)
             height, width = views.shape[-2:]
             crops = f'{len(views)} crops of {height}x{width}'
             cases.append(
-                Case('stream', f'{pipeline}, {context}',
+                Case('stream', f'{taken}, {context}',
                      functools.partial(stream.take_views, views), 'decoding',
                      crops))
         cases.append(
-            Case('stream', f'{pipeline}, transforms',
+            Case('stream', f'{taken}, transforms',
                  functools.partial(stream.views, image), 'decoding', crops))
     return cases
 

@@ -63,7 +63,11 @@ def extract(args: argparse.Namespace) -> Dict[str, str]:
     """
     config = load_config(args)
     recognizer = StreamRecognizer(
-        config, args.checkpoint, device=args.device, context='free')
+        config,
+        args.checkpoint,
+        device=args.device,
+        context='free',
+        crops='all')
     dataset = build(config, args)
     pipeline = 'test_pipeline' if args.per == 'frame' else (
         'test_dataloader.dataset.pipeline')

@@ -52,6 +52,7 @@ def build_recognizer(args: argparse.Namespace,
         context=args.context,
         fps=args.fps,
         pipeline=args.pipeline,
+        crops=args.crops,
         **options)
 
 

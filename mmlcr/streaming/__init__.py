@@ -14,7 +14,7 @@ from .outputs import (
     annotate,
     closing_all,
 )
-from .pipeline import split_pipeline
+from .pipeline import CROPS, split_pipeline
 from .recognizer import StreamRecognizer
 from .result import StreamResult
 from .segment_files import SegmentFiles
@@ -26,7 +26,7 @@ from .timeline import plot_timeline
 from .windows import CONTEXTS
 
 __all__ = [
-    'CONTEXTS', 'AnnotatedVideo', 'ArraySource', 'Camera', 'Frame',
+    'CONTEXTS', 'CROPS', 'AnnotatedVideo', 'ArraySource', 'Camera', 'Frame',
     'FrameRateFilter', 'ImageFolder', 'JSONLines', 'LatestFrameReader',
     'LiveSource', 'LiveStream', 'ScorePlot', 'Segment', 'SegmentFiles',
     'Segmenter', 'Settings', 'Source', 'StateFile', 'StreamRecognizer',

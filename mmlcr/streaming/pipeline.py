@@ -2,6 +2,7 @@
 """The parts of a config's pipeline that a stream uses."""
 from typing import List, Sequence, Tuple
 
+CROPS = 'center', 'all'  # of a frame, for a stream
 
 def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:
     """Return a pipeline's frame sampler, and the transforms after decoding.
@@ -19,3 +20,19 @@ def split_pipeline(pipeline: Sequence[dict]) -> Tuple[dict, List[dict]]:
         raise ValueError('the pipeline has no frame sampler or no decoder: '
                          f'{names}')
     return samplers[0], list(pipeline[decoders[-1] + 1:])
+
+
+def center_view(spatial: Sequence[dict]) -> List[dict]:
+    """Replace transforms that take several crops of a frame.
+
+    Args:
+        spatial (sequence[dict]): The transforms after decoding.
+
+    Returns:
+        list[dict]: Transforms that take the crop in the middle alone.
+    """
+    return [
+        dict(type='CenterCrop', crop_size=step['crop_size'])
+        if step['type'] in ('ThreeCrop', 'TenCrop') else step
+        for step in spatial
+    ]

@@ -31,7 +31,7 @@ from mmlcr.visualization.maps import Maps
 from .frames import Frame, FrameRateFilter
 from .live import LatestFrameReader
 from .opening import Address, open_source
-from .pipeline import split_pipeline
+from .pipeline import CROPS, center_view, split_pipeline
 from .result import StreamResult
 from .step import TorchStep
 from .windows import CONTEXTS, Windows
@@ -69,8 +69,10 @@ class StreamRecognizer:
         num_streams (int): Number of streams that are stepped together.
             Defaults to 1.
         pipeline (str): Name of the pipeline in the config. Defaults to
-            ``'test_pipeline'``. If that takes several crops,
-            ``'val_pipeline'`` takes one, at a fraction of the cost.
+            ``'test_pipeline'``.
+        crops (str): Which crops of a frame are recognised, where the pipeline
+            takes several: ``'center'``, the one in the middle, or ``'all'``,
+            at several times the cost. Defaults to ``'center'``.
         maps (bool): Whether results have the model's input, the edge map,
             the retention of each patch and the norms of the state. Defaults
             to False.
@@ -92,7 +94,10 @@ class StreamRecognizer:
                  topk: int = 5,
                  num_streams: int = 1,
                  pipeline: str = 'test_pipeline',
+                 crops: str = 'center',
                  maps: bool = False) -> None:
+        if crops not in CROPS:
+            raise ValueError(f'crops must be one of {CROPS}, got {crops!r}')
         if context not in CONTEXTS:
             raise ValueError(f'context must be one of {CONTEXTS}, got '
                              f'{context!r}')
@@ -127,6 +132,8 @@ class StreamRecognizer:
             self.classes = class_names(config, checkpoint)
         self.multi_class = bool(config.model.cls_head.get('multi_class'))
         sampler, spatial = split_pipeline(steps)
+        if crops == 'center':
+            spatial = center_view(spatial)
         self.clip_len: int = sampler['clip_len']
         self.fps = fps or config.get('stream_fps')
         if self.fps is None and 'frame_seconds' in sampler:

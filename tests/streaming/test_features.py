@@ -47,7 +47,7 @@ def recognizer(request: pytest.FixtureRequest,
                redraw: Callable) -> StreamRecognizer:
     config = Config.fromfile(ROOT / f'configs/{request.param}.py')
     config.merge_from_dict(SMALL[request.param])
-    built = StreamRecognizer(config, context='free')
+    built = StreamRecognizer(config, context='free', crops='all')
     redraw(built.run_step.model)
     return built
 

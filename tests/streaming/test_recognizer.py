@@ -97,6 +97,19 @@ def test_a_stream_has_the_scores_of_the_clip(name: str, pipeline: str,
         assert result.scores == pytest.approx(expected[best], rel=1e-4)
 
 
+@pytest.mark.parametrize('crops, expected', [('center', 1), ('all', 3)])
+def test_one_crop_or_all(crops: str, expected: int, recognizer: Callable,
+                         make_frames: Callable) -> None:
+    """The one in the middle of the test pipeline, unless all are asked for."""
+    stream = recognizer('lcr_jester', crops=crops)
+    frame, = make_frames(1, 240, 320)
+    views = stream.views(frame)
+    assert views.shape == (expected, 4, 1, 224, 224)
+    every = recognizer('lcr_jester', crops='all').views(frame)
+    middle = 2  # ThreeCrop's order: left, right, middle
+    assert torch.equal(views[-1], every[middle])
+
+
 @pytest.mark.parametrize('frame_seconds, clip_fps', [(0.12, 25), (0.08, 30),
                                                      (0.2, 60)])
 def test_a_sampler_by_time_gives_the_rate_of_the_stream(
@@ -131,8 +144,8 @@ def test_real_clips_of_the_jester_config(options: dict, shared_data: Path,
         decord.VideoReader(str(path)).get_batch(range(0, 48, 6)).asnumpy()
         for path in paths
     ]
-    pair = recognizer('lcr_jester', options, num_streams=2)
-    single = recognizer('lcr_jester', options)
+    pair = recognizer('lcr_jester', options, num_streams=2, crops='all')
+    single = recognizer('lcr_jester', options, crops='all')
     for number, frames in enumerate(zip(*clips)):
         of_pair = pair.step_all(frames)
         of_single = single.step(frames[0])
