@@ -672,13 +672,15 @@ def test_benchmark(tmp_path: Path) -> None:
     taken = result['milliseconds']
     assert all(value > 0 for value in taken.values())
     # the ratios that the table shows are those of the figures
-    frame, base = taken['clip: LCR, one more frame'], 'TSM-MobileNetV2'
+    frame = taken['clip: LCR, one more frame']
+    base = 'TSM-MobileNetV2, one more frame'
     ratio = frame / taken[f'clip: {base}']
     assert f'| {frame:.1f} | {ratio:.2f} | {base} |' in report
     rate = 2048**3 / taken['clip: matrix product']
     floor = result['multiply_adds'] / rate
     assert result['clip_over_floor'] == pytest.approx(taken['clip: LCR'] /
                                                       floor)
+    assert 0 < result['frame_over_floor']
     assert 0 < result['bfloat16_error'] < 1
     assert len(result['stream']) == 8 and min(result['stream'].values()) > 0
     assert all(peak > 0 for peak in result['peak_mebibytes'].values())

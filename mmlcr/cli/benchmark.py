@@ -39,6 +39,7 @@ from mmlcr.deploy.measure import Medians, resident
 from mmlcr.streaming import StreamRecognizer
 from .benchmark_cases import (
     GEMM_SIZE,
+    ONE_MORE,
     STREAM_FRAMES,
     STREAM_SIZE,
     make_cases,
@@ -219,16 +220,22 @@ def main(args: argparse.Namespace) -> None:
         text += f'\n{memory_table(result["peak_mebibytes"])}'
     if 'clip' in args.parts:
         count = multiply_adds(model, clip[:, None])
-        floor = count / GEMM_SIZE**3 * medians['clip', 'matrix product']
+        product = medians['clip', 'matrix product'] / GEMM_SIZE**3
+        floor = count * product
+        frame_floor = frame_multiply_adds(model, *clip.shape[-2:]) * product
         result.update(
             multiply_adds=count,
             floor_milliseconds=1e3 * floor,
             clip_over_floor=medians['clip', 'LCR'] / floor,
+            frame_over_floor=(medians['clip', f'LCR, {ONE_MORE}'] /
+                              frame_floor),
             bfloat16_error=bfloat16_error(model, clip))
         text += (f'\n{count / 1e9:.1f} G multiply-adds at the rate of the '
                  f'matrix product: {1e3 * floor:.1f} ms, of which the clip is '
-                 f'{result["clip_over_floor"]:.2f} times. Scores in bfloat16 '
-                 f'differ by {result["bfloat16_error"]:.1e}, relative.\n')
+                 f'{result["clip_over_floor"]:.2f} times. One more frame is '
+                 f'{result["frame_over_floor"]:.2f} times its own. Scores in '
+                 f'bfloat16 differ by {result["bfloat16_error"]:.1e}, '
+                 'relative.\n')
     if 'endurance' in args.parts:
         result['endurance'] = measure_endurance(args)
         text += figures_table('endurance', result['endurance'])

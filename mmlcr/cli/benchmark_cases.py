@@ -19,16 +19,19 @@ from torch import Tensor
 import mmaction
 from mmaction.registry import MODELS
 from mmlcr.deploy import Case, num_parameters
+from mmlcr.engine import cpu_has_bfloat16
 from mmlcr.ops import bi_wkv
 from mmlcr.streaming import CROPS, StreamRecognizer, open_source
 from mmlcr_cli.commands.benchmark import OTHERS
 from .launch import load_config
+from .online_tsm import OnlineTSM
 
 GEMM_SIZE = 2048
 GROWTH = dict(frames=(4, 8, 16, 32), side=(112, 160, 224, 320),
               batch=(1, 2, 4, 8))
 STREAM_SIZE, STREAM_FRAMES = (320, 240), 50  # a video's width, height, length
-CHEAPEST = next(iter(OTHERS))  # with which a frame is compared
+ONE_MORE = 'one more frame'
+CHEAPEST = f'{next(iter(OTHERS))}, {ONE_MORE}'  # with which LCR's is compared
 
 
 def operator_cases(heads: int, width: int) -> List[Case]:
@@ -79,6 +82,11 @@ def clip_cases(model: Any, clip: Tensor,
             return other(inputs, mode='tensor')
 
         cases.append(Case('clip', name, run, 'LCR', describe(other, inputs)))
+        if name.startswith('TSM'):
+            cases.append(
+                Case('clip', f'{name}, {ONE_MORE}',
+                     functools.partial(OnlineTSM(other).eval(), inputs[:, 0]),
+                     'LCR', describe(other, inputs[:, 0])))
     return cases
 
 
@@ -107,8 +115,8 @@ def other_ways(model: Any, clip: Tensor, base: str,
 
         return autocast
 
-    cases = [frame_case(model, clip, 'LCR, one more frame', base)]
-    ways = [('bf16 autocast', model, bfloat16)]
+    cases = [frame_case(model, clip, f'LCR, {ONE_MORE}', base)]
+    ways = [('bf16 autocast', model, bfloat16)] * cpu_has_bfloat16()
     for backend in ('eager', 'module', *(['inductor'] if compiled else [])):
         other = copy.deepcopy(model)
         other.backbone.backend = backend
@@ -117,7 +125,7 @@ def other_ways(model: Any, clip: Tensor, base: str,
         cases.append(
             Case('clip', f'LCR, {way}', wrap(scores(model, clip)), 'LCR',
                  describe(model, clip)))
-        frame = frame_case(model, clip, f'LCR, one more frame, {way}', base)
+        frame = frame_case(model, clip, f'LCR, {ONE_MORE}, {way}', base)
         cases.append(frame._replace(run=wrap(frame.run)))
     return cases
 
@@ -225,7 +233,7 @@ def make_cases(args: argparse.Namespace, model: Any,
         cases += clip_cases(model, clip,
                             {name: OTHERS[name]
                              for name in args.others})
-        base = CHEAPEST if CHEAPEST in args.others else 'LCR'
+        base = CHEAPEST if next(iter(OTHERS)) in args.others else 'LCR'
         cases += other_ways(model, clip, base, args.compiled)
         cases.append(product_case('clip', 'LCR'))
     if 'stream' in args.parts:
