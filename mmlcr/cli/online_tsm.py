@@ -7,7 +7,7 @@ Shift Module for Efficient Video Understanding*, arXiv 1811.08383, section
 3.3). So a new frame costs what an image costs, not what a clip does.
 """
 import copy
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +50,10 @@ class OnlineTSM(nn.Module):
         ValueError: If it has none.
     """
 
-    def __init__(self, recognizer: nn.Module) -> None:
+    def __init__(self, recognizer: Any) -> None:
         super().__init__()
-        self.backbone = copy.deepcopy(recognizer.backbone)
-        self.cls_head = copy.deepcopy(recognizer.cls_head)
+        self.backbone: nn.Module = copy.deepcopy(recognizer.backbone)
+        self.cls_head: Any = copy.deepcopy(recognizer.cls_head)
         shifts = [(parent, name) for parent in self.backbone.modules()
                   for name, child in parent.named_children()
                   if isinstance(child, TemporalShift)]
