@@ -13,7 +13,7 @@ from mmlcr_cli.main import TOOLS
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = r'python tools/\w+\.py'
-PAGES = (ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
+PAGES = (*sorted(ROOT.glob('*.md')), *sorted((ROOT / 'docs').glob('*.md')),
          ROOT / 'configs/recognition/lcr/README.md')
 
 
@@ -87,3 +87,23 @@ def test_a_backend_joins_as_the_page_says() -> None:
     exec(python_of(ROOT / 'docs/backends.md')[-1], {})
     assert backend_names()[0] == 'fast'
     unregister_backend('fast')
+
+
+def test_changelog_and_citation_have_the_version() -> None:
+    import yaml
+
+    import mmlcr
+    version = mmlcr.__version__
+    changes = (ROOT / 'CHANGELOG.md').read_text()
+    assert re.search(r'^## (\S+)', changes, re.M)[1] == version  # type: ignore
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['version'] == version
+    assert citation['license'] == 'Apache-2.0'
+
+
+def test_paths_that_contributors_are_sent_to_exist() -> None:
+    text = (ROOT / 'CONTRIBUTING.md').read_text()
+    paths = re.findall(r'`((?:tests|configs|docs)/[\w/.]*\w)`', text)
+    assert len(paths) >= 4
+    for path in paths:
+        assert (ROOT / path).exists(), path
