@@ -158,10 +158,6 @@ class CrossRWKVLayers(NumbaLayers):
             return as_array(
                 torch.cat([_by_halves(first, H, K), second], 1).mT)
 
-        norms = {
-            name: as_array(getattr(step, name))
-            for name in step._fields if name.startswith('norm')
-        }
         super().__init__(
             dict(
                 residual=int(spec.residual),
@@ -178,7 +174,7 @@ class CrossRWKVLayers(NumbaLayers):
                 chunk_decay=as_array(_halves(decays.chunk_decay[..., 0])),
                 half_decay=as_array(_halves(decays.half_decay[..., 0])),
                 u=as_array(_halves(decays.u)),
-                **norms), decays.chunk_size, spec)
+                **_norms(step)), decays.chunk_size, spec)
 
     def thread_shapes(self) -> Shapes:
         """See :class:`NumbaLayers`."""
@@ -226,10 +222,6 @@ class VRWKV6Layers(NumbaLayers):
             change = packed.past[:0]
         step = _shares(no_scale[:1], K)[0]
         step[4] = -1.
-        norms = {
-            name: as_array(getattr(packed, name))
-            for name in packed._fields if name.startswith('norm')
-        }
         super().__init__(
             dict(
                 post_norm=int(spec.post_norm),
@@ -263,7 +255,7 @@ class VRWKV6Layers(NumbaLayers):
                 **_forget_gate(packed.forget, packed.forget_bias,
                                packed.decay),
                 memory_scale=as_array(packed.memory_scale),
-                **norms),
+                **_norms(packed)),
             math.ceil(num_tokens / math.ceil(num_tokens / CHUNK_SIZE)), spec)
 
     def thread_shapes(self) -> Shapes:
@@ -308,6 +300,14 @@ def _forget_gate(weight: Optional[Tensor], bias: Optional[Tensor],
         bias = like[:0]
         weight = bias[..., None]
     return dict(forget=as_array(weight.mT), forget_bias=as_array(bias))
+
+
+def _norms(weights: Any) -> Dict[str, np.ndarray]:
+    """Return the weights and biases of norms among packed weights."""
+    return {
+        name: as_array(getattr(weights, name))
+        for name in weights._fields if name.startswith('norm')
+    }
 
 
 def _shares(mu: Tensor, K: int) -> np.ndarray:
