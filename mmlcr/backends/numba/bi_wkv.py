@@ -76,7 +76,7 @@ def gather_states(sums: np.ndarray, m: int, chunk_decay: np.ndarray,
             decay_and_add(later, chunk_decay[k], half_decay[k], sums[n, k])
         for n in range(m):
             decay_and_add(earlier, chunk_decay[k], half_decay[k],
-                           sums[n, K + k])
+                          sums[n, K + k])
         for j in range(len(later)):  # decay to the middle of this chunk
             later[j] *= half_decay[k]
             earlier[j] *= half_decay[k]
@@ -154,7 +154,7 @@ def turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
 
 @compiled
 def decay_and_add(total: np.ndarray, decay: f32, share: f32,
-                   x: np.ndarray) -> None:
+                  x: np.ndarray) -> None:
     """Compute ``total = decay total + share x`` in place."""
     prefer_wide_vectors()
     for j in range(len(total)):
