@@ -11,20 +11,27 @@ import numpy as np
 
 Array = Union[float, np.ndarray]
 
-# largest amplitude of each joint in radians; left joints name their pair
+ARMS = 'left_shoulder_flexion', 'right_shoulder_flexion'
+SPREAD_ARMS = 'left_shoulder_abduction', 'right_shoulder_abduction'
+HIPS = 'left_hip_flexion', 'right_hip_flexion'
+SPREAD = 'left_hip_abduction', 'right_hip_abduction'
+KNEES = 'left_knee', 'right_knee'
+# largest amplitude of each joint in radians
 PAIRS: Dict[Tuple[str, str], float] = {
-    ('left_shoulder_flexion', 'right_shoulder_flexion'): 1.3,
-    ('left_shoulder_abduction', 'right_shoulder_abduction'): 1.2,
+    ARMS: 1.3,
+    SPREAD_ARMS: 1.2,
     ('left_elbow', 'right_elbow'): 1.,
-    ('left_hip_flexion', 'right_hip_flexion'): 0.7,
-    ('left_hip_abduction', 'right_hip_abduction'): 0.4,
-    ('left_knee', 'right_knee'): 0.8,
+    HIPS: 0.7,
+    SPREAD: 0.4,
+    KNEES: 0.8,
 }
 TRUNK: Dict[str, float] = {'lean': 0.5, 'tilt': 0.25}
 # probabilities
 MOVING_PAIR, MOVING_TRUNK, POSED_PAIR = 0.55, 0.3, 0.15
-ONCE, SPINNING, WALKING, BACKWARD = 0.3, 0.1, 0.45, 0.15
-SWINGING, SIDEWAYS = 0.5, 0.6  # of those who walk: arms, seen from the side
+ONCE, SPINNING, WALKING = 0.3, 0.1, 0.45
+# of those who walk: with arms that swing, across the picture, and where to
+SWINGING, ACROSS = 0.5, 0.6
+COURSES = {0.: 0.6, np.pi: 0.12, np.pi / 2: 0.14, -np.pi / 2: 0.14}
 SIDES = ('in phase', 'antiphase', 'left', 'right')
 PROPS = ('ball', 'stick', 'box')
 
@@ -43,7 +50,8 @@ class MotionProgram(NamedTuple):
     joints: Dict[str, Oscillation]
     cycles: float = np.inf  # after which the joints hold
     delay: float = 0.  # seconds, until which the joints hold
-    velocity: float = 0.  # forward, in body heights a second
+    velocity: float = 0.  # in body heights a second
+    course: float = 0.  # of the velocity, radians from forward to the left
     spin: float = 0.  # about the vertical axis, in radians a second
     bounce: float = 0.  # height of the hips' bounce, of the body's height
     bounces: int = 1  # of a cycle
@@ -99,8 +107,8 @@ def sample_scene(rng: np.random.Generator,
         Scene: The scene.
     """
     yaw, motion = rng.uniform(0, 2 * np.pi), sample_motion(rng)
-    if motion.velocity and rng.random() < SIDEWAYS:
-        yaw = rng.choice([0, np.pi]) + rng.normal(0, 0.3)
+    if motion.velocity and rng.random() < ACROSS:
+        yaw = motion.course + rng.choice([0, np.pi]) + rng.normal(0, 0.3)
     actors = [Actor(motion, 0., 0.)]
     if rng.random() < pairs:
         yaw = rng.choice([0, np.pi]) + rng.normal(0, 0.5)
@@ -134,8 +142,8 @@ def sample_motion(rng: np.random.Generator) -> MotionProgram:
         joint = Oscillation(
             rng.uniform(0, amplitude), amplitude, rng.uniform(0, 2 * np.pi),
             int(rng.choice([1, 1, 1, 2])))
-        if draw >= MOVING_PAIR:  # held in place
-            joint = joint._replace(amplitude=0.)
+        if draw >= MOVING_PAIR:
+            joint = held(joint.offset)
         joints.update(both_sides(pair, joint, str(rng.choice(SIDES))))
     for name, limit in TRUNK.items():
         if rng.random() < MOVING_TRUNK:
@@ -162,33 +170,51 @@ def with_gait(program: MotionProgram,
               rng: np.random.Generator) -> MotionProgram:
     """Return the program of somebody who walks, runs, hops or slides.
 
-    Knees follow the hips, mostly with arms that swing; the body advances by a
-    stride in each cycle.
+    The body advances by a stride in each cycle: forward, backward or to a
+    side. Knees follow the hips, mostly with arms that swing. Who goes to a
+    side opens and closes the legs as well, and who hops holds one leg up.
     """
+    course = float(rng.choice([*COURSES], p=[*COURSES.values()]))
+    sidewards = abs(course) == np.pi / 2
     sides = str(rng.choice(['antiphase', 'antiphase', 'antiphase',
                             'in phase', 'left']))
     stride, phase = rng.uniform(0.25, 1.), rng.uniform(0, 2 * np.pi)
-    hip = Oscillation(rng.uniform(-0.1, 0.3), rng.uniform(0.15, 0.7), phase, 1)
+    swing = rng.uniform(0.05, 0.3) if sidewards else rng.uniform(0.15, 0.7)
+    hip = Oscillation(rng.uniform(-0.1, 0.3), swing, phase, 1)
     bend = rng.uniform(0.1, 0.9)
     knee = Oscillation(rng.uniform(0, bend), bend,
                        phase + rng.normal(np.pi / 2, 0.7), 1)
     joints = {
         **program.joints,
-        **both_sides(('left_hip_flexion', 'right_hip_flexion'), hip, sides),
-        **both_sides(('left_knee', 'right_knee'), knee, sides),
+        **both_sides(HIPS, hip, sides),
+        **both_sides(KNEES, knee, sides),
     }
+    if sides == 'left':
+        joints.update(right_hip_flexion=held(rng.uniform(-0.2, 0.7)),
+                      right_knee=held(rng.uniform(0.5, 1.6)))
+    if sidewards:
+        opening = rng.uniform(0.1, 0.35)
+        spread = Oscillation(opening * rng.uniform(0.7, 1.2), opening,
+                             rng.uniform(0, 2 * np.pi), 1)
+        joints.update(both_sides(SPREAD, spread, 'in phase'))
     if rng.random() < SWINGING:
-        swing = Oscillation(0., rng.uniform(0.1, 0.8), phase + np.pi, 1)
+        arm = Oscillation(0., rng.uniform(0.1, 0.8), phase + np.pi, 1)
         joints.update(both_sides(
-            ('left_shoulder_flexion', 'right_shoulder_flexion'), swing,
+            SPREAD_ARMS if sidewards and rng.random() < 0.5 else ARMS, arm,
             'in phase' if sides == 'in phase' else 'antiphase'))
-    sign = -1 if rng.random() < BACKWARD else 1
+    steps = sides == 'antiphase' and not sidewards
     return program._replace(
         joints=joints,
-        velocity=sign * stride * program.frequency,
+        velocity=stride * program.frequency,
+        course=course,
         spin=0.,
-        bounce=rng.uniform(0.01, 0.05 if sides == 'antiphase' else 0.2),
-        bounces=2 if sides == 'antiphase' else 1)
+        bounce=rng.uniform(0.01, 0.05 if steps else 0.2),
+        bounces=2 if steps else 1)
+
+
+def held(angle: float) -> Oscillation:
+    """Return a joint that stays at an angle in radians."""
+    return Oscillation(angle, 0., 0., 1)
 
 
 def both_sides(pair: Tuple[str, str], joint: Oscillation,

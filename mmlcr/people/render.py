@@ -113,7 +113,9 @@ def project_actor(actor: Actor, person: PersonLook, look: Look,
     points = np.concatenate(
         [pose.segments.reshape(len(times), -1, 3), pose.head[:, None]], 1)
     points = person.size * turn(points, motion.spin * since_middle)
-    points[..., 0] += motion.velocity * since_middle[:, None]
+    way = motion.velocity * since_middle[:, None]
+    points[..., 0] += np.cos(motion.course) * way
+    points[..., 2] += np.sin(motion.course) * way
     points = turn(points, np.full(len(times), actor.heading))
     points[..., 0] += actor.place
     feet = points[:, :1] * [1, 0, 1] + [0, GROUND, 0]

@@ -68,6 +68,16 @@ def test_a_walker_crosses_the_picture_unless_followed() -> None:
     assert (np.diff(behind.feet[:, 0]) < 0).all()
 
 
+@pytest.mark.parametrize('course, sign', [(np.pi / 2, 1), (-np.pi / 2, -1)])
+def test_a_sidestep_crosses_the_picture_seen_from_the_front(
+        course: float, sign: int) -> None:
+    sidestep = MotionProgram(1., {}, velocity=0.8, course=course)
+    scene = Scene(np.pi / 2, (Actor(sidestep, 0., 0.), ))
+    (person, ) = project(scene, look_of(scene), TIMES, TIMES.mean())
+    assert (sign * np.diff(person.feet[:, 0]) > 0).all()
+    assert np.ptp(person.scale) < 1e-9  # neither nearer nor farther
+
+
 def test_who_is_nearer_is_larger() -> None:
     look = look_of(STILL)
     near, far = (

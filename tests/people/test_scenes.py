@@ -1,12 +1,18 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Scenes move, differ, and hold the people and things they should."""
-from typing import Optional
+from typing import List, Optional
 
 import numpy as np
 import pytest
 
-from mmlcr.people import Oscillation, Scene, sample_motion, sample_scene
-from mmlcr.people.programs import both_sides
+from mmlcr.people import (
+    MotionProgram,
+    Oscillation,
+    Scene,
+    sample_motion,
+    sample_scene,
+)
+from mmlcr.people.programs import COURSES, both_sides
 
 COUNT = 400
 
@@ -52,24 +58,45 @@ def test_things_are_held_by_people_of_the_scene() -> None:
     assert scene(0, props=0.).prop is None
 
 
-def test_who_advances_moves_both_legs_or_hops() -> None:
-    walkers = [motion for motion in map(
-        sample_motion, map(np.random.default_rng, range(COUNT)))
-        if motion.velocity]
-    assert 0.35 < len(walkers) / COUNT < 0.55
-    for motion in walkers:
-        assert 0.25 <= abs(motion.velocity) / motion.frequency <= 1
+def walkers() -> List[MotionProgram]:
+    motions = [sample_motion(np.random.default_rng(seed))
+               for seed in range(COUNT)]
+    return [motion for motion in motions if motion.velocity]
+
+
+def both(motion: MotionProgram, joint: str) -> List[Oscillation]:
+    """Return a joint of the left and the right side, where it is set."""
+    names = [f'{side}_{joint}' for side in ('left', 'right')]
+    return [motion.joints[name] for name in names if name in motion.joints]
+
+
+def test_who_advances_moves_the_legs() -> None:
+    found = walkers()
+    assert 0.35 < len(found) / COUNT < 0.55
+    for motion in found:
+        assert 0.25 <= motion.velocity / motion.frequency <= 1
         assert motion.cycles == np.inf and not motion.spin
-        hips, knees = ([motion.joints[f'{side}_{joint}'].amplitude
-                        for side in ('left', 'right')
-                        if f'{side}_{joint}' in motion.joints]
-                       for joint in ('hip_flexion', 'knee'))
-        assert any(hips) and any(knees)
-        assert (motion.bounces == 2) == (motion.bounce <= 0.05 and all(
-            f'{side}_hip_flexion' in motion.joints
-            for side in ('left', 'right')) and np.isclose(np.cos(
-                motion.joints['left_hip_flexion'].phase
-                - motion.joints['right_hip_flexion'].phase), -1))
+        hips, knees = both(motion, 'hip_flexion'), both(motion, 'knee')
+        assert hips[0].amplitude and knees[0].amplitude
+        assert len(hips) == len(knees) == 2
+        hops = not hips[1].amplitude
+        assert hops == (not knees[1].amplitude)
+        assert not hops or knees[1].offset >= 0.5  # held up
+        steps = not hops and np.isclose(
+            np.cos(hips[0].phase - hips[1].phase), -1)
+        forward = np.isclose(np.sin(motion.course), 0)
+        assert (motion.bounces == 2) == (steps and forward)
+
+
+def test_gaits_go_to_all_sides() -> None:
+    courses = np.array([motion.course for motion in walkers()])
+    for course, share in COURSES.items():
+        assert abs(np.mean(courses == course) - share) < 0.1
+    for motion in walkers():
+        if np.isclose(abs(np.sin(motion.course)), 1):
+            left, right = both(motion, 'hip_abduction')
+            assert left == right and left.amplitude  # open and close
+            assert left.offset >= 0.7 * left.amplitude
 
 
 @pytest.mark.parametrize('sides, left, right', [
