@@ -26,8 +26,8 @@ def stack(layers: Sequence[Any]) -> Any:
 
 def narrow(batched: Any, start: int, stop: int) -> Any:
     """Select the layers ``start`` to ``stop - 1`` of a stacked tuple."""
-    return type(batched)(*(None if t is None else t[start:stop]
-                           for t in batched))
+    return type(batched)(*(t if t is None or start == 0 and stop >= len(t)
+                           else t[start:stop] for t in batched))
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -61,6 +61,8 @@ class BiWKVDecays(NamedTuple):
 
     def layers(self, start: int, stop: int) -> 'BiWKVDecays':
         """Select the layers ``start`` to ``stop - 1``."""
+        if start == 0 and stop == len(self.w):
+            return self
         return BiWKVDecays._make(
             [*(t[start:stop] for t in self[:-1]), self.chunk_size])
 

@@ -6,7 +6,7 @@ at once: ``T + n - 1`` steps instead of ``T n`` (Appleyard et al., arXiv
 1604.01946, for stacked recurrent layers).
 """
 import functools
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from mmlcr.backends.base import StackOutput, Tokens, bound_gradients
 from mmlcr.layers import Geometry, LayerState, Prompt
 from mmlcr.ops import TokenShift
 from mmlcr.ops.batched import narrow, stack
+from mmlcr.ops.windows import windows
 from .cross_rwkv import CrossRWKVWeights
 from .spec import StackSpec, Wrap, unwrapped
 from .vrwkv6 import VRWKV6Weights
@@ -111,8 +112,11 @@ def _run_layers(
     outputs, cells, last_states = [], [], []
     x = xs[0].new_empty(0, *xs[0].shape)
     state: Optional[LayerState] = None
-    for s in range(T + n - 1):
-        start, stop = max(0, s - T + 1), min(n, s + 1)  # active layers
+    active = [(max(0, s - T + 1), min(n, s + 1)) for s in range(T + n - 1)]
+    # step s has frame s - i of layer i, and the prompts' order is reversed
+    prompts = _windows(prompt, [(T - 1 - s + start, T - 1 - s + stop)
+                                for s, (start, stop) in enumerate(active)])
+    for s, (start, stop) in enumerate(active):
         spec = spec._replace(neighbours=shift.neighbours((stop - start) * B))
         if s < n:  # layer s starts with its first frame
             state = _join(
@@ -123,10 +127,8 @@ def _run_layers(
         else:
             x = x[:stop - start]
         assert state is not None
-        at = T - 1 - s  # index of layer 0's frame, in reverse order
         x, state = step(
-            weights.narrow(start, stop), x,
-            narrow(prompt, at + start, at + stop), state, spec)
+            weights.narrow(start, stop), x, next(prompts), state, spec)
         bound_gradients(state)
         if stop == n:
             outputs.append(_last_layer(x))
@@ -135,6 +137,14 @@ def _run_layers(
             last_states.append(_layer_state(state, 0))
             state = narrow(state, 1, n)
     return outputs, cells, last_states
+
+
+def _windows(prompt: Prompt,
+             bounds: Sequence[Tuple[int, int]]) -> Iterator[Prompt]:
+    """Select the prompts of each step."""
+    none = [None] * len(bounds)
+    return map(Prompt, *(none if t is None else windows(t, bounds)
+                         for t in prompt))
 
 
 def _step(wrap: Wrap, weights: Weights, x: Tensor, prompt: Prompt,
