@@ -3,11 +3,13 @@
 
 Inputs ``(n, B, L, D)`` and weights ``(n, ...)`` have the layers first.
 """
-from typing import Any, List, Optional, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .grad_slices import GradSlices
 
 NORM_EPS = 1e-5  # eps of all norms
 
@@ -24,10 +26,22 @@ def stack(layers: Sequence[Any]) -> Any:
     return type(layers[0])(*fields)
 
 
+def map_tensors(function: Callable[[Any], Any], batched: Any) -> Any:
+    """Apply a function to the tensors of nested named tuples.
+
+    Other fields, such as None and numbers, stay.
+    """
+    if isinstance(batched, tuple):
+        return type(batched)._make(  # type: ignore[attr-defined]
+            map_tensors(function, field) for field in batched)
+    if isinstance(batched, (Tensor, GradSlices)):
+        return function(batched)
+    return batched
+
+
 def narrow(batched: Any, start: int, stop: int) -> Any:
-    """Select the layers ``start`` to ``stop - 1`` of a stacked tuple."""
-    return type(batched)(*(t if t is None or start == 0 and stop >= len(t)
-                           else t[start:stop] for t in batched))
+    """Select the layers ``start`` to ``stop - 1`` of nested named tuples."""
+    return map_tensors(lambda t: t[start:stop], batched)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -59,13 +59,6 @@ class BiWKVDecays(NamedTuple):
     half_decay: Tensor  # (..., H, K, 1), of half a chunk
     chunk_size: int
 
-    def layers(self, start: int, stop: int) -> 'BiWKVDecays':
-        """Select the layers ``start`` to ``stop - 1``."""
-        if start == 0 and stop == len(self.w):
-            return self
-        return BiWKVDecays._make(
-            [*(t[start:stop] for t in self[:-1]), self.chunk_size])
-
 
 class BiWKVMemory(NamedTuple):
     """Keys and values, prepared for :func:`bi_wkv_read`."""

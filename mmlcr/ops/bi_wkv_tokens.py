@@ -18,12 +18,15 @@ chunks, states of shape ``(K, V)`` are decayed from edge to edge.
 Shapes: a frame has ``N`` chunks of ``C`` tokens; ``...`` are layers, batch and
 heads.
 """
+from typing import Any, Iterator, List, NamedTuple, Tuple
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-CHUNK_SIZE = 32  # a power of two
+CHUNK_SIZE = 256  # a power of two
 
 
 def bi_wkv_tokens(r: Tensor,
@@ -63,7 +66,9 @@ def bi_wkv_tokens(r: Tensor,
         own = (r * k * u[..., None, None, :, :]).sum(-1, keepdim=True)
         r, k, v, w, own = (  # each (..., H, L, K)
             _pad(t.transpose(-3, -2), chunk_size) for t in (r, k, v, w, own))
-        y = _read(r, k, v, w, own, min(chunk_size, int(r.shape[-2])))
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        read = _Read.apply if torch.is_grad_enabled() and not traced else _read
+        y = read(r, k, v, w, own, min(chunk_size, int(r.shape[-2])))
         return y[..., :L, :].transpose(-3, -2)
 
 
@@ -74,18 +79,85 @@ def _pad(x: Tensor, chunk_size: int) -> Tensor:
     return F.pad(x, (0, 0, 0, -L % size))
 
 
+class _Read(torch.autograd.Function):
+    """Computes the output for full chunks, :func:`_read`.
+
+    The backward pass is explicit: recorded, each of the many small operations
+    would keep its inputs, and each slice would have a gradient of full size.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, r: Tensor, k: Tensor, v: Tensor, w: Tensor,
+                own: Tensor, C: int) -> Tensor:
+        levels = _levels(w, C)
+        score = _scores(r, k, own, levels)
+        ctx.save_for_backward(r, k, v, w, score)
+        return _apply_scores(score, r, k, v, levels)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple:
+        r, k, v, w, score = ctx.saved_tensors
+        C = score.shape[-1]
+        levels = _levels(w, C)
+        grad, v_chunks = (t.unflatten(-2, (-1, C)) for t in (grad, v))
+        grad_score = grad @ v_chunks.mT
+        grad_v = score.mT @ grad
+        grad_r, grad_k, grad_w = (torch.zeros_like(t) for t in (r, k, w))
+        for level in levels.halves:
+            _level_backward(level, grad_score, (r, k),
+                            (grad_r, grad_k, grad_w))
+        if v_chunks.shape[-3] > 1:
+            grad_v += _other_chunks_backward(
+                r, k, v_chunks, levels, grad, (grad_r, grad_k, grad_w))
+        own = grad_score.diagonal(dim1=-2, dim2=-1)[..., None]
+        return (grad_r, grad_k, grad_v.flatten(-3, -2), grad_w,
+                own.flatten(-3, -2), None)
+
+
 def _read(r: Tensor, k: Tensor, v: Tensor, w: Tensor, own: Tensor,
           C: int) -> Tensor:
     """Compute the output ``(..., L, V)`` for full chunks of ``C`` tokens."""
-    # blocks of one token, (..., blocks, 1, K) and (..., blocks, 1, 1)
-    r, k, total, score = (t.unsqueeze(-2) for t in (r, k, w, own))
-    before = after = torch.zeros_like(total)
+    levels = _levels(w, C)
+    return _apply_scores(_scores(r, k, own, levels), r, k, v, levels)
+
+
+class Level(NamedTuple):
+    """Pairs of blocks of ``b`` tokens that are merged."""
+    to_edge: Tensor  # decay from each token of the first, (..., blocks, b, K)
+    from_edge: Tensor  # decay up to each token of the second
+
+
+class Levels(NamedTuple):
+    """Decays within chunks, and of chunks."""
+    halves: List[Level]  # for blocks of 1, 2, ..., C / 2 tokens
+    before: Tensor  # decay from the chunk's start, (..., N, C, K)
+    after: Tensor  # decay up to the chunk's end
+    total: Tensor  # log-decay of the chunk, (..., N, K)
+
+
+def _levels(w: Tensor, C: int) -> Levels:
+    """Multiply the decays of ``(..., L, K)`` up to the edges of blocks."""
+    total = w.exp().unsqueeze(-2)  # blocks of one token, (..., blocks, 1, K)
+    before = after = torch.ones_like(total)
+    levels = []
     for _ in range(C.bit_length() - 1):
-        r_first, r_last = _halves(r)
-        k_first, k_last = _halves(k)
         after_first, after_last = _halves(after)
         before_first, before_last = _halves(before)
-        to_edge, from_edge = after_first.exp(), before_last.exp()
+        total_first, total_last = _halves(total)
+        levels.append(Level(after_first, before_last))
+        before = torch.cat([before_first, before_last * total_first], -2)
+        after = torch.cat([after_first * total_last, after_last], -2)
+        total = total_first * total_last
+    return Levels(levels, before, after, w.unflatten(-2, (-1, C)).sum(-2))
+
+
+def _scores(r: Tensor, k: Tensor, own: Tensor, levels: Levels) -> Tensor:
+    """Compute the weights of the values in each chunk, ``(..., N, C, C)``."""
+    score = own.unsqueeze(-2)
+    for to_edge, from_edge in levels.halves:
+        r_first, r_last = _blocks(r, to_edge)
+        k_first, k_last = _blocks(k, to_edge)
         ahead = (r_first * to_edge) @ (k_last * from_edge).mT
         back = (r_last * from_edge) @ (k_first * to_edge).mT
         score_first, score_last = _halves(score)
@@ -93,36 +165,139 @@ def _read(r: Tensor, k: Tensor, v: Tensor, w: Tensor, own: Tensor,
             torch.cat([score_first, ahead], -1),
             torch.cat([back, score_last], -1)
         ], -2)
-        total_first, total_last = _halves(total)
-        before = torch.cat([before_first, before_last + total_first], -2)
-        after = torch.cat([after_first + total_last, after_last], -2)
-        total = total_first + total_last
-        r, k = (t.unflatten(-3, (-1, 2)).flatten(-3, -2) for t in (r, k))
-    v = v.unflatten(-2, (-1, C))  # (..., N, C, V)
+    return score
+
+
+def _apply_scores(score: Tensor, r: Tensor, k: Tensor, v: Tensor,
+                  levels: Levels) -> Tensor:
+    """Compute the output ``(..., L, V)`` from the scores of each chunk."""
+    v = v.unflatten(-2, (-1, score.shape[-1]))  # (..., N, C, V)
     y = score @ v
     if v.shape[-3] > 1:
-        y = y + _read_other_chunks(r, k, v, before.exp(), after.exp(),
-                                   total.squeeze(-2))
+        r, k = (t.unflatten(-2, (-1, score.shape[-1])) for t in (r, k))
+        for k_decay, r_decay, passed in _directions(levels):
+            states = _states((k * k_decay).mT @ v, passed)
+            y = y + (r * r_decay) @ states
     return y.flatten(-3, -2)
 
 
-def _read_other_chunks(r: Tensor, k: Tensor, v: Tensor, before: Tensor,
-                       after: Tensor, total: Tensor) -> Tensor:
-    """Compute the contribution of other chunks, ``(..., N, C, V)``.
+def _directions(levels: Levels) -> Iterator[Tuple[Tensor, Tensor, Tensor]]:
+    """Return the decays between chunks, to later and to earlier ones.
 
-    ``before`` and ``after`` are the decays between a token and the edges of
-    its chunk, ``total`` is the log-decay of each chunk, ``(..., N, K)``.
+    Each is the decay of keys to an edge, ``(..., N, C, K)``, that of
+    receptances from an edge, and that of the chunks strictly between, from
+    chunk ``n`` to ``m``, ``(..., K, m, n)``.
     """
-    between = _strictly_between(total).exp()
-    # from earlier to later chunks
+    between = _strictly_between(levels.total).exp()
     between = rearrange(between, '... m n k -> ... k m n').tril(-1)
-    y = torch.zeros_like(v)
-    for k_decay, r_decay, passed in ((after, before, between),
-                                     (before, after, between.mT)):
-        sums = rearrange((k * k_decay).mT @ v, '... n k v -> ... k n v')
-        states = rearrange(passed @ sums, '... k n v -> ... n k v')
-        y = y + (r * r_decay) @ states
-    return y
+    yield levels.after, levels.before, between
+    yield levels.before, levels.after, between.mT
+
+
+def _states(sums: Tensor, passed: Tensor) -> Tensor:
+    """Sum over other chunks: ``(..., N, K, V)`` of each, with decays."""
+    sums = rearrange(sums, '... n k v -> ... k n v')
+    return rearrange(passed @ sums, '... k n v -> ... n k v')
+
+
+Grads = Tuple[Tensor, Tensor, Tensor]  # of r, k and w, each (..., L, K)
+
+
+def _level_backward(level: Level, grad_score: Tensor,
+                    inputs: Tuple[Tensor, Tensor], grads: Grads) -> None:
+    """Add the gradients of the products across the edges of a level."""
+    to_edge, from_edge = level
+    size = to_edge.shape[-2]
+    # (..., N, blocks, 2, size, 2, size), of rows and columns
+    blocks = grad_score.unflatten(-1, (-1, 2, size)).unflatten(
+        -4, (-1, 2, size))
+    blocks = blocks.diagonal(dim1=-6, dim2=-3).movedim(-1, -5)
+    blocks = blocks.flatten(-6, -5)  # (..., blocks, 2, size, 2, size)
+    ahead, back = blocks[..., 0, :, 1, :], blocks[..., 1, :, 0, :]
+    (r_first, r_last), (k_first, k_last) = (
+        _blocks(t, to_edge) for t in inputs)
+    (grad_r_first, grad_r_last), (grad_k_first, grad_k_last), (
+        grad_w_first, grad_w_last) = (_blocks(t, to_edge) for t in grads)
+
+    # gradients of the decayed receptances and keys, times the decay
+    r_ahead = ahead @ (k_last * from_edge) * to_edge
+    k_ahead = ahead.mT @ (r_first * to_edge) * from_edge
+    r_back = back @ (k_first * to_edge) * from_edge
+    k_back = back.mT @ (r_last * from_edge) * to_edge
+    grad_r_first += r_ahead
+    grad_k_last += k_ahead
+    grad_r_last += r_back
+    grad_k_first += k_back
+    if size > 1:
+        # a decay to the edge is that of all later tokens
+        exponent = r_first * r_ahead + k_first * k_back
+        grad_w_first[..., 1:, :] += exponent[..., :-1, :].cumsum(-2)
+        exponent = r_last * r_back + k_last * k_ahead
+        grad_w_last[..., :-1, :] += _reverse_cumsum(exponent[..., 1:, :])
+
+
+def _other_chunks_backward(r: Tensor, k: Tensor, v: Tensor, levels: Levels,
+                           grad: Tensor, grads: Grads) -> Tensor:
+    """Add the gradients of what passes between chunks; return that of v."""
+    C = v.shape[-2]
+    r, k, grad_r, grad_k, grad_w = (
+        t.unflatten(-2, (-1, C)) for t in (r, k, *grads))
+    grad_v = torch.zeros_like(v)
+    grad_between = torch.zeros(())
+    exponents = []  # of the decays to or from the chunk's end, and its start
+    for k_decay, r_decay, passed in _directions(levels):
+        decayed_k, decayed_r = k * k_decay, r * r_decay
+        sums = decayed_k.mT @ v
+        states = _states(sums, passed)
+        read = grad @ states.mT * r_decay
+        grad_states = decayed_r.mT @ grad
+        grad_sums = _states(grad_states, passed.mT)
+        summed = v @ grad_sums.mT * k_decay
+        grad_v += decayed_k @ grad_sums
+        grad_r += read
+        grad_k += summed
+        exponents.append((k * summed, r * read))
+        grad_passed = rearrange(
+            grad_states, '... n k v -> ... k n v') @ rearrange(
+                sums, '... n k v -> ... k v n')
+        grad_passed = grad_passed * passed
+        grad_between = grad_between + (
+            grad_passed if len(exponents) == 1 else grad_passed.mT)
+    after = exponents[0][0] + exponents[1][1]
+    before = exponents[0][1] + exponents[1][0]
+    grad_w[..., 1:, :] += after[..., :-1, :].cumsum(-2)
+    grad_w[..., :-1, :] += _reverse_cumsum(before[..., 1:, :])
+    grad_w += _over_chunks(grad_between)[..., None, :]
+    return grad_v
+
+
+def _over_chunks(grad: Tensor) -> Tensor:
+    """Sum gradients ``(..., K, m, n)`` over the pairs around each chunk.
+
+    Returns:
+        Tensor: Of each chunk ``j``, the sum over ``n < j < m``,
+        ``(..., N, K)``.
+    """
+    later = torch.zeros_like(grad)  # sum over all m > j
+    later[..., :-1, :] = _reverse_cumsum(grad[..., 1:, :])
+    earlier = later.cumsum(-1).roll(1, -1)  # sum over all n < j
+    earlier[..., 0] = 0
+    return earlier.diagonal(dim1=-2, dim2=-1).mT
+
+
+def _reverse_cumsum(x: Tensor) -> Tensor:
+    """Sum ``(..., L, K)`` from each token to the last one."""
+    return x.flip(-2).cumsum(-2).flip(-2)
+
+
+def _blocks(x: Tensor, like: Tensor) -> tuple:
+    """Split tokens ``(..., L, K)`` into pairs of blocks as long as ``like``.
+
+    Returns:
+        tuple[Tensor, Tensor]: Views of the first and the second blocks, each
+        ``(..., blocks, size, K)``.
+    """
+    return x.unflatten(-2, (-1, 2, like.shape[-2])).unbind(-3)
 
 
 def _halves(blocks: Tensor) -> tuple:

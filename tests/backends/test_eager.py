@@ -13,7 +13,7 @@ from lcr_cases import (
 )
 from torch import Tensor
 
-from mmlcr.backends.eager import cross_rwkv
+from mmlcr.backends.eager import cross_rwkv, wavefront
 
 
 @pytest.mark.parametrize('together', [1, 2, 3, 5, 9])
@@ -24,8 +24,9 @@ def test_any_number_of_layers_together(T: int, together: int, redraw: Callable,
                                        ) -> None:
     model = build(redraw, torch.float64, num_layers=5)
     clip = draw_clip(1, T, dtype=torch.float64)
-    monkeypatch.setattr('mmlcr.backends.eager.wavefront.GROUP_ELEMENTS',
-                        together * 21 * 16)  # tokens and width of a frame
+    # tokens and width of a frame
+    monkeypatch.setattr(wavefront, 'GROUP_ELEMENTS_WITH_GRAD',
+                        together * 21 * 16)
     first, state = model.forward_frames(clip)
     expected = expected_feature(model, dict(num_layers=5), clip[0])
     assert relative_error(first[0], expected) < FLOAT64_TOLERANCE
@@ -43,8 +44,7 @@ def test_number_of_operator_calls(B: int, T: int, calls: int,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers on a diagonal share calls, as samples of a batch do."""
     model, counts = build(redraw, num_layers=8), dict(memory=0, read=0)
-    monkeypatch.setattr('mmlcr.backends.eager.wavefront.GROUP_ELEMENTS',
-                        4 * 21 * 16)
+    monkeypatch.setattr(wavefront, 'GROUP_ELEMENTS_WITH_GRAD', 4 * 21 * 16)
     for half in counts:
         function = getattr(cross_rwkv, f'bi_wkv_{half}')
 

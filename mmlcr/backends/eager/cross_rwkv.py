@@ -28,7 +28,7 @@ from mmlcr.ops import (
     bi_wkv_read,
     rotate,
 )
-from mmlcr.ops.batched import add_linear, layer_norm, linear, narrow, stack
+from mmlcr.ops.batched import add_linear, layer_norm, linear, stack
 from .spec import (
     StackSpec,
     Wrap,
@@ -93,12 +93,6 @@ class CrossRWKVWeights(NamedTuple):
         return CrossRWKVWeights(
             PromptWeights(*map(transposed, self.prompt)),
             StepWeights(*map(transposed, self.step)), self.decays)
-
-    def narrow(self, start: int, stop: int) -> 'CrossRWKVWeights':
-        """Select the layers ``start`` to ``stop - 1``."""
-        return CrossRWKVWeights(
-            narrow(self.prompt, start, stop), narrow(self.step, start, stop),
-            self.decays.layers(start, stop))
 
     def run_step(self, wrap: Wrap, x: Tensor, prompt: Prompt,
                  state: LayerState,

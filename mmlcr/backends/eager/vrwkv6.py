@@ -15,7 +15,7 @@ from mmlcr.layers.cell import hidden_state
 from mmlcr.layers.common import log_decay
 from mmlcr.layers.vrwkv6 import BRANCHES, PROMPT_BRANCHES
 from mmlcr.ops import Neighbours, bi_wkv_tokens, rotate
-from mmlcr.ops.batched import layer_norm, linear, narrow, stack
+from mmlcr.ops.batched import layer_norm, linear, stack
 from .spec import (
     StackSpec,
     Wrap,
@@ -78,10 +78,6 @@ class VRWKV6Weights(NamedTuple):
     def prepack(self) -> 'VRWKV6Weights':
         """Return a copy with the memory layout that is fastest to multiply."""
         return VRWKV6Weights(*map(transposed, self))
-
-    def narrow(self, start: int, stop: int) -> 'VRWKV6Weights':
-        """Select the layers ``start`` to ``stop - 1``."""
-        return narrow(self, start, stop)
 
     def run_step(self, wrap: Wrap, x: Tensor, prompt: Prompt,
                  state: LayerState,

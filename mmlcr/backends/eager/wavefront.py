@@ -6,7 +6,7 @@ at once: ``T + n - 1`` steps instead of ``T n`` (Appleyard et al., arXiv
 1604.01946, for stacked recurrent layers).
 """
 import functools
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -15,17 +15,18 @@ from torch.utils.checkpoint import checkpoint
 from mmlcr.backends.base import StackOutput, Tokens, bound_gradients
 from mmlcr.layers import Geometry, LayerState, Prompt
 from mmlcr.ops import TokenShift
-from mmlcr.ops.batched import narrow, stack
-from mmlcr.ops.windows import windows
+from mmlcr.ops.batched import map_tensors, narrow, stack
+from mmlcr.ops.grad_slices import GradSlices
 from .cross_rwkv import CrossRWKVWeights
 from .spec import StackSpec, Wrap, unwrapped
 from .vrwkv6 import VRWKV6Weights
 
 Weights = Union[CrossRWKVWeights, VRWKV6Weights]
 
-# Elements of the tensors that are computed at once: more of them have less
-# overhead, fewer fit into the processor's cache.
-GROUP_ELEMENTS = 150_000
+# Elements of the tensors that are computed at once on a CPU: more of them have
+# less overhead, fewer fit into its cache. A backward pass has more overhead.
+GROUP_ELEMENTS, GROUP_ELEMENTS_WITH_GRAD = 150_000, 600_000
+
 
 class Wavefront:
     """Runs the layers with PyTorch operations.
@@ -60,10 +61,9 @@ class Wavefront:
         x, prompt = tokens.x, latest_first(tokens, e_norm_before)
         spec = self.spec._replace(rotation=geometry.rotation)
         n = self.weights.num_layers
-        group = n
-        if len(x) > 1:
-            group = round(GROUP_ELEMENTS / int(x[0].numel()))
-            group = min(n, max(1, group))
+        group = _group_size(n, x)
+        weights, prompt = (
+            map_tensors(GradSlices, t) for t in (self.weights, prompt))
         step = functools.partial(_step, self.wrap)
         if self.with_cp:
             step = functools.partial(checkpoint, step, use_reentrant=False)
@@ -72,11 +72,20 @@ class Wavefront:
         for i in range(0, n, group):
             j = min(i + group, n)
             outputs, cells, states = _run_layers(
-                self.weights.narrow(i, j), outputs, prompt,
+                weights, (i, j), outputs, prompt,
                 None if state is None else narrow(state, i, j),
                 geometry.shift, spec, step)
             after += states
         return StackOutput(outputs, cells, stack(after))
+
+
+def _group_size(num_layers: int, x: Tensor) -> int:
+    """Return how many layers are computed at once for tokens ``(T, ...)``."""
+    if len(x) == 1 or x.device.type != 'cpu':
+        return num_layers
+    elements = (GROUP_ELEMENTS_WITH_GRAD if torch.is_grad_enabled()
+                else GROUP_ELEMENTS)
+    return min(num_layers, max(1, round(elements / int(x[0].numel()))))
 
 
 def latest_first(tokens: Tokens, before: Optional[Tensor]) -> Prompt:
@@ -98,25 +107,23 @@ def latest_first(tokens: Tokens, before: Optional[Tensor]) -> Prompt:
 
 
 def _run_layers(
-    weights: Weights, xs: Sequence[Tensor], prompt: Prompt,
-    before: Optional[LayerState], shift: TokenShift, spec: StackSpec,
-    step: functools.partial
+    weights: Weights, group: Tuple[int, int], xs: Sequence[Tensor],
+    prompt: Prompt, before: Optional[LayerState], shift: TokenShift,
+    spec: StackSpec, step: functools.partial
 ) -> Tuple[List[Tensor], List[Tensor], List[LayerState]]:
-    """Run all frames through a group of layers.
+    """Run all frames through a group of layers, from one to before another.
 
     ``xs`` is the input of the first layer, one tensor for each of ``T``
     frames. Returns output and cell of the last layer for each frame, and the
     state of each layer after the last frame.
     """
-    n, T, B = weights.num_layers, len(xs), xs[0].shape[0]
+    lowest, n = group[0], group[1] - group[0]
+    T, B = len(xs), xs[0].shape[0]
     outputs, cells, last_states = [], [], []
     x = xs[0].new_empty(0, *xs[0].shape)
     state: Optional[LayerState] = None
-    active = [(max(0, s - T + 1), min(n, s + 1)) for s in range(T + n - 1)]
-    # step s has frame s - i of layer i, and the prompts' order is reversed
-    prompts = _windows(prompt, [(T - 1 - s + start, T - 1 - s + stop)
-                                for s, (start, stop) in enumerate(active)])
-    for s, (start, stop) in enumerate(active):
+    for s in range(T + n - 1):
+        start, stop = max(0, s - T + 1), min(n, s + 1)  # active layers
         spec = spec._replace(neighbours=shift.neighbours((stop - start) * B))
         if s < n:  # layer s starts with its first frame
             state = _join(
@@ -127,8 +134,10 @@ def _run_layers(
         else:
             x = x[:stop - start]
         assert state is not None
+        at = T - 1 - s  # index of the lowest layer's frame, in reverse order
         x, state = step(
-            weights.narrow(start, stop), x, next(prompts), state, spec)
+            narrow(weights, lowest + start, lowest + stop), x,
+            narrow(prompt, at + start, at + stop), state, spec)
         bound_gradients(state)
         if stop == n:
             outputs.append(_last_layer(x))
@@ -137,14 +146,6 @@ def _run_layers(
             last_states.append(_layer_state(state, 0))
             state = narrow(state, 1, n)
     return outputs, cells, last_states
-
-
-def _windows(prompt: Prompt,
-             bounds: Sequence[Tuple[int, int]]) -> Iterator[Prompt]:
-    """Select the prompts of each step."""
-    none = [None] * len(bounds)
-    return map(Prompt, *(none if t is None else windows(t, bounds)
-                         for t in prompt))
 
 
 def _step(wrap: Wrap, weights: Weights, x: Tensor, prompt: Prompt,
