@@ -18,7 +18,7 @@ FAST := tests/layers tests/ops $(filter-out %_finite.py %_internals.py \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup motion demo page test test-fast test-long test-oldest fuzz
-.PHONY: lint clean
+.PHONY: docs lint clean
 # settings of other runs must not turn the demo to other data
 unexport LCR_DATA_ROOT LCR_FOLD LCR_NUM_CLASSES
 
@@ -71,7 +71,10 @@ lint: | setup ## run the checkers; none changes a file
 	$(BIN)/docformatter --check --diff -r mmlcr mmlcr_cli tools tests setup.py
 	$(BIN)/mypy
 
+docs: | setup ## build the pages in docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
 clean: ## remove environments, caches and builds; data and work_dirs stay
-	rm -rf .venv .venv-oldest build dist *.egg-info
+	rm -rf .venv .venv-oldest build dist *.egg-info docs/_build docs/generated
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 	find mmlcr mmlcr_cli tools configs tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,7 +1,10 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
-"""Commands of README and guides: each takes its arguments."""
+"""README and pages: links, commands, names and messages are right."""
+import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import List, Tuple
 
@@ -70,6 +73,77 @@ def test_the_command_takes_its_arguments(name: str,
     for config in arguments:
         if re.fullmatch(r'configs/\S+\.py', config):
             assert (ROOT / config).is_file(), config
+
+
+def test_the_readme_is_two_screens() -> None:
+    assert len((ROOT / 'README.md').read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r'\]\(([^)\s]+)\)', text):
+        path = target.partition('#')[0]
+        if path and '://' not in path:
+            assert (page.parent / path).exists(), target
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = (ROOT / 'docs/index.md').read_text()
+    for page in (ROOT / 'docs').glob('*.md'):
+        assert page.stem == 'index' or f'\n{page.stem}\n' in contents, page
+
+
+@pytest.mark.slow
+def test_pages_are_built_without_a_warning(tmp_path: Path) -> None:
+    """Links between pages and to headings, and all docstrings, are read."""
+    pytest.importorskip('sphinx')
+    done = subprocess.run(
+        [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b',
+         'html', ROOT / 'docs', tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / 'generated/mmlcr.models.LCR.html').read_text()
+    assert 'forward_step' in reference
+    fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:',
+                         (tmp_path / 'index.html').read_text())
+    assert not fetched
+
+
+def texts_of_the_code() -> str:
+    """All strings of the package, with ``\0`` for what is filled in."""
+    found = []
+    for path in (*ROOT.glob('mmlcr/**/*.py'), *ROOT.glob('mmlcr_cli/**/*.py')):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found.append(''.join(
+                    str(part.value) if isinstance(part, ast.Constant)
+                    else '\0' for part in node.values))
+            elif isinstance(node, ast.Constant):
+                found.append(str(node.value))
+    return '\n'.join(found)
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+    page = (ROOT / 'docs/troubleshooting.md').read_text()
+    ours = page.partition('\n## Install\n')[2]
+    cells = re.findall(r'^\| (`.*?`) \| ', ours, re.M)
+    messages = [message for cell in cells
+                for message in re.findall(r'`(.*?)`', cell)]
+    assert len(messages) > 40
+    code = texts_of_the_code()
+    for message in messages:
+        pattern = r'[^\n]*?'.join(map(re.escape, message.split('...')))
+        assert re.search(pattern, code), message
+
+
+def test_the_architecture_page_names_what_exists() -> None:
+    page = (ROOT / 'docs/architecture.md').read_text()
+    paths = re.findall(r'`(mmlcr/[\w/.]+\.py)`', page)
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / path).is_file(), path
+    for number in range(1, 12):
+        assert f'| ({number}) ' in page
 
 
 def test_layers_are_called_as_the_page_says() -> None:

@@ -165,7 +165,7 @@ class ValidatedDataset(_Base):
                 f'no annotation list {ann_file}; expected are that list, '
                 f'lines of "{self.line_format}" with labels in '
                 f'[0, {self.num_classes}), and the clips in {prefix}; the '
-                "README's section on data says how to prepare them")
+                'docs/datasets.md says how to prepare them')
         parser = LineParser(
             self.line_format,
             self.num_classes,

@@ -100,7 +100,7 @@ def test_missing_list_describes_its_format(video_set: Callable,
     with pytest.raises(FileNotFoundError) as error:
         video_set(ann_file=missing)
     for part in (missing, 'path label', '[0, 3)', str(tmp_path),
-                 "README's section on data"):
+                 'docs/datasets.md'):
         assert part in str(error.value)
 
 
