@@ -5,8 +5,8 @@ The weight between two tokens is the product of the decays of the tokens
 strictly between them, as in Vision-RWKV's operator for RWKV-6. These decays
 depend on data and can be arbitrarily strong. A difference of two cumulative
 sums of log-decays would lose the weak ones after a strong one, and factors
-above one could overflow. Therefore all sums here are between a token and an
-edge, and no exponent is positive:
+above one could overflow. Therefore all products here are of the decays between
+a token and an edge, and none is above one:
 
 A block of tokens has two halves. The tokens between one of the first half and
 one of the second are those from the former up to the edge between the halves,
@@ -26,7 +26,9 @@ from einops import rearrange
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_SIZE = 256  # a power of two
+# A power of two. Larger chunks have more pairs of tokens, and fewer states
+# that pass between chunks; most frames are one chunk.
+CHUNK_SIZE = 256
 
 
 def bi_wkv_tokens(r: Tensor,
@@ -89,27 +91,27 @@ class _Read(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, r: Tensor, k: Tensor, v: Tensor, w: Tensor,
                 own: Tensor, C: int) -> Tensor:
-        levels = _levels(w, C)
-        score = _scores(r, k, own, levels)
+        decays = _chunk_decays(w, C)
+        score = _scores(r, k, own, decays)
         ctx.save_for_backward(r, k, v, w, score)
-        return _apply_scores(score, r, k, v, levels)
+        return _apply_scores(score, r, k, v, decays)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
         r, k, v, w, score = ctx.saved_tensors
         C = score.shape[-1]
-        levels = _levels(w, C)
+        decays = _chunk_decays(w, C)
         grad, v_chunks = (t.unflatten(-2, (-1, C)) for t in (grad, v))
         grad_score = grad @ v_chunks.mT
         grad_v = score.mT @ grad
         grad_r, grad_k, grad_w = (torch.zeros_like(t) for t in (r, k, w))
-        for level in levels.halves:
+        for level in decays.levels:
             _level_backward(level, grad_score, (r, k),
                             (grad_r, grad_k, grad_w))
         if v_chunks.shape[-3] > 1:
             grad_v += _other_chunks_backward(
-                r, k, v_chunks, levels, grad, (grad_r, grad_k, grad_w))
+                r, k, v_chunks, decays, grad, (grad_r, grad_k, grad_w))
         own = grad_score.diagonal(dim1=-2, dim2=-1)[..., None]
         return (grad_r, grad_k, grad_v.flatten(-3, -2), grad_w,
                 own.flatten(-3, -2), None)
@@ -118,25 +120,25 @@ class _Read(torch.autograd.Function):
 def _read(r: Tensor, k: Tensor, v: Tensor, w: Tensor, own: Tensor,
           C: int) -> Tensor:
     """Compute the output ``(..., L, V)`` for full chunks of ``C`` tokens."""
-    levels = _levels(w, C)
-    return _apply_scores(_scores(r, k, own, levels), r, k, v, levels)
+    decays = _chunk_decays(w, C)
+    return _apply_scores(_scores(r, k, own, decays), r, k, v, decays)
 
 
 class Level(NamedTuple):
-    """Pairs of blocks of ``b`` tokens that are merged."""
-    to_edge: Tensor  # decay from each token of the first, (..., blocks, b, K)
-    from_edge: Tensor  # decay up to each token of the second
+    """Decays to the edges between pairs of blocks of ``b`` tokens."""
+    to_edge: Tensor  # from each token of the first, (..., blocks, b, K)
+    from_edge: Tensor  # up to each token of the second, the same shape
 
 
-class Levels(NamedTuple):
+class ChunkDecays(NamedTuple):
     """Decays within chunks, and of chunks."""
-    halves: List[Level]  # for blocks of 1, 2, ..., C / 2 tokens
+    levels: List[Level]  # for blocks of 1, 2, ..., C / 2 tokens
     before: Tensor  # decay from the chunk's start, (..., N, C, K)
     after: Tensor  # decay up to the chunk's end
     total: Tensor  # log-decay of the chunk, (..., N, K)
 
 
-def _levels(w: Tensor, C: int) -> Levels:
+def _chunk_decays(w: Tensor, C: int) -> ChunkDecays:
     """Multiply the decays of ``(..., L, K)`` up to the edges of blocks."""
     total = w.exp().unsqueeze(-2)  # blocks of one token, (..., blocks, 1, K)
     before = after = torch.ones_like(total)
@@ -149,13 +151,15 @@ def _levels(w: Tensor, C: int) -> Levels:
         before = torch.cat([before_first, before_last * total_first], -2)
         after = torch.cat([after_first * total_last, after_last], -2)
         total = total_first * total_last
-    return Levels(levels, before, after, w.unflatten(-2, (-1, C)).sum(-2))
+    return ChunkDecays(levels, before, after,
+                       w.unflatten(-2, (-1, C)).sum(-2))
 
 
-def _scores(r: Tensor, k: Tensor, own: Tensor, levels: Levels) -> Tensor:
+def _scores(r: Tensor, k: Tensor, own: Tensor,
+            decays: ChunkDecays) -> Tensor:
     """Compute the weights of the values in each chunk, ``(..., N, C, C)``."""
     score = own.unsqueeze(-2)
-    for to_edge, from_edge in levels.halves:
+    for to_edge, from_edge in decays.levels:
         r_first, r_last = _blocks(r, to_edge)
         k_first, k_last = _blocks(k, to_edge)
         ahead = (r_first * to_edge) @ (k_last * from_edge).mT
@@ -169,29 +173,30 @@ def _scores(r: Tensor, k: Tensor, own: Tensor, levels: Levels) -> Tensor:
 
 
 def _apply_scores(score: Tensor, r: Tensor, k: Tensor, v: Tensor,
-                  levels: Levels) -> Tensor:
+                  decays: ChunkDecays) -> Tensor:
     """Compute the output ``(..., L, V)`` from the scores of each chunk."""
     v = v.unflatten(-2, (-1, score.shape[-1]))  # (..., N, C, V)
     y = score @ v
     if v.shape[-3] > 1:
         r, k = (t.unflatten(-2, (-1, score.shape[-1])) for t in (r, k))
-        for k_decay, r_decay, passed in _directions(levels):
+        for k_decay, r_decay, passed in _directions(decays):
             states = _states((k * k_decay).mT @ v, passed)
             y = y + (r * r_decay) @ states
     return y.flatten(-3, -2)
 
 
-def _directions(levels: Levels) -> Iterator[Tuple[Tensor, Tensor, Tensor]]:
+def _directions(
+        decays: ChunkDecays) -> Iterator[Tuple[Tensor, Tensor, Tensor]]:
     """Return the decays between chunks, to later and to earlier ones.
 
     Each is the decay of keys to an edge, ``(..., N, C, K)``, that of
     receptances from an edge, and that of the chunks strictly between, from
     chunk ``n`` to ``m``, ``(..., K, m, n)``.
     """
-    between = _strictly_between(levels.total).exp()
+    between = _strictly_between(decays.total).exp()
     between = rearrange(between, '... m n k -> ... k m n').tril(-1)
-    yield levels.after, levels.before, between
-    yield levels.before, levels.after, between.mT
+    yield decays.after, decays.before, between
+    yield decays.before, decays.after, between.mT
 
 
 def _states(sums: Tensor, passed: Tensor) -> Tensor:
@@ -236,8 +241,9 @@ def _level_backward(level: Level, grad_score: Tensor,
         grad_w_last[..., :-1, :] += _reverse_cumsum(exponent[..., 1:, :])
 
 
-def _other_chunks_backward(r: Tensor, k: Tensor, v: Tensor, levels: Levels,
-                           grad: Tensor, grads: Grads) -> Tensor:
+def _other_chunks_backward(r: Tensor, k: Tensor, v: Tensor,
+                           decays: ChunkDecays, grad: Tensor,
+                           grads: Grads) -> Tensor:
     """Add the gradients of what passes between chunks; return that of v."""
     C = v.shape[-2]
     r, k, grad_r, grad_k, grad_w = (
@@ -245,7 +251,7 @@ def _other_chunks_backward(r: Tensor, k: Tensor, v: Tensor, levels: Levels,
     grad_v = torch.zeros_like(v)
     grad_between = torch.zeros(())
     exponents = []  # of the decays to or from the chunk's end, and its start
-    for k_decay, r_decay, passed in _directions(levels):
+    for k_decay, r_decay, passed in _directions(decays):
         decayed_k, decayed_r = k * k_decay, r * r_decay
         sums = decayed_k.mT @ v
         states = _states(sums, passed)
