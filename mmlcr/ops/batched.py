@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .grad_slices import GradSlices
+from .grad_slices import GradSlices, multiply
 
 NORM_EPS = 1e-5  # eps of all norms
 
@@ -46,7 +46,7 @@ def narrow(batched: Any, start: int, stop: int) -> Any:
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Apply linear layers ``(n, O, I)`` to inputs ``(n, B, L, I)``."""
-    y = torch.bmm(x.flatten(1, 2), weight.mT)
+    y = multiply(x.flatten(1, 2), weight)
     return y.view(*x.shape[:-1], -1)
 
 

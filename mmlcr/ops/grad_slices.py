@@ -1,6 +1,6 @@
 # Copyright (c) The mmlcr authors. All rights reserved.
 """Many slices of a tensor, with one gradient buffer for all of them."""
-from typing import Any, Optional, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -28,12 +28,45 @@ class GradSlices:
     def __getitem__(self, part: slice) -> Tensor:
         if self.buffer is None:
             return self.x[part]
-        return _Slice.apply(self.x, self.buffer, part)
+        found = _Slice.apply(self.x, self.buffer, part)
+        found.origin = Origin(self.x, self.buffer, part)
+        return found
+
+
+def multiply(x: Tensor, weight: Tensor) -> Tensor:
+    """Compute ``x weight^T``, ``(n, M, I)`` and ``(n, O, I)`` to ``(n, M, O)``.
+
+    Where the weight is a slice of :class:`GradSlices`, the product that is its
+    gradient is added to the buffer at once.
+    """
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(
+            x.device.type) or not torch.is_grad_enabled():
+        return torch.bmm(x, weight.mT)
+    origin = getattr(weight, 'origin', None)
+    if origin is None:
+        return torch.bmm(x, weight.mT)
+    return _Multiply.apply(x, weight.detach(), *origin)
 
 
 class _Buffer:
     """Sum of the gradients of all slices in a backward pass."""
     total: Optional[Tensor] = None
+
+    def __getitem__(self, part: slice) -> Tensor:
+        assert self.total is not None
+        return self.total[part]
+
+    def start(self, like: Tensor) -> None:
+        """Start from zero, unless there are gradients already."""
+        if self.total is None:
+            self.total = torch.zeros_like(like)
+
+
+class Origin(NamedTuple):
+    """Where a slice comes from."""
+    x: Tensor
+    buffer: _Buffer
+    part: slice
 
 
 class _Slice(torch.autograd.Function):
@@ -41,17 +74,37 @@ class _Slice(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, buffer: _Buffer, part: slice) -> Tensor:
-        ctx.buffer, ctx.part, ctx.shape = buffer, part, x.shape
+        ctx.origin = Origin(x.detach(), buffer, part)
         return x[part]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple:
-        buffer = ctx.buffer
-        if buffer.total is None:
-            buffer.total = grad.new_zeros(ctx.shape)
-        buffer.total[ctx.part] += grad
+        x, buffer, part = ctx.origin
+        buffer.start(x)
+        buffer[part].add_(grad)
         return None, None, None
+
+
+class _Multiply(torch.autograd.Function):
+    """A product whose gradient by the weight is added to the buffer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, whole: Tensor,
+                buffer: _Buffer, part: slice) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.origin = Origin(whole.detach(), buffer, part)
+        return torch.bmm(x, weight.mT)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple:
+        x, weight = ctx.saved_tensors
+        whole, buffer, part = ctx.origin
+        buffer.start(whole)
+        buffer[part].baddbmm_(grad.mT, x)
+        grad_x = torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None
+        return grad_x, None, None, None, None
 
 
 class _Root(torch.autograd.Function):

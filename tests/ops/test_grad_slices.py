@@ -5,7 +5,7 @@ from typing import List
 import torch
 from torch import Tensor
 
-from mmlcr.ops.grad_slices import GradSlices
+from mmlcr.ops.grad_slices import GradSlices, multiply
 
 PARTS = slice(0, 2), slice(1, 4), slice(2, 2), slice(3, 5), slice(0, 5)
 
@@ -50,3 +50,22 @@ def test_without_gradients_they_are_views() -> None:
     assert GradSlices(x)[1:3].data_ptr() == x[1].data_ptr()
     with torch.no_grad():
         assert GradSlices(draw(4, 3))[1:3].grad_fn is None
+
+
+def test_products_add_their_gradients() -> None:
+    x, weight = draw(5, 4, 3), draw(5, 2, 3)
+    slices = GradSlices(weight)
+
+    def loss(parts: List[Tensor]) -> Tensor:
+        products = [multiply(x[part], w) for part, w in zip(PARTS, parts)]
+        # a slice may be used otherwise, too
+        return weighted(products, [y.detach().cos() for y in products]) + (
+            parts[1]**2).sum()
+
+    expected = torch.autograd.grad(
+        loss([weight[part] for part in PARTS]), (x, weight))
+    for _ in range(2):
+        found = torch.autograd.grad(
+            loss([slices[part] for part in PARTS]), (x, weight))
+        for grad, right in zip(found, expected):
+            torch.testing.assert_close(grad, right)
