@@ -1,6 +1,5 @@
-# AdamW, two cycles of the learning rate; the last checkpoint counts
-max_epochs = 106
-restart = max_epochs * 46 // 106  # epoch in which the second cycle begins
+# AdamW, one cycle of the learning rate; the last checkpoint counts
+max_epochs = 100
 train_cfg = dict(
     type='ResumableTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
 val_cfg = dict(type='ValLoop')
@@ -16,12 +15,10 @@ param_scheduler = [
     dict(
         type='OneCycleLR',
         eta_max=2e-3,
-        total_steps=end - begin,
+        total_steps=max_epochs,
         pct_start=0.15,
-        begin=begin,
-        end=end,
+        end=max_epochs,
         by_epoch=True,
         convert_to_iter_based=True)
-    for begin, end in ((0, restart), (restart, max_epochs))
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=32)

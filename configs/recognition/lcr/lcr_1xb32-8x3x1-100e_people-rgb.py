@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/lcr_small.py',
     '../../_base_/datasets/people.py',
-    '../../_base_/schedules/adamw_106e.py',
+    '../../_base_/schedules/adamw_100e.py',
     '../../_base_/default_runtime.py',
 ]
 
