@@ -34,7 +34,7 @@ class GradSlices:
 
 
 def multiply(x: Tensor, weight: Tensor) -> Tensor:
-    """Compute ``x weight^T``, ``(n, M, I)`` and ``(n, O, I)`` to ``(n, M, O)``.
+    """Compute ``x weight^T`` of ``(n, M, I)`` and ``(n, O, I)``.
 
     Where the weight is a slice of :class:`GradSlices`, the product that is its
     gradient is added to the buffer at once.
