@@ -10,6 +10,7 @@ from typing import List, Tuple
 
 import pytest
 import torch
+from pages import blocks
 
 from mmlcr_cli import parse
 from mmlcr_cli.main import TOOLS
@@ -22,15 +23,9 @@ PAGES = (*sorted(ROOT.glob('*.md')), *sorted((ROOT / 'docs').glob('*.md')),
 
 def commands_of(page: Path) -> List[str]:
     """The lines of its shell blocks that call a command, each as a whole."""
-    blocks = re.findall(r'```shell\n(.*?)```', page.read_text(), re.DOTALL)
-    lines = ''.join(blocks).replace('\\\n', ' ').split('\n')
+    lines = ''.join(blocks(page, 'shell')).replace('\\\n', ' ').split('\n')
     return [line.strip() for line in lines
             if re.search(rf'{TOOL}|^\s*(\S+/)?mmlcr |=\S+ mmlcr ', line)]
-
-
-def python_of(page: Path) -> List[str]:
-    """Its Python blocks."""
-    return re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL)
 
 
 def words_of(command: str) -> Tuple[str, List[str]]:
@@ -147,10 +142,10 @@ def test_the_architecture_page_names_what_exists() -> None:
 
 
 def test_layers_are_called_as_the_page_says() -> None:
-    blocks = python_of(ROOT / 'docs/backends.md')
+    code = blocks(ROOT / 'docs/backends.md', 'python')
     names: dict = {}
     torch.manual_seed(0)
-    exec(blocks[0], names)
+    exec(code[0], names)
     with torch.no_grad():
         expected = names['model'](names['clip'])
     assert torch.allclose(names['feature'], expected, atol=1e-5)
@@ -158,7 +153,7 @@ def test_layers_are_called_as_the_page_says() -> None:
 
 def test_a_backend_joins_as_the_page_says() -> None:
     from mmlcr.backends import backend_names, unregister_backend
-    exec(python_of(ROOT / 'docs/backends.md')[-1], {})
+    exec(blocks(ROOT / 'docs/backends.md', 'python')[-1], {})
     assert backend_names()[0] == 'fast'
     unregister_backend('fast')
 

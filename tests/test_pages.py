@@ -11,6 +11,7 @@ from typing import Dict, List, NamedTuple, Tuple
 import cv2
 import numpy as np
 import pytest
+from pages import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 PEOPLE, ACTIONS = ('daria', 'ido', 'lyova'), ('bend', 'jump')
@@ -101,15 +102,9 @@ def run(command: str, folder: Path) -> str:
     return result.stdout
 
 
-def blocks(page: str, kind: str) -> List[str]:
-    """Return the code blocks of a kind."""
-    text = (ROOT / page).read_text()
-    return re.findall(rf'```{kind}\n(.*?)```', text, re.DOTALL)
-
-
 def commands(page: str) -> List[str]:
     """Return the commands of a page, each as it is run here."""
-    text = ''.join(blocks(page, 'shell')).replace('\\\n', ' ')
+    text = ''.join(blocks(ROOT / page, 'shell')).replace('\\\n', ' ')
     found = []
     for line in text.splitlines():
         command = ' '.join(line.partition(' #')[0].split())
@@ -135,7 +130,7 @@ def test_commands_do_what_the_page_says(page: Page, folder: Path) -> None:
     for command in ('mmlcr motion --clips 2 1 1', *page.given,
                     *commands(page.name)):
         output += run(command, folder)
-    for block in blocks(page.name, 'text'):
+    for block in blocks(ROOT / page.name, 'text'):
         for line in block.splitlines():
             if line.startswith('{"frame"'):  # the same fields
                 found = [json.loads(text) for text in output.splitlines()
@@ -149,7 +144,7 @@ def test_commands_do_what_the_page_says(page: Page, folder: Path) -> None:
                                   'docs/train.md'])
 def test_code_does_what_the_page_says(page: str, folder: Path) -> None:
     run('mmlcr motion --clips 2 1 1', folder)
-    for code in blocks(page, 'python'):
+    for code in blocks(ROOT / page, 'python'):
         for pattern, replacement in (
                 ('stream.stream(0)', f'stream.stream("{CLIP}")'),
                 ('CHECKPOINT', 'mmlcr://lcr_motion'), ('VIDEO', CLIP)):
@@ -166,7 +161,7 @@ def test_names_travel_in_what_the_guide_publishes(folder: Path) -> None:
         if not command.startswith('mmlcr curve '):
             run(command, folder)
     published = next(folder.glob('lcr_mine-*.pth'))
-    code, = blocks(page, 'python')
+    code, = blocks(ROOT / page, 'python')
     code = code.replace('CHECKPOINT', published.name)
     code = code.replace('VIDEO', 'data/mine/videos/bend/daria_bend.avi')
     (folder / 'data/mine/classes.txt').unlink()

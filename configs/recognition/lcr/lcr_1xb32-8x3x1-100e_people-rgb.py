@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/lcr_small.py',
     '../../_base_/datasets/people.py',
-    '../../_base_/schedules/adamw_100e.py',
+    '../../_base_/schedules/adamw_400e.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -12,3 +12,9 @@ model = dict(
     cls_head=dict(num_classes=_base_.num_classes))
 default_hooks = dict(
     logger=dict(interval=20), checkpoint=dict(interval=1, max_keep_ckpts=1))
+
+max_epochs = 100
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+param_scheduler = _base_.param_scheduler
+param_scheduler[0].total_steps = max_epochs
+auto_scale_lr = dict(base_batch_size=32)
